@@ -1,0 +1,1 @@
+"""Datasets: one typed sample, whatever the format on disk."""
