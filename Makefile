@@ -1,0 +1,63 @@
+# Everything a newcomer needs: `make book` and `make test`. The rest are thin conveniences.
+# Each target sets up the virtual environment first if it is missing or the lock has changed.
+
+PYTHON ?= python3
+FILE ?= params/quick.yaml
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help book test lab notebook lint lock clean hooks
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make book                 train what is missing, execute every notebook, build the book"
+	@echo "make book FILE=params/smoke.yaml    the same with other parameters"
+	@echo "make test                 run the tests and show their coverage"
+	@echo "make lab                  open the notebooks in JupyterLab"
+	@echo "make notebook NAME=...    execute one notebook, e.g. NAME=doam FILE=params/smoke.yaml"
+	@echo "make lint                 style, imports, spelling, stripped notebooks"
+	@echo "make lock                 resolve requirements.lock again from pyproject.toml (needs uv)"
+	@echo "make hooks                run the lint before each commit (pre-commit)"
+	@echo "make clean                remove what was built (runs/ and datasets/ are kept)"
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "doam-book needs Python 3.11 to 3.13; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || { echo "Making the virtual environment $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "Installing from requirements.lock (about two minutes, 6 GB: torch brings its GPU libraries)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+book: $(READY)
+	@$(BIN)/doam book -f $(FILE)
+
+test: $(READY)
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+lab: $(READY)
+	@$(BIN)/jupyter lab --notebook-dir=book
+
+notebook: $(READY)
+	@test -n "$(NAME)" || { echo "say which: make notebook NAME=doam"; exit 1; }
+	@mkdir -p build/notebooks/$(dir $(NAME))
+	@$(BIN)/papermill book/$(NAME).ipynb build/notebooks/$(NAME).ipynb -f $(FILE) --cwd book --no-progress-bar --log-output
+	@echo "Executed copy: build/notebooks/$(NAME).ipynb"
+
+lint: $(READY)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/codespell
+	@$(BIN)/nbstripout --verify $$(git ls-files '*.ipynb')
+
+lock:
+	uv pip compile pyproject.toml --extra test --universal --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header --python-version 3.11 --quiet -o requirements.lock
+
+hooks: $(READY)
+	@$(BIN)/pre-commit install
+
+clean:
+	rm -rf build .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,35 @@
+"""What the paper prints: its tables as data. Nothing here was measured by us."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import pandas as pd
+
+
+@cache
+def _printed() -> dict[str, Any]:
+    return json.loads(files("doamlib").joinpath("paper_tables.json").read_text(encoding="utf-8"))
+
+
+def table(number: int) -> pd.DataFrame:
+    """One of the paper's Tables I to IX (1 to 9) as it is printed, mistakes included.
+
+    Returns:
+        One row a printed row; APs in percent, columns ``mAP`` and the five classes' abbreviations.
+
+    Raises:
+        ValueError: the paper has no such table.
+    """
+    try:
+        return pd.DataFrame(_printed()[f"table_{number}"]["rows"])
+    except KeyError:
+        raise ValueError(f"table {number}: the paper's tables are numbered 1 to 9") from None
+
+
+def protocol() -> dict[str, Any]:
+    """The training protocol as Section V states it (optimizer, rates, batch, input sizes)."""
+    return dict(_printed()["protocol"])

@@ -1,0 +1,193 @@
+"""The parameters: one flat, typed, documented set that every notebook, run and file shares."""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from doamlib.arms import ARMS
+from doamlib.config import Config
+
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class ParameterError(ValueError):
+    """A parameter was refused; the message is one line that names the key, the value and the fix."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows in place of a traceback (a hook of IPython's)."""
+        return [f"ParameterError: {self}"]
+
+
+class Parameters(Config):
+    """Every knob of the book. ``params/*.yaml`` hold values for it; no other knob exists.
+
+    Raises:
+        ParameterError: through :func:`from_notebook`, :func:`from_file` and :func:`from_values`.
+    """
+
+    profile: str = Field("quick", pattern=r"^[a-z0-9-]+$", description="name shown beside every number")
+
+    dataset: Literal["simulation", "opixray", "coco"] = Field(
+        "simulation", description="generated images, OPIXray as it lies on disk, or COCO JSON"
+    )
+    data_root: str | None = Field(None, description="folder of a real dataset; none for simulation")
+    class_names: dict[str, str] = Field(
+        {}, description="coco: your category name -> the class it stands for; empty: as they are"
+    )
+    train_images: Positive = Field(800, description="simulation: images to train on")
+    test_images: Positive = Field(300, description="simulation: images to test on")
+    data_seed: Count = Field(0, description="simulation: seed of the dataset")
+    field_of_view: Share = Field(0.5, description="simulation: share of the frame that is rendered")
+
+    arms: tuple[str, ...] = Field(("SSD", "SSD+DOAM-T"), description="rows of the tables to train")
+    seeds: tuple[Count, ...] = Field((0,), description="one run an arm and seed")
+    image_size: int = Field(160, ge=96, le=1024, description="side of the square network input, pixels")
+    width: Share = Field(0.25, description="share of the published channel counts")
+    warm_start: Literal["none", "harmless"] = Field(
+        "none", description="starting weights: random, or trained on harmless objects"
+    )
+
+    epochs: Positive = Field(2, description="passes over the training images")
+    batch_size: Positive = Field(24, description="images a step (paper: 24)")
+    learning_rate: float = Field(1.0e-4, gt=0, description="of SGD (paper: 1.0e-4)")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD (paper: 0.9)")
+    weight_decay: float = Field(5.0e-4, ge=0, description="of SGD (paper: 5.0e-4)")
+    warmup_steps: Count = Field(0, description="steps over which the learning rate rises from 0")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="of the learning rate")
+    clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0: no limit")
+    horizontal_flip: bool = Field(False, description="mirror half of the training images")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward pass")
+
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run")
+    processes: Positive = Field(2, description="processes that generate and decode images")
+
+    @field_validator("arms")
+    @classmethod
+    def _arms_exist(cls, arms: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in arms if name not in ARMS]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is not an arm; choose from {', '.join(ARMS)}")
+        if len(set(arms)) < len(arms) or not arms:
+            raise ValueError("name at least one arm, each once")
+        return arms
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds) or not seeds:
+            raise ValueError("name at least one seed, each once")
+        return seeds
+
+    @model_validator(mode="after")
+    def _data_root_fits(self) -> Parameters:
+        if self.dataset == "simulation" and self.data_root is not None:
+            raise ValueError("data_root: leave it null, or set dataset to opixray or coco")
+        if self.dataset != "simulation" and self.data_root is None:
+            raise ValueError(f"data_root: dataset {self.dataset} needs the folder that holds it")
+        return self
+
+    def check_machine(self) -> Parameters:
+        """Refuse what this machine lacks: the data folder or the device. Returns itself."""
+        if self.data_root is not None and not Path(self.data_root).expanduser().is_dir():
+            raise ParameterError(f"data_root = {self.data_root!r}: no such folder; give the path of the dataset")
+        import torch
+
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ParameterError("device = 'cuda': this machine has no usable GPU; use 'auto' or 'cpu'")
+        return self
+
+
+def from_values(values: Mapping[str, Any], where: str = "") -> Parameters:
+    """Validated parameters from plain values (as YAML or a notebook cell holds them).
+
+    Args:
+        values: key -> bool, int, float, str, None, list or dict. A list given as JSON text, as
+            ``papermill -p seeds "[0,1]"`` passes it, is read as the list.
+        where: put before the message, e.g. the file's name.
+
+    Raises:
+        ParameterError: names the first offending key, its value and the fix.
+    """
+    decoded = {key: _json_list(value) for key, value in values.items()}
+    try:
+        text = json.dumps(decoded)
+    except TypeError as error:
+        raise ParameterError(f"{where}{error}; use plain numbers, text, lists") from None
+    try:
+        return Parameters.model_validate_json(text)
+    except ValidationError as error:
+        raise ParameterError(where + _one_line(error)) from None
+
+
+def from_file(path: Path | str) -> Parameters:
+    """Validated parameters from a YAML file, read as papermill reads it.
+
+    Raises:
+        ParameterError: the file is missing, not a mapping, or holds a value that is refused.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        detail = " ".join(str(error).split())
+        raise ParameterError(f"{path}: cannot be read as YAML ({detail})") from None
+    if not isinstance(values, dict):
+        raise ParameterError(f"{path}: holds no 'key: value' lines; compare with params/quick.yaml")
+    return from_values(values, f"{path}: ")
+
+
+def from_notebook(namespace: Mapping[str, Any]) -> Parameters:
+    """Validated parameters from a notebook's ``globals()``, right after its parameters cell.
+
+    Papermill only warns about a key that the notebook does not know and then runs without it. Here
+    every plain value in the namespace must be a parameter, so that key is refused. The machine is
+    checked as well.
+
+    Raises:
+        ParameterError: an unknown key, a refused value, a missing data folder or device.
+    """
+    return from_values(_plain_values(namespace)).check_machine()
+
+
+def _plain_values(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    shell = {"In", "Out"}  # IPython's own
+    ignored = (types.ModuleType, types.FunctionType, types.MethodType, type)
+    return {
+        key: value
+        for key, value in namespace.items()
+        if not key.startswith("_")
+        and key not in shell
+        and not isinstance(value, ignored)
+        and not callable(value)
+    }
+
+
+def _json_list(value: Any) -> Any:
+    if isinstance(value, str) and value.strip().startswith("["):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            return value
+    return value
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = str(first["loc"][0]) if first["loc"] else ""
+    field = Parameters.model_fields.get(key)
+    if first["type"] == "extra_forbidden":
+        return f"{key} = {first['input']!r}: no such parameter; the keys are {', '.join(Parameters.model_fields)}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "float_type" and isinstance(first["input"], str):
+        message = "is text, not a number; YAML wants a point and a sign in 1.0e-4"
+    more = f" ({field.description})" if field is not None else ""
+    return f"{key} = {first['input']!r}: {message}{more}" if key else message

@@ -1,0 +1,102 @@
+"""One style for every figure of the book."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from doamlib.data.classes import SHORT_NAMES
+
+INK = "#22313f"
+ACCENT = "#c0392b"
+PALETTE = ("#33658a", "#e07a2f", "#4f9d69", "#8e5ea2", "#c0392b", "#7a8b99")
+"""Told apart by readers with the common colour-vision deficiencies, and in print."""
+
+
+def use_style() -> None:
+    """Set the book's look for every figure that follows in this process."""
+    sns.set_theme(
+        context="notebook",
+        style="ticks",
+        palette=list(PALETTE),
+        rc={
+            "figure.dpi": 110,
+            "savefig.dpi": 160,
+            "figure.facecolor": "white",
+            "figure.constrained_layout.use": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": "medium",
+            "axes.titleweight": "semibold",
+            "axes.edgecolor": INK,
+            "axes.labelcolor": INK,
+            "text.color": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "legend.frameon": False,
+            "image.interpolation": "nearest",
+        },
+    )
+
+
+@contextmanager
+def panels(columns: int, rows: int = 1, size: float = 3.0, aspect: float = 1.0):
+    """A grid of picture axes without ticks; shows the figure on leaving.
+
+    Args:
+        columns: pictures a row.
+        rows: number of rows.
+        size: width of one picture in inches.
+        aspect: height over width of one picture.
+
+    Yields:
+        The axes as a flat array, row by row.
+    """
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(size * columns, size * aspect * rows + 0.3 * rows), squeeze=False
+    )
+    for axis in axes.flat:
+        axis.set_xticks([])
+        axis.set_yticks([])
+        sns.despine(ax=axis, left=True, bottom=True)
+    yield axes.ravel()
+    plt.show()
+
+
+def picture(axis: Axes, image, title: str = "", **options) -> Axes:
+    """Draw a (3, H, W) or (H, W) array or tensor as a picture; RGB may be uint8 or 0..1."""
+    array = np.asarray(image)
+    axis.imshow(np.moveaxis(array, 0, -1) if array.ndim == 3 else array, **options)
+    axis.set_title(title)
+    return axis
+
+
+def boxes(axis: Axes, xyxy, names: Sequence[str] = (), colour: str = ACCENT) -> None:
+    """Draw boxes (N, 4: x1, y1, x2, y2 in pixels) with optional names above them."""
+    for index, (x1, y1, x2, y2) in enumerate(np.asarray(xyxy, dtype=float).reshape(-1, 4)):
+        axis.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec=colour, lw=1.6))
+        if index < len(names):
+            axis.text(x1, y1 - 2, names[index], color=colour, fontsize="x-small", va="bottom")
+
+
+def per_class(frame, value: str = "AP", hue: str = "arm") -> Figure:
+    """Grouped bars, one group a class in the paper's order; error bars: sd over seeds.
+
+    Args:
+        frame: long table with columns ``class`` (abbreviations and ``mAP``), ``value``, ``hue``.
+        value: the column on the vertical axis, in percent.
+        hue: the column that tells the bars of a group apart.
+    """
+    figure, axis = plt.subplots(figsize=(9, 3.6))
+    order = [name for name in ("mAP", *SHORT_NAMES) if name in set(frame["class"])]
+    sns.barplot(frame, x="class", y=value, hue=hue, order=order, errorbar="sd", ax=axis)
+    axis.set(xlabel="", ylabel=f"{value} at IoU 0.5 (%)", ylim=(0, None))
+    sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), title="")
+    return figure

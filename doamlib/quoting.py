@@ -1,0 +1,87 @@
+"""Numbers in prose: quoted from stored results in a notebook, checked again when the book is built.
+
+A notebook says ``quote("ssd-map", value, result)``; the text says ``{glue:text}`ssd-map:.1f` ``.
+The executed notebook then holds the number and the digest of each result that it came from, so a
+build can tell when either has changed since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import nbformat
+from IPython.display import display
+
+GLUE_PREFIX = "application/papermill.record/"
+"""How MyST-NB finds a value that is stored in an executed notebook but not shown."""
+
+
+class Source(Protocol):
+    """What a number can come from: a stored result."""
+
+    key: str
+
+    def digest(self) -> str:
+        """Changes when anything that is stored changes."""
+
+
+def quote(name: str, value: float | int | str, *sources: Source) -> None:
+    """Store a number for the text of this page, with what it came from.
+
+    Args:
+        name: how the text asks for it: ``{glue:text}`name` `` or ``{glue:text}`name:.1f` ``.
+        value: the number, at full precision; the text rounds it.
+        sources: the results it was computed from; none for a number of the paper or of the code.
+    """
+    text = value if isinstance(value, str) else repr(float(value) if value % 1 else int(value))
+    metadata = {
+        "scrapbook": {"name": name, "mime_prefix": GLUE_PREFIX},
+        "doam": {"quote": name, "digest": _digest(text), "sources": source_digests(sources)},
+    }
+    display({GLUE_PREFIX + "text/plain": text}, raw=True, metadata=metadata)
+
+
+def source_digests(sources: Iterable[Source]) -> dict[str, str]:
+    """Key and digest of each result, as an executed notebook records them."""
+    return {source.key: source.digest() for source in sources}
+
+
+def stale_quotes(notebook: Path, stored: Mapping[str, str]) -> list[str]:
+    """What in an executed notebook no longer matches the stored results.
+
+    Args:
+        notebook: an executed copy.
+        stored: key -> digest of every result that exists now.
+
+    Returns:
+        One line a fault: a quoted number that was altered, or a result that changed or vanished
+        since the notebook ran. Empty when all is well.
+    """
+    faults = []
+    for cell, record, data in _records(notebook):
+        name = record.get("quote", "the provenance table")
+        where = f"{notebook.name}, code cell {cell}, {name}"
+        if "quote" in record and _digest(data.get(GLUE_PREFIX + "text/plain", "")) != record["digest"]:
+            faults.append(f"{where}: the quoted number is not the one that was computed")
+        for key, digest in record["sources"].items():
+            if key not in stored:
+                faults.append(f"{where}: result {key} is gone; build again to make it")
+            elif stored[key] != digest:
+                faults.append(f"{where}: result {key} has changed since this page was executed")
+    return faults
+
+
+def _records(notebook: Path) -> Iterable[tuple[int, dict[str, Any], dict[str, Any]]]:
+    code_cells = [c for c in nbformat.read(notebook, as_version=4).cells if c.cell_type == "code"]
+    for number, cell in enumerate(code_cells, start=1):
+        for output in cell.outputs:
+            record = output.get("metadata", {}).get("doam")
+            if record is not None:
+                yield number, record, output.get("data", {})
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
