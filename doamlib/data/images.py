@@ -1,0 +1,99 @@
+"""From an image file to a tensor: header, pixels, and the resize that every network input gets."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from doamlib.data.faults import DataError, error
+
+MAX_PIXELS = 50_000_000
+"""Larger images are refused before a pixel is decoded (OPIXray's have 1.2 million)."""
+
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
+MODES = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK")
+
+Resize = Literal["antialias", "bilinear"]
+"""``antialias``: a triangle filter as wide as the shrinking (our choice: every pixel counts, so a
+thin blade cannot fall between the samples). ``bilinear``: the four neighbours of each sample and
+nothing between (what the official code does)."""
+
+
+def image_size(path: Path, file: str, line: int | None = None) -> tuple[int, int]:
+    """Width and height in pixels, from the header alone. Not to be called from several threads.
+
+    Args:
+        path: the image.
+        file: what messages call the place at fault.
+        line: and its line.
+
+    Raises:
+        DataError: not an image that can be read (``unreadable-image``), or one of more than
+            :data:`MAX_PIXELS` pixels (``huge-image``).
+    """
+    # Pillow also warns of huge images; the error says it better. Filters belong to the process.
+    with warnings.catch_warnings(action="ignore"), _opened(path, file, line) as image:
+        return image.size
+
+
+def decode(path: Path, file: str) -> Tensor:
+    """The pixels of an image: uint8 tensor 3,H,W, RGB, values 0..255. Orientation tags are ignored.
+
+    Raises:
+        DataError: as :func:`image_size`; also when the file is cut short.
+    """
+    with _opened(path, file) as image:
+        pixels = np.array(image.convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+@contextmanager
+def _opened(path: Path, file: str, line: int | None = None) -> Iterator[Image.Image]:
+    """An image of a size and kind that we take; whatever goes wrong inside is a DataError."""
+    too_large = error(
+        "huge-image", f"{path.name} has more than {MAX_PIXELS:,} pixels", file, line,
+        "shrink or remove it",
+    )  # fmt: skip
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise too_large
+            if image.mode not in MODES:
+                message = f"{path.name} has pixels of kind {image.mode!r}"
+                fix = "convert it to 8-bit RGB"
+                raise error("unreadable-image", message, file, line, fix)
+            yield image
+    except DataError:
+        raise
+    except Image.DecompressionBombError:
+        raise too_large from None
+    except Exception as failed:  # what Pillow raises on a broken file depends on how it is broken
+        reason = " ".join(str(failed).replace(str(path), path.name).split())
+        message = f"{path.name} cannot be decoded ({reason or type(failed).__name__})"
+        fix = "restore the file from the original"
+        raise error("unreadable-image", message, file, line, fix) from None
+
+
+def resize(image: Tensor, size: int, method: Resize = "antialias") -> Tensor:
+    """A square network input: uint8 tensor 3,size,size; the aspect ratio is not kept.
+
+    Args:
+        image: uint8 tensor 3,H,W.
+        size: side of the result in pixels (the paper's SSD: 300).
+        method: see :data:`Resize`. The official code resizes without keeping the aspect ratio too.
+    """
+    if image.shape[1:] == (size, size):
+        return image.contiguous()
+    resized = F.interpolate(
+        image[None], (size, size), mode="bilinear", antialias=method == "antialias"
+    )
+    return resized[0].contiguous()
