@@ -23,7 +23,7 @@ class Config(BaseModel):
     )
 
     def as_json(self) -> str:
-        """Every field, defaults included, as JSON with sorted keys: what is stored beside a result."""
+        """Every field, defaults included, as JSON with sorted keys."""
         return canonical_json(self.model_dump(mode="json"))
 
     def digest(self) -> str:

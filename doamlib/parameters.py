@@ -20,7 +20,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class ParameterError(ValueError):
-    """A parameter was refused; the message is one line that names the key, the value and the fix."""
+    """A parameter was refused; the one-line message names the key, the value and the fix."""
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows in place of a traceback (a hook of IPython's)."""
@@ -34,7 +34,9 @@ class Parameters(Config):
         ParameterError: through :func:`from_notebook`, :func:`from_file` and :func:`from_values`.
     """
 
-    profile: str = Field("quick", pattern=r"^[a-z0-9-]+$", description="name shown beside every number")
+    profile: str = Field(
+        "quick", pattern=r"^[a-z0-9-]+$", description="name shown beside every number"
+    )
 
     dataset: Literal["simulation", "opixray", "coco"] = Field(
         "simulation", description="generated images, OPIXray as it lies on disk, or COCO JSON"
@@ -50,7 +52,9 @@ class Parameters(Config):
 
     arms: tuple[str, ...] = Field(("SSD", "SSD+DOAM-T"), description="rows of the tables to train")
     seeds: tuple[Count, ...] = Field((0,), description="one run an arm and seed")
-    image_size: int = Field(160, ge=96, le=1024, description="side of the square network input, pixels")
+    image_size: int = Field(
+        160, ge=96, le=1024, description="side of the square network input, pixels"
+    )
     width: Share = Field(0.25, description="share of the published channel counts")
     warm_start: Literal["none", "harmless"] = Field(
         "none", description="starting weights: random, or trained on harmless objects"
@@ -98,11 +102,15 @@ class Parameters(Config):
     def check_machine(self) -> Parameters:
         """Refuse what this machine lacks: the data folder or the device. Returns itself."""
         if self.data_root is not None and not Path(self.data_root).expanduser().is_dir():
-            raise ParameterError(f"data_root = {self.data_root!r}: no such folder; give the path of the dataset")
+            raise ParameterError(
+                f"data_root = {self.data_root!r}: no such folder; give the path of the dataset"
+            )
         import torch
 
         if self.device == "cuda" and not torch.cuda.is_available():
-            raise ParameterError("device = 'cuda': this machine has no usable GPU; use 'auto' or 'cpu'")
+            raise ParameterError(
+                "device = 'cuda': this machine has no usable GPU; use 'auto' or 'cpu'"
+            )
         return self
 
 
@@ -185,7 +193,8 @@ def _one_line(error: ValidationError) -> str:
     key = str(first["loc"][0]) if first["loc"] else ""
     field = Parameters.model_fields.get(key)
     if first["type"] == "extra_forbidden":
-        return f"{key} = {first['input']!r}: no such parameter; the keys are {', '.join(Parameters.model_fields)}"
+        keys = ", ".join(Parameters.model_fields)
+        return f"{key} = {first['input']!r}: no such parameter; the keys are {keys}"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "float_type" and isinstance(first["input"], str):
         message = "is text, not a number; YAML wants a point and a sign in 1.0e-4"

@@ -59,7 +59,7 @@ def panels(columns: int, rows: int = 1, size: float = 3.0, aspect: float = 1.0):
     Yields:
         The axes as a flat array, row by row.
     """
-    figure, axes = plt.subplots(
+    _, axes = plt.subplots(
         rows, columns, figsize=(size * columns, size * aspect * rows + 0.3 * rows), squeeze=False
     )
     for axis in axes.flat:

@@ -1,0 +1,183 @@
+"""The book's build: papermill executes each notebook, Jupyter Book renders the executed copies."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nbformat
+import papermill
+import yaml
+from papermill.exceptions import PapermillExecutionError
+
+from doamlib import paths
+from doamlib.config import digest_of
+from doamlib.data.files import write_text
+from doamlib.parameters import ParameterError, Parameters
+from doamlib.quoting import stale_quotes
+from doamlib.runs import RunStore
+
+Report = Callable[[str], None]
+
+
+class BuildError(RuntimeError):
+    """The book cannot be built; the message names the page and what is wrong with it."""
+
+
+def build(parameters: Parameters, report: Report = print, store: RunStore | None = None) -> Path:
+    """Execute what has changed and render the book.
+
+    A notebook is executed again when its source, the parameters, the library or any stored result
+    has changed since. An interrupted build loses nothing that was finished.
+
+    Args:
+        parameters: passed to every notebook.
+        report: gets a line for each step.
+        store: results that pages quote.
+
+    Returns:
+        The landing page (HTML).
+
+    Raises:
+        BuildError: a cell failed, Jupyter Book warned, or a quoted number is stale.
+        ParameterError: a notebook does not declare a parameter.
+    """
+    store = store or RunStore()
+    source, target = paths.home() / "book", paths.home() / "build"
+    pages = target / "pages"
+    digests = store.digests()
+    world = digest_of(
+        [parameters.as_json(), _code_digest(), _tree_digest(paths.reference_results())]
+    )
+    notebooks = list(toc_notebooks(source))
+    for number, name in enumerate(notebooks, start=1):
+        made = pages / name
+        stamp = digest_of([world, sorted(digests.items()), _sha256((source / name).read_bytes())])
+        if _stamp(made) == stamp:
+            continue
+        report(f"[{number}/{len(notebooks)}] executing {name}")
+        start = time.perf_counter()
+        execute(source / name, made, parameters)
+        digests = store.digests()  # the notebook may have trained a run
+        stamp = digest_of([world, sorted(digests.items()), _sha256((source / name).read_bytes())])
+        write_text(made.with_suffix(".stamp"), stamp)
+        report(f"[{number}/{len(notebooks)}] done in {time.perf_counter() - start:.0f} s")
+    if stale := [fault for name in notebooks for fault in stale_quotes(pages / name, digests)]:
+        raise BuildError("quoted numbers do not match the stored results:\n" + "\n".join(stale))
+    _stage(source, pages, set(notebooks))
+    report("rendering the pages")
+    return _render(pages, target)
+
+
+def toc_notebooks(source: Path) -> Iterator[str]:
+    """The notebooks of ``_toc.yml`` in reading order, as paths relative to the book."""
+    toc = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))
+    for name in re.findall(r'"(?:root|file)":"([^"]+)"', json.dumps(toc, separators=(",", ":"))):
+        if (source / f"{name}.ipynb").is_file():
+            yield f"{name}.ipynb"
+
+
+def execute(source: Path, target: Path, parameters: Parameters) -> None:
+    """Execute a notebook with papermill; ``target`` appears only if every cell succeeded.
+
+    Raises:
+        BuildError: a cell failed; the message gives notebook, cell and error.
+        ParameterError: the notebook does not declare a parameter.
+    """
+    values = parameters.model_dump(mode="json")
+    declared = papermill.inspect_notebook(str(source))
+    if missing := [key for key in values if key not in declared]:
+        raise ParameterError(
+            f"{source.name}: its parameters cell lacks {missing[0]}; see params/quick.yaml"
+        )
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # the kernel of this environment, not the user's
+    target.parent.mkdir(parents=True, exist_ok=True)
+    attempt = target.with_suffix(".attempt.ipynb")
+    try:
+        papermill.execute_notebook(
+            str(source), str(attempt), values, kernel_name="python3", progress_bar=False
+        )
+    except PapermillExecutionError as error:
+        detail = re.sub(r"\x1b\[[0-9;]*m", "", f"{error.ename}: {error.evalue}")
+        raise BuildError(
+            f"{source.name}, cell {error.cell_index}: {detail}\n{error.source}"
+        ) from None
+    _tidy(attempt)
+    os.replace(attempt, target)
+
+
+def _tidy(path: Path) -> None:
+    """Fold papermill's injected cell away and drop what differs between two equal executions."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if "injected-parameters" in tags:
+            cell.metadata["tags"] = [*tags, "hide-input"]
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+    notebook.metadata.pop("papermill", None)
+    nbformat.write(notebook, path)
+
+
+def _stage(source: Path, pages: Path, executed: set[str]) -> None:
+    """Copy what is not executed; unchanged files keep their time, so Sphinx skips them."""
+    wanted = set()
+    for path in sorted(source.rglob("*")):
+        name = path.relative_to(source).as_posix()
+        if path.is_dir() or name.startswith("reference_results/") or name.endswith(".ipynb"):
+            continue
+        wanted.add(name)
+        copy = pages / name
+        if not copy.is_file() or copy.read_bytes() != path.read_bytes():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+    wanted |= executed | {str(Path(name).with_suffix(".stamp")) for name in executed}
+    for path in [path for path in pages.rglob("*") if path.is_file()]:
+        if path.relative_to(pages).as_posix() not in wanted:
+            path.unlink()
+
+
+def _render(pages: Path, target: Path) -> Path:
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", pages]
+    command += ["--config", paths.home() / "_config.yml", "--path-output", target]
+    command += ["-n", "-W", "--keep-going", "-q"]
+    done = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+    write_text(target / "render.log", log)
+    if done.returncode:
+        faults = [line for line in log.splitlines() if re.search(r"WARNING|ERROR", line)]
+        raise BuildError("Jupyter Book: " + "\n".join(faults or log.splitlines()[-15:]))
+    return target / "_build" / "html" / "index.html"
+
+
+def _stamp(made: Path) -> str:
+    path = made.with_suffix(".stamp")
+    return path.read_text(encoding="utf-8") if made.is_file() and path.is_file() else ""
+
+
+def _code_digest() -> str:
+    return _tree_digest(Path(__file__).parent, "*.py")
+
+
+def _tree_digest(folder: Path, pattern: str = "*") -> str:
+    files = sorted(path for path in folder.rglob(pattern) if path.is_file())
+    return digest_of(
+        [[path.relative_to(folder).as_posix(), _sha256(path.read_bytes())] for path in files]
+    )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

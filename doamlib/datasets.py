@@ -1,0 +1,103 @@
+"""Which data a run is about, and how to get them: generated on demand, or read from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+from pydantic import Field, model_validator
+
+from doamlib import paths
+from doamlib.config import Config, digest_of
+from doamlib.data.cache import CachedDataset, open_cache
+from doamlib.data.coco import read_coco
+from doamlib.data.dataset import Dataset
+from doamlib.data.opixray import read_opixray
+from doamlib.simulation import SimulationConfig, generate
+
+Report = Callable[[str], None]
+
+
+class DataConfig(Config):
+    """The identity of the data of a run: what they are, not where they lie."""
+
+    dataset: Literal["simulation", "opixray", "coco"] = "simulation"
+    simulation: SimulationConfig | None = Field(None, description="for generated data only")
+    class_names: dict[str, str] = Field({}, description="spelling in the files -> class")
+
+    @model_validator(mode="after")
+    def _simulation_fits(self) -> DataConfig:
+        if (self.simulation is None) == (self.dataset == "simulation"):
+            raise ValueError("give simulation for dataset 'simulation', and for no other")
+        return self
+
+
+@dataclass(frozen=True)
+class Data:
+    """An open dataset: its two splits at their original size, and its fingerprint."""
+
+    train: Dataset
+    test: Dataset
+    fingerprint: str
+
+    def cached(self, split: str, size: int, processes: int, report: Report) -> CachedDataset:
+        """A split at the network's input size, decoded once and kept (see doamlib.data.cache)."""
+        dataset = self.train if split == "train" else self.test
+
+        def progress(done: int, total: int) -> None:
+            if done == total or done % 1024 == 0:
+                report(f"decoding {split} images at {size} px: {done} of {total}")
+
+        folder = paths.datasets() / "cache"
+        return open_cache(dataset, size, folder, workers=processes, progress=progress)
+
+
+def fingerprint(config: DataConfig, data_root: str | None) -> str:
+    """Sixteen hex digits that name the data.
+
+    For generated data they follow from the configuration and the generator's version, so that no
+    image is needed to look up a result; for others all files are read.
+
+    Raises:
+        doamlib.data.faults.DataError: the data have an error.
+    """
+    if config.simulation is not None:
+        return config.simulation.fingerprint
+    return open_data(config, data_root).fingerprint
+
+
+def open_data(
+    config: DataConfig, data_root: str | None = None, processes: int = 1, report: Report = print
+) -> Data:
+    """The data of a configuration; generated data are made first where they are missing.
+
+    Args:
+        config: what data.
+        data_root: folder of a real dataset.
+        processes: processes that generate images.
+        report: gets progress lines.
+
+    Raises:
+        doamlib.data.faults.DataError: the data have an error; the message names file, line and fix.
+    """
+    if config.simulation is not None:
+        root = simulated(config.simulation, processes, report)
+        return Data(*_both(root, config), config.simulation.fingerprint)
+    train, test = _both(Path(data_root).expanduser(), config)
+    return Data(train, test, digest_of([train.fingerprint, test.fingerprint]))
+
+
+def simulated(config: SimulationConfig, processes: int = 1, report: Report = print) -> Path:
+    """The folder of a generated dataset; two processes that want the same one make it once."""
+    root = paths.datasets() / f"simulation-{config.fingerprint}"
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(root.with_suffix(".lock")):
+        return generate(config, root, processes=processes, report=report)
+
+
+def _both(root: Path, config: DataConfig) -> tuple[Dataset, Dataset]:
+    read = read_coco if config.dataset == "coco" else read_opixray
+    return tuple(read(root, split, names=config.class_names) for split in ("train", "test"))

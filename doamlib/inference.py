@@ -1,0 +1,136 @@
+"""From a trained detector to detections, and from detections to the numbers of a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from doamlib.coco_ap import coco_ap
+from doamlib.data.cache import CachedDataset
+from doamlib.data.dataset import Dataset
+from doamlib.data.sidecar import read_sidecar
+from doamlib.detections import Detections, GroundTruth
+from doamlib.evaluation import ap_by_level, as_mapping, average_precisions
+from doamlib.matching import Matches, match
+
+
+@torch.inference_mode()
+def detect(
+    detector: nn.Module, dataset: CachedDataset, device: torch.device, batch_size: int = 32
+) -> Detections:
+    """Every image's detections, in pixels of its original size.
+
+    Args:
+        detector: on ``device``; it is put in evaluation mode.
+        dataset: images at the network's input size.
+        device: where the detector is.
+        batch_size: images at a time; changes no result beyond rounding.
+    """
+    detector.eval()
+    found = []
+    for start in range(0, len(dataset), batch_size):
+        indices = range(start, min(start + batch_size, len(dataset)))
+        images, _ = dataset.batch(indices)
+        for index, output in zip(indices, detector(images.to(device)), strict=True):
+            boxes = dataset.to_original(index, output["boxes"].float().cpu())
+            found.append((output["labels"].cpu(), output["scores"].float().cpu(), boxes))
+    return Detections.from_images(found)
+
+
+@dataclass(frozen=True, eq=False)
+class TestSet:
+    """What is known about the test images without their pixels: all that an evaluation needs.
+
+    Attributes:
+        classes: names; label ``i`` is ``classes[i - 1]``.
+        image_ids: name of each image, in the order that ``truth.image_index`` counts.
+        sizes: int (N, 2), width and height of each image in pixels.
+        levels: int (N,), occlusion level 1 to 3 of each image, 0 where it has none.
+        truth: the annotated items.
+        occlusion: float (M,), O of each item where the data are generated, else NaN.
+    """
+
+    __test__ = False  # not a test class, whatever pytest makes of the name
+
+    classes: tuple[str, ...]
+    image_ids: tuple[str, ...]
+    sizes: NDArray[np.int64]
+    levels: NDArray[np.int64]
+    truth: GroundTruth
+    occlusion: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> TestSet:
+        """Read off a dataset's index and, for generated data, its sidecar."""
+        records = dataset.records
+        truth = GroundTruth.from_images((record.labels, record.boxes) for record in records)
+        sidecar = read_sidecar(dataset.root, dataset.split)
+        occlusion = [
+            item.occlusion for r in records if sidecar for item in sidecar[r.image_id].items
+        ]
+        return cls(
+            dataset.classes,
+            dataset.image_ids,
+            np.array([(record.width, record.height) for record in records]).reshape(-1, 2),
+            np.array([record.level or 0 for record in records], dtype=np.int64),
+            truth,
+            np.array(occlusion) if sidecar else np.full(len(truth), np.nan),
+        )
+
+    def save(self, file: IO[bytes]) -> None:
+        """Write as compressed ``.npz`` without pickle."""
+        np.savez_compressed(
+            file,
+            classes=np.array(self.classes),
+            image_ids=np.array(self.image_ids),
+            sizes=self.sizes,
+            levels=self.levels,
+            image_index=self.truth.image_index,
+            label=self.truth.label,
+            boxes=self.truth.boxes,
+            occlusion=self.occlusion,
+        )
+
+    @classmethod
+    def load(cls, file: IO[bytes]) -> TestSet:
+        """Read what :meth:`save` wrote."""
+        with np.load(file, allow_pickle=False) as stored:
+            ids = tuple(stored["image_ids"].tolist())
+            truth = GroundTruth(stored["image_index"], stored["label"], stored["boxes"], len(ids))
+            classes = tuple(stored["classes"].tolist())
+            return cls(classes, ids, stored["sizes"], stored["levels"], truth, stored["occlusion"])
+
+    def match(self, detections: Detections) -> Matches:
+        """Which detection hits which item, at IoU 0.5 by the official rule."""
+        return match(self.truth, detections, self.classes)
+
+
+def score(detections: Detections, test: TestSet) -> dict[str, Any]:
+    """The numbers that are stored with a run: AP per class and mAP, by level, and COCO's.
+
+    Returns:
+        ``AP`` and ``levels`` -> class name or ``mAP`` -> AP (0..1) at IoU 0.5 by the official rule;
+        ``AP_11_point`` by the 11-point rule; ``COCO`` -> AP50 and AP50:95; counts. A class without
+        items has no entry.
+    """
+    matches = test.match(detections)
+    eleven = average_precisions(matches, rule="11-point")
+    levels = ap_by_level(matches, test.levels)
+    return {
+        "AP": _known(as_mapping(test.classes, average_precisions(matches))),
+        "AP_11_point": _known(as_mapping(test.classes, eleven)),
+        "levels": {f"OL{level}": _known(ap) for level, ap in levels.items()},
+        "COCO": _known(coco_ap(test.truth, detections, test.classes)),
+        "images": len(test.image_ids),
+        "items": len(test.truth),
+        "detections": len(detections),
+    }
+
+
+def _known(values: dict[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items() if not np.isnan(value)}

@@ -1,0 +1,79 @@
+"""Where a result came from: recorded with every run, never compared."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "opencv-python-headless", "pydantic")
+
+
+def record(device: torch.device) -> dict[str, Any]:
+    """Commit, package versions, hardware and the time now, as plain values.
+
+    Args:
+        device: the one that is computed on.
+
+    Returns:
+        ``commit`` (hex digits, or ``unknown`` outside a checkout), ``dirty`` (uncommitted changes
+        to tracked files), ``packages``, ``python``, ``hardware``, ``started`` (UTC).
+    """
+    commit = _git("rev-parse", "HEAD")
+    return {
+        "commit": commit or "unknown",
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
+        "packages": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "hardware": hardware(device),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """The processor, cores and memory of this machine, and its GPU where that is the device."""
+    found = {
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "device": "cpu",
+    }
+    if device.type == "cuda":
+        found["device"] = torch.cuda.get_device_name(device)
+    return found
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _git(*arguments: str) -> str:
+    folder = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"

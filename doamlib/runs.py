@@ -1,0 +1,261 @@
+"""The run store: a configuration goes in, its result comes out; what exists is never trained again.
+
+A run is a pure function of its configuration, its data and ``RESULTS_VERSION``; these three are its
+key. Commit, packages and hardware are recorded beside the result and never compared.
+
+Two layers hold results of the same form. ``runs/<key>/`` is local and ignored by git. The reference
+layer is read-only: archives (zip) of committed results, so that the book can show large runs
+without a GPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from filelock import FileLock
+from pydantic import Field, ValidationError
+
+from doamlib import paths, provenance
+from doamlib.config import Config, digest_of
+from doamlib.data.files import write_text
+from doamlib.datasets import Data, DataConfig
+from doamlib.detections import Detections
+from doamlib.detectors import DetectorConfig, build_detector, save_weights
+from doamlib.inference import TestSet, detect, score
+from doamlib.sampling import SamplingConfig
+from doamlib.training import History, Training, TrainingConfig
+
+RESULTS_VERSION = 1
+"""Raised in the commit that changes what training or evaluation computes (a test insists)."""
+
+Report = Callable[[str], None]
+Place = Path | zipfile.Path
+
+
+class RunConfig(Config):
+    """Everything that a training run depends on, apart from the pixels themselves."""
+
+    data: DataConfig
+    detector: DetectorConfig
+    sampling: SamplingConfig
+    training: TrainingConfig
+    seed: int = Field(ge=0)
+
+    def key(self, fingerprint: str) -> str:
+        """The name of this run's result on these data: sixteen hex digits."""
+        return digest_of([self.digest(), fingerprint, RESULTS_VERSION])
+
+
+class Result:
+    """A finished run: a read-only view of its folder, on disk or in an archive.
+
+    Attributes:
+        key: the run's name.
+        origin: ``local`` or ``reference``.
+        stale: why a reference result no longer stands for what today's code computes; empty when
+            it does.
+    """
+
+    def __init__(
+        self, place: Place, origin: Literal["local", "reference"], stale: str = ""
+    ) -> None:
+        self._place, self.origin, self.stale = place, origin, stale
+        self.key = place.name
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """``config`` (every field), ``fingerprint`` of the data, ``results_version``."""
+        return self._json("identity.json")
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """What :func:`doamlib.inference.score` returned."""
+        return self._json("metrics.json")
+
+    @cached_property
+    def history(self) -> History:
+        """Losses by step, summaries by epoch, contents of the pool."""
+        return History(**self._json("history.json"))
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """Commit, packages, hardware, seed, starting weights, start and duration."""
+        return self._json("provenance.json")
+
+    def ap(self, name: str = "mAP") -> float:
+        """AP in percent of a class, or ``mAP``, at IoU 0.5 over the whole test set."""
+        return 100 * self.metrics["AP"][name]
+
+    def detections(self) -> Detections:
+        """Every detection on the test images, in their original pixels."""
+        return Detections.load(io.BytesIO(self._bytes("detections.npz")))
+
+    def test_set(self) -> TestSet:
+        """The test images' annotations, kept once for all runs on the same data."""
+        name = f"{self.identity['fingerprint']}.npz"
+        return TestSet.load(io.BytesIO((self._place.parent / "test_sets" / name).read_bytes()))
+
+    def weights(self) -> Path | None:
+        """The trained weights (safetensors); none in the reference layer."""
+        path = self._place / "weights.safetensors"
+        return path if isinstance(path, Path) and path.is_file() else None
+
+    def digest(self) -> str:
+        """Changes when the stored numbers change."""
+        content = b"".join(self._bytes(name) for name in ("metrics.json", "history.json"))
+        return hashlib.sha256(content).hexdigest()[:16]
+
+    def _json(self, name: str) -> Any:
+        return json.loads(self._bytes(name))
+
+    def _bytes(self, name: str) -> bytes:
+        return (self._place / name).read_bytes()
+
+
+class RunStore:
+    """Finds results in both layers and trains what is missing.
+
+    Args:
+        root: the local layer; ``runs`` by default.
+        reference: the folder of archives; the committed one by default.
+    """
+
+    def __init__(self, root: Path | None = None, reference: Path | None = None) -> None:
+        self.root = root or paths.runs()
+        self.reference = reference or paths.reference_results()
+
+    def find(self, config: RunConfig, fingerprint: str) -> Result | None:
+        """The local result of this configuration on these data, if it is finished."""
+        place = self.root / config.key(fingerprint)
+        return Result(place, "local") if _holds(place, config) else None
+
+    def find_reference(self, config: RunConfig, fingerprint: str) -> Result | None:
+        """The committed result of this configuration; marked stale when its key has moved on."""
+        stale = None
+        for place in self._reference_places():
+            result = Result(place, "reference")
+            if not _holds(place, config):
+                continue
+            if result.key == config.key(fingerprint):
+                return result
+            if (version := result.identity["results_version"]) != RESULTS_VERSION:
+                why = f"made by results version {version}, the code is at {RESULTS_VERSION}"
+            else:
+                why = f"made on data {result.identity['fingerprint']}, today's are {fingerprint}"
+            stale = Result(place, "reference", why)
+        return stale
+
+    def get(
+        self, config: RunConfig, data: Data, device: torch.device, report: Report = print, **limits
+    ) -> Result:
+        """The local result; trained now if it is missing, by one process at a time.
+
+        Args:
+            config: the run.
+            data: its data, open.
+            device: where to train.
+            report: gets progress lines.
+            limits: ``deadline`` and ``processes``, see :meth:`_train`.
+
+        Raises:
+            doamlib.training.TrainingError: the loss diverged.
+            doamlib.training.OutOfTime: the deadline passed; the next call goes on from there.
+        """
+        key = config.key(data.fingerprint)
+        if (found := self.find(config, data.fingerprint)) is None:
+            (self.root / "locks").mkdir(parents=True, exist_ok=True)
+            with FileLock(self.root / "locks" / key):
+                if (found := self.find(config, data.fingerprint)) is None:
+                    self._train(config, data, key, device, report, **limits)
+                    found = self.find(config, data.fingerprint)
+        return found
+
+    def digests(self) -> dict[str, str]:
+        """Key -> digest of every result in both layers; the local one where both have it."""
+        local = [path.parent for path in self.root.glob("*/identity.json")]
+        places = [*self._reference_places(), *local]
+        return {place.name: Result(place, "local").digest() for place in places}
+
+    def _reference_places(self) -> Iterator[zipfile.Path]:
+        for archive in sorted(self.reference.glob("*.zip")):
+            for place in zipfile.Path(archive).iterdir():
+                if (place / "identity.json").exists():
+                    yield place
+
+    def _train(
+        self,
+        config: RunConfig,
+        data: Data,
+        key: str,
+        device: torch.device,
+        report: Report,
+        deadline: float = float("inf"),
+        processes: int = 1,
+    ) -> None:
+        """Train in ``partial/<key>`` and move the finished result into place in one step."""
+        partial = self.root / "partial" / key
+        begun = provenance.record(device)
+        detector = build_detector(config.detector, config.seed).to(device)
+        size = detector.image_size
+        train = data.cached("train", size, processes, report)
+        training = Training(
+            detector, train, config.training, config.sampling, config.seed, partial, device
+        )
+        history = training.run(report, deadline)
+        start = time.perf_counter()
+        test = TestSet.of(data.test)
+        found = detect(detector, data.cached("test", size, processes, report), device)
+        made = partial / "result"
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir()
+        found.save(made / "detections.npz")
+        save_weights(detector, made / "weights.safetensors")
+        identity = {
+            "config": config.model_dump(mode="json"),
+            "fingerprint": data.fingerprint,
+            "results_version": RESULTS_VERSION,
+        }
+        trained = sum(entry["seconds"] for entry in history.epochs)
+        begun |= {
+            "seed": config.seed,
+            "training_seconds": round(trained, 1),
+            "evaluation_seconds": round(time.perf_counter() - start, 1),
+        }
+        for name, content in {
+            "identity": identity,
+            "metrics": score(found, test),
+            "history": vars(history),
+            "provenance": begun,
+        }.items():
+            write_text(made / f"{name}.json", json.dumps(content, indent=1))
+        self._keep_test_set(test, data.fingerprint)
+        os.replace(made, self.root / key)
+        shutil.rmtree(partial)
+
+    def _keep_test_set(self, test: TestSet, fingerprint: str) -> None:
+        folder = self.root / "test_sets"
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f".{fingerprint}.{os.getpid()}"
+        with temporary.open("wb") as file:
+            test.save(file)
+        os.replace(temporary, folder / f"{fingerprint}.npz")
+
+
+def _holds(place: Place, config: RunConfig) -> bool:
+    """Whether a folder holds a result of exactly this configuration, field by field."""
+    try:
+        stored = json.loads((place / "identity.json").read_bytes())["config"]
+        return RunConfig.model_validate_json(json.dumps(stored)) == config
+    except (OSError, KeyError, ValueError, ValidationError):
+        return False

@@ -1,0 +1,288 @@
+"""The training loop: one readable function a step, deterministic, resumable after any kill."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from doamlib.config import Config
+from doamlib.data.cache import CachedDataset
+from doamlib.sampling import SamplingConfig, make_strategy
+
+EXPLODED = 1.0e4
+"""A loss above this is taken for a run that has diverged."""
+
+Report = Callable[[str], None]
+Batch = tuple[Tensor, list[dict[str, Tensor]]]
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message names the step, the images and what to try."""
+
+
+class OutOfTime(Exception):
+    """The time budget is spent; the checkpoint holds everything up to the last finished epoch."""
+
+
+class TrainingConfig(Config):
+    """How a detector is trained. Defaults are the paper's (Section V); the rest it leaves open."""
+
+    epochs: int = Field(60, gt=0, description="passes over the training images")
+    batch_size: int = Field(24, gt=0)
+    learning_rate: float = Field(1.0e-4, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(5.0e-4, ge=0)
+    warmup_steps: int = Field(0, ge=0, description="steps of linear rise from 0")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="cosine: falls to 0")
+    clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0: no limit")
+    horizontal_flip: bool = Field(False, description="mirror each image with probability 1/2")
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def rate_at(self, step: int, planned_steps: int) -> float:
+        """Learning rate of optimiser step ``step`` (from 0) of ``planned_steps``."""
+        warm = min(1.0, (step + 1) / (self.warmup_steps + 1))
+        if self.schedule == "constant":
+            return self.learning_rate * warm
+        progress = min(1.0, step / max(1, planned_steps))
+        return self.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+@dataclass
+class History:
+    """What happened: one entry a step and one an epoch, in order."""
+
+    loss: list[float] = field(default_factory=list)
+    learning_rate: list[float] = field(default_factory=list)
+    retrained: list[bool] = field(default_factory=list)
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    pool: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Training:
+    """A run in progress: detector, optimiser, sampling strategy and history, at one epoch's end.
+
+    Args:
+        detector: any detector of :mod:`doamlib.detectors`, on ``device``.
+        dataset: training images at the network's input size.
+        config: the recipe.
+        sampling: the strategy of Section IV-B or IV-D.
+        seed: decides the order of images, the flips and the strategy's draws; runs that share a
+            seed see the same images in the same order (Algorithm 2's extra batches apart).
+        folder: holds the checkpoint; created where missing.
+    """
+
+    def __init__(
+        self,
+        detector: nn.Module,
+        dataset: CachedDataset,
+        config: TrainingConfig,
+        sampling: SamplingConfig,
+        seed: int,
+        folder: Path,
+        device: torch.device,
+    ) -> None:
+        self.detector, self.dataset, self.config = detector, dataset, config
+        self.seed, self.folder, self.device = seed, folder, device
+        self.batches = math.ceil(len(dataset) / config.batch_size)
+        self.strategy = make_strategy(sampling, self.batches, config.epochs, seed)
+        self.optimizer = torch.optim.SGD(
+            detector.parameters(),
+            lr=config.learning_rate,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+        )
+        self.history = History()
+        self.epoch = 0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def run(self, report: Report = print, deadline: float = math.inf) -> History:
+        """Train to the last epoch, from the checkpoint where there is one.
+
+        Args:
+            report: gets one line an epoch, with the remaining time.
+            deadline: ``time.monotonic()`` after which no further epoch is started.
+
+        Raises:
+            TrainingError: the loss is not a number or has exploded.
+            OutOfTime: the deadline has passed before the last epoch.
+        """
+        self._resume()
+        with _deterministic(self.device):
+            while not self._finished():
+                if time.monotonic() > deadline:
+                    raise OutOfTime
+                self._run_epoch()
+                self._checkpoint()
+                report(self._line())
+        return self.history
+
+    def _finished(self) -> bool:
+        return self.epoch >= self.config.epochs or self.strategy.steps_left() == 0
+
+    def _run_epoch(self) -> None:
+        self.detector.train()
+        start, self.waited = time.perf_counter(), 0.0
+        first_step = len(self.history.loss)
+        self.strategy.begin_epoch(self.epoch)
+        for indices, batch in self._loaded(self._order()):
+            self._step(indices, batch, retrained=False)
+        pool = self.strategy.end_epoch()
+        for indices, batch in self._loaded(pool):
+            self._step(indices, batch, retrained=True)
+        seconds = time.perf_counter() - start
+        losses = self.history.loss[first_step:]
+        images = len(self.dataset) + sum(len(indices) for indices in pool)
+        self.history.epochs.append(
+            {
+                "loss": sum(losses) / max(1, len(losses)),
+                "steps": len(losses),
+                "retrained": len(pool),
+                "seconds": seconds,
+                "waited": self.waited,
+                "images_per_second": images / seconds,
+            }
+        )
+        self.epoch += 1
+
+    def _order(self) -> list[list[int]]:
+        """This epoch's batches of image indices; like the flips they follow from seed and epoch."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        shuffled = torch.randperm(len(self.dataset), generator=generator).tolist()
+        self.flips = torch.rand(len(self.dataset), generator=generator) < 0.5
+        size = self.config.batch_size
+        return [shuffled[start : start + size] for start in range(0, len(shuffled), size)]
+
+    def _loaded(self, batches: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], Batch]]:
+        """Each batch with its images and targets on the device, the next one read meanwhile."""
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            pending = [reader.submit(self._read, indices) for indices in batches[:1]]
+            for number, indices in enumerate(batches):
+                if number + 1 < len(batches):
+                    pending.append(reader.submit(self._read, batches[number + 1]))
+                start = time.perf_counter()
+                images, targets = pending.pop(0).result()
+                self.waited += time.perf_counter() - start
+                yield list(indices), to_device(images, targets, self.device)
+
+    def _read(self, indices: Sequence[int]) -> Batch:
+        images, targets = self.dataset.batch(indices)
+        if self.config.horizontal_flip:
+            flip_some(images, targets, self.flips[indices])
+        return (images.pin_memory() if self.device.type == "cuda" else images), targets
+
+    def _step(self, indices: list[int], batch: Batch, retrained: bool) -> None:
+        images, targets = batch
+        bfloat16 = self.config.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
+            loss = sum(self.detector(images, targets).values())
+        value = float(loss.detach())
+        if not math.isfinite(value) or value > EXPLODED:
+            raise TrainingError(self._diverged(value, indices))
+        if not retrained and not self.strategy.observe(indices, value):
+            return
+        rate = self.config.rate_at(len(self.history.loss), self.strategy.planned_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.config.clip_norm:
+            nn.utils.clip_grad_norm_(self.detector.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        self.history.loss.append(value)
+        self.history.learning_rate.append(rate)
+        self.history.retrained.append(retrained)
+
+    def _diverged(self, value: float, indices: Sequence[int]) -> str:
+        names = ", ".join(self.dataset.dataset.image_ids[index] for index in indices)
+        step = len(self.history.loss)
+        return (
+            f"step {step} (epoch {self.epoch}): the loss is {value}; lower learning_rate, or set "
+            f"warmup_steps or clip_norm; look at the boxes of this batch's images: {names}"
+        )
+
+    def _line(self) -> str:
+        last = self.history.epochs[-1]
+        spent = sum(entry["seconds"] for entry in self.history.epochs)
+        left = spent / self.epoch * (self.config.epochs - self.epoch)
+        return (
+            f"epoch {self.epoch}/{self.config.epochs}  loss {last['loss']:.3f}  "
+            f"{last['images_per_second']:.1f} images/s  {clock(left)} left"
+        )
+
+    def _checkpoint(self) -> None:
+        """Everything that the rest of the run depends on, replaced in one step."""
+        state = {
+            "epoch": self.epoch,
+            "detector": self.detector.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "strategy": self.strategy.state_dict(),
+            "history": vars(self.history),
+        }
+        temporary = self.folder / "checkpoint.tmp"
+        torch.save(state, temporary)
+        os.replace(temporary, self.folder / "checkpoint.pt")
+
+    def _resume(self) -> None:
+        path = self.folder / "checkpoint.pt"
+        if not path.is_file():
+            return
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.detector.load_state_dict(state["detector"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.strategy.load_state_dict(state["strategy"])
+        self.history = History(**state["history"])
+        self.epoch = state["epoch"]
+
+
+def to_device(images: Tensor, targets: list[dict[str, Tensor]], device: torch.device) -> Batch:
+    """A batch on the device; the boxes of all images travel together."""
+    if device.type == "cpu":
+        return images, targets
+    counts = [len(target["boxes"]) for target in targets]
+    moved = {
+        name: torch.cat([target[name] for target in targets]).to(device).split(counts)
+        for name in ("boxes", "labels")
+    }
+    split = [
+        {"boxes": boxes, "labels": labels}
+        for boxes, labels in zip(moved["boxes"], moved["labels"], strict=True)
+    ]
+    return images.to(device, non_blocking=True), split
+
+
+def flip_some(images: Tensor, targets: list[dict[str, Tensor]], which: Tensor) -> None:
+    """Mirror the images (uint8 B,3,H,W) where ``which`` (bool B) says so, boxes too, in place."""
+    width = images.shape[-1]
+    images[which] = images[which].flip(-1)
+    for index in which.nonzero().flatten().tolist():
+        boxes = targets[index]["boxes"]
+        boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
+
+
+def clock(seconds: float) -> str:
+    """A duration as people read it: ``48 s``, ``12 min``, ``3.4 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@contextmanager
+def _deterministic(device: torch.device) -> Iterator[None]:
+    """On the CPU, the same seed gives the same bits; what was set before is set again after."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(device.type == "cpu")
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
