@@ -1,0 +1,231 @@
+"""One image: a scene, its subjects (cutters, or one extra distractor), the window, the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from doamlib.simulation.catalogue import CUTTER_KINDS, GROUPS, KINDS, Kind
+from doamlib.simulation.dice import Dice
+from doamlib.simulation.display import DisplayChain, colourise, expose
+from doamlib.simulation.occlusion import (
+    Occlusion,
+    level_of,
+    measure_occlusion,
+    silhouette_of,
+)
+from doamlib.simulation.physics import log_attenuation
+from doamlib.simulation.primitives import Patch
+from doamlib.simulation.scene import FRAME, Box, Item, Scene, draw_item, draw_scene
+
+MIN_VISIBLE = 0.7
+"""Share of a subject's silhouette that must lie inside the window."""
+MIN_CORE_PIXELS = 40
+MAX_OCCLUSION = 0.70
+MAX_BLACK = 0.6
+"""A subject is drawn anew where more of its core would be featureless black."""
+TRIES_PER_SCENE = 8
+MAX_SCENES = 200
+MAIN_CONTAINER = 0.85
+"""Share of subjects in the main container; the others may lie in a neighbour."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A subject in a window.
+
+    Attributes:
+        item: The item.
+        patch: The item alone, cut to the window.
+        box: Tight box of its silhouette: x0, y0, x1, y1 in window pixels, ends excluded.
+        occlusion: Its occlusion there.
+    """
+
+    item: Item
+    patch: Patch
+    box: Box
+    occlusion: Occlusion
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A finished plan of one image, before the display chain.
+
+    Attributes:
+        scene: The belt.
+        window: Frame rectangle shown: x0, y0, x1, y1, ends excluded.
+        subjects: Cutters (or the extra distractor) with their occlusion.
+        basis: Basis maps of everything in the window, float32 (2, H, W).
+        seed: Seed of the attempt that was accepted.
+    """
+
+    scene: Scene
+    window: Box
+    subjects: list[Found]
+    basis: np.ndarray
+    seed: list[int]
+
+
+def window_size(field_of_view: float) -> tuple[int, int]:
+    """Width and height in pixels of a window with this share of the frame's width and height."""
+    return round(FRAME[0] * field_of_view), round(FRAME[1] * field_of_view)
+
+
+def tight_box(mask: np.ndarray) -> Box | None:
+    """Smallest rectangle around the true pixels (ends excluded), or None."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def draw_window(dice: Dice, around: Box, field_of_view: float) -> Box:
+    """A window that contains a box at a random place, inside the frame.
+
+    Args:
+        dice: Draws.
+        around: Frame box of the subject; where it is larger than the window, it is cut.
+        field_of_view: Share of the frame's width and height.
+    """
+    corner = []
+    for size, frame, low, high in zip(
+        window_size(field_of_view), FRAME, around[:2], around[2:], strict=True
+    ):
+        first, last = sorted((high - size, low))
+        start = int(np.floor(dice.between(first, last + 1)))
+        corner.append((min(max(start, 0), frame - size), size))
+    (x, width), (y, height) = corner
+    return x, y, x + width, y + height
+
+
+def subject_kind(dice: Dice, name: str | None) -> Kind:
+    """The kind of a cutter, or of a random distractor where no cutter is wanted."""
+    return CUTTER_KINDS[name] if name else KINDS[dice.pick(GROUPS["tools"])]
+
+
+def _draw_subject(dice: Dice, scene: Scene, kind: Kind) -> Item:
+    main = len(scene.containers) == 1 or dice.chance(MAIN_CONTAINER)
+    placed = scene.containers[0] if main else dice.pick(scene.containers[1:])
+    return draw_item(dice, placed, kind, scene.items)
+
+
+def _cut(item: Item, scene: Scene, window: Box) -> tuple[Patch, np.ndarray] | None:
+    """The item's patch and silhouette cut to a window, if enough of it is inside."""
+    whole = item.patch(scene.scale)
+    inside = whole.overlap(window)
+    if inside is None:
+        return None
+    patch = Patch(inside[0], inside[1], whole.window(inside))
+    mask, total = silhouette_of(patch.basis), int(silhouette_of(whole.basis).sum())
+    return (patch, mask) if total and mask.sum() >= MIN_VISIBLE * total else None
+
+
+def _find(item: Item, scene: Scene, window: Box, others: Sequence[Item]) -> Found | None:
+    """The subject as seen in a window, or None where the rules of acceptance refuse it."""
+    cut = _cut(item, scene, window)
+    if cut is None or min(cut[1].shape) < 8:
+        return None
+    patch, mask = cut
+    around = scene.region(patch.box)
+    for other in others:
+        around.paste(other.patch(scene.scale))
+    occlusion = measure_occlusion(patch.basis, around.basis)
+    if occlusion.core_pixels < MIN_CORE_PIXELS or occlusion.black > MAX_BLACK:
+        return None
+    if occlusion.value > MAX_OCCLUSION:
+        return None
+    x0, y0, x1, y1 = tight_box(mask)
+    dx, dy = patch.x - window[0], patch.y - window[1]
+    return Found(item, patch, (x0 + dx, y0 + dy, x1 + dx, y1 + dy), occlusion)
+
+
+def _attempt(
+    dice: Dice, scene: Scene, names: Sequence[str | None], field_of_view: float
+) -> tuple[Box, list[Found]] | None:
+    """One try at placing all subjects in a scene."""
+    items: list[Item] = []
+    window: Box | None = None
+    for name in names:
+        item = _draw_subject(dice, scene, subject_kind(dice, name))
+        if window is None:
+            window = draw_window(dice, item.patch(scene.scale).box, field_of_view)
+        if _cut(item, scene, window) is None:
+            return None
+        items.append(item)
+    found = [_find(i, scene, window, [j for j in items if j is not i]) for i in items]
+    return None if None in found else (window, found)
+
+
+def compose(
+    seed: Sequence[int],
+    names: Sequence[str | None],
+    field_of_view: float = 1.0,
+    level: int | None = None,
+) -> Composition:
+    """Draw scenes until one shows all wanted subjects at the wanted occlusion level.
+
+    Subjects are redrawn a few times in a scene, then the scene is; nothing steers the draw, so an
+    image at a level follows the same law as all images, given that level.
+
+    Args:
+        seed: Identity of the image; equal seeds give equal images.
+        names: Class names of the cutters; ``[None]`` for one extra distractor instead.
+        field_of_view: Share of the frame's width and height that is shown.
+        level: Wanted level of the hardest subject, or None for any.
+
+    Raises:
+        RuntimeError: no scene in MAX_SCENES fitted, which no valid argument should cause.
+    """
+    for number in range(MAX_SCENES):
+        dice = Dice([*seed, number])
+        scene = draw_scene(dice)
+        for _ in range(TRIES_PER_SCENE):
+            result = _attempt(dice, scene, names, field_of_view)
+            if result is None:
+                continue
+            window, found = result
+            if level in (None, level_of(max(f.occlusion.value for f in found))):
+                total = scene.region(window)
+                for subject in found:
+                    total.paste(subject.patch)
+                return Composition(scene, window, found, total.basis, [*seed, number])
+    raise RuntimeError(f"image {list(seed)}: no scene shows {list(names)} at level {level}")
+
+
+def belt_load(dice: Dice, shape: tuple[int, int], span: tuple[int, int]) -> np.ndarray:
+    """Faint belt noise: polyethylene g/cm2 by column, float32 (H, W), with ragged ends.
+
+    The load is just below the air gate, so that detector noise lifts single pixels through it.
+
+    Args:
+        dice: Draws.
+        shape: Rows and columns.
+        span: Rows between which the containers lie.
+    """
+    height, width = shape
+    steps = dice.generator.normal(0, 1, (2, width // 3 + 2)).repeat(3, axis=1)[:, :width]
+    ragged = np.cumsum(steps, axis=1) * 2 + 14 * np.abs(steps)
+    reach = dice.between(15, 60)
+    top, bottom = span[0] - reach - ragged[0], span[1] + reach + ragged[1]
+    rows = np.arange(height)[:, None]
+    return ((rows > top) & (rows < bottom)) * np.float32(dice.between(0.045, 0.075))
+
+
+def render_pixels(basis: np.ndarray, chain: DisplayChain, dice: Dice, belt: bool) -> np.ndarray:
+    """The scanner's picture of basis maps: uint8 (H, W, 3) RGB, rows without load pure white."""
+    height, width = basis.shape[1:]
+    loaded = np.flatnonzero((basis[0] + basis[1]).max(axis=1) > 0)
+    image = np.full((height, width, 3), 255, np.uint8)
+    if not len(loaded):
+        return image
+    first, last = int(loaded[0]), int(loaded[-1]) + 1
+    if belt:
+        basis = basis.copy()
+        basis[0] += belt_load(dice, (height, width), (first, last))
+        first, last = max(first - 120, 0), min(last + 120, height)
+    rows = slice(max(first - 8, 0), min(last + 8, height))
+    measured = expose(*log_attenuation(basis[:, rows]), chain, dice.generator)
+    image[rows] = colourise(*measured, chain)
+    return image

@@ -1,0 +1,212 @@
+"""Trays, backpacks and suitcases, and the cloth and film inside them.
+
+A container is a list of parts in its own frame (millimetres) and the rectangle in which its
+contents lie. Cloth and film are items like others; they only carry no name in the sidecar.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from doamlib.simulation.dice import Dice
+from doamlib.simulation.outlines import (
+    blob,
+    ellipse,
+    points,
+    rectangle,
+    rounded,
+    smooth,
+    smooth_path,
+    turned,
+    wander,
+)
+from doamlib.simulation.physics import physics
+from doamlib.simulation.primitives import Primitive, Soft, Tube, slab
+from doamlib.simulation.textures import cloth_texture
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container.
+
+    Attributes:
+        kind: ``tray``, ``backpack`` or ``suitcase``.
+        parts: Its primitives.
+        width: Outer width in mm, before it is turned.
+        height: Outer height in mm.
+        inside: Centre x, y and half width, half height of the contents' rectangle, mm.
+        fittings: How many zippers, buckles, screws and carabiners hang on it.
+    """
+
+    kind: str
+    parts: list[Primitive]
+    width: float
+    height: float
+    inside: tuple[float, float, float, float]
+    fittings: int = 0
+
+
+def _plate(outlines: np.ndarray | list[np.ndarray], load: float, material: str) -> Primitive:
+    """A thin flat piece of this many g/cm2."""
+    return slab(outlines, -0.5, 0.5, material, load / (0.1 * physics().materials[material].density))
+
+
+def _line(
+    path: np.ndarray, width: float, load: float, material: str, closed: bool = False
+) -> Primitive:
+    """A rim, seam or fold of this width (mm) and load (g/cm2 at its centre)."""
+    density = load / (width / 10 * physics().materials[material].density)
+    return Tube(path, width / 2, material, density, closed)
+
+
+def tray(dice: Dice) -> Container:
+    """A plastic tray seen obliquely: the floor lies below its rim, the front wall doubles it.
+
+    The upper rim and the floor are two round rectangles; four walls join them and differ in load
+    by how steeply the beam meets them. The front fold and one side fold are black lines.
+    """
+    u = dice.between
+    width, height = u(540, 590), u(365, 415)
+    rim_h, drop = height * u(0.70, 0.76), height * u(0.22, 0.28)
+    rim_y = -(height - rim_h) / 2
+    floor_w, floor_h = width * u(0.84, 0.90), rim_h * u(0.90, 0.97)
+    floor_at = (u(-8, 8), rim_y + drop + (rim_h - floor_h) / 2)
+    lip = u(15, 20)
+    rim = rounded(width, rim_h, 30, (0, rim_y))
+    inner = rounded(width - 2 * lip, rim_h - 2 * lip, 22, (0, rim_y))
+    floor = rounded(floor_w, floor_h, 20, floor_at)
+    base = u(0.17, 0.33)
+
+    def corners(w: float, h: float, at: tuple[float, float]) -> np.ndarray:
+        return rectangle(w, h, at)  # back left, back right, front right, front left
+
+    top, bottom = (
+        corners(width - 2 * lip, rim_h - 2 * lip, (0, rim_y)),
+        corners(floor_w, floor_h, floor_at),
+    )
+    parts = [
+        _plate([rim, inner], base * u(0.5, 0.8), "pp"),
+        _plate(inner, base * 0.25, "pp"),
+        _plate(floor, base * u(0.7, 0.9), "pp"),
+    ]
+    dark = dice.count(0, 1)
+    loads = [u(0.2, 0.6), u(0.6, 1.3), u(0.3, 0.6), u(0.6, 1.3)]
+    loads[1 + 2 * dark] *= u(1.0, 4.0)
+    for side, load in enumerate(loads):
+        after = (side + 1) % 4
+        wall = np.stack([top[side], top[after], bottom[after], bottom[side]])
+        parts.append(_plate(wall, base * load, "pp"))
+    parts += [
+        _line(rim, 1.6, u(0.15, 0.35), "pp", closed=True),
+        _line(inner, 1.2, u(0.05, 0.2), "pp", closed=True),
+        _line(floor, 1.2, u(0.08, 0.25), "pp", closed=True),
+    ]
+    sag = (top[2] + top[3]) / 2 + [0, u(-2, 6)]
+    front = smooth_path(np.stack([top[3] - [lip, 0], sag, top[2] + [lip, 0]]), 3)
+    parts.append(_line(front, u(0.5, 0.9), u(2, 8), "pp"))
+    for a, b in ((3, 3), (2, 2), (0, 3), (1, 2)):
+        if dice.chance(0.5):
+            fold = np.stack([top[a] * 0.6 + bottom[a] * 0.4, bottom[b]])
+            parts.append(_line(fold, u(0.5, 1.0), u(0.5, 7), "pp"))
+    y = rim_y - rim_h / 2
+    for x in np.array([-0.3, 0.0, 0.28]) * width:
+        parts.append(_line(points([x - 7, y + 4], [x + 7, y + 4]), 1.0, 0.7, "pp"))
+        parts.append(_line(points([x, y + 4], [x, y + 14]), 1.0, 0.5, "pp"))
+    inside = (floor_at[0], floor_at[1] - 0.1 * floor_h, floor_w * 0.48, floor_h * 0.48)
+    return Container("tray", parts, width, height, inside)
+
+
+def backpack(dice: Dice) -> Container:
+    """Layers of creased nylon, padded cloth, straps, seams."""
+    u = dice.between
+    width, height = u(300, 400), u(340, 450)
+    parts: list[Primitive] = []
+    for _ in range(dice.count(3, 5)):
+        share, at = u(0.6, 1.0), dice.point(15, 15)
+        outline = rounded(width * share, height * share, 90, at)
+        outline = smooth(outline + dice.generator.normal(0, 4, outline.shape), 2)
+        parts.append(Soft(outline, u(0.05, 0.16), "nylon", 1.0, *cloth_texture(dice, "film")))
+        parts.append(_line(outline, u(0.8, 2.5), u(0.05, 0.2), "nylon", closed=True))
+    for _ in range(dice.count(6, 14)):
+        path = wander(dice, 6, u(20, 55), 0.45) + dice.point(width * 0.45, height * 0.45)
+        wide = dice.chance(0.3)
+        parts.append(_line(path, u(12, 24) if wide else u(0.7, 1.6), u(0.04, 0.12), "nylon"))
+    inside = (0.0, 0.0, width * 0.43, height * 0.43)
+    return Container("backpack", parts, width, height, inside, dice.count(5, 14))
+
+
+def suitcase(dice: Dice) -> Container:
+    """A shell in layers, a metal frame, two rails of the handle, wheels."""
+    u = dice.between
+    width, height = u(460, 570), u(320, 400)
+    parts: list[Primitive] = []
+    for k in range(3):
+        inset, at = k * u(8, 20), dice.point(4, 4)
+        outline = rounded(width - inset, height - inset, 38, at)
+        parts.append(_plate(outline, u(0.08, 0.3), dice.pick(("abs", "pp", "nylon", "pp"))))
+        material = dice.pick(("al", "abs", "steel", "rubber"))
+        load = u(0.4, 1.6) if material in ("al", "steel") else u(0.15, 0.5)
+        parts.append(_line(outline, u(1.2, 3.0), load, material, closed=True))
+    lining = smooth(rounded(width * 0.9, height * 0.9, 40))
+    parts.append(Soft(lining, u(0.05, 0.12), "nylon", 2.0, *cloth_texture(dice, "film")))
+    apart = u(60, 95)
+    for side in (-1, 1):
+        rail, at = u(16, 26), (u(-10, 10), side * apart)
+        length = width * u(0.75, 0.93)
+        outer, hollow = rectangle(length, rail, at), rectangle(length, rail - 2.4, at)
+        parts += [_plate(outer, u(0.3, 0.8), "al"), _plate([outer, hollow], u(0.5, 1.0), "al")]
+        wheel = np.array([width * 0.53, side * height * 0.38])
+        parts.append(slab([ellipse(24, at=wheel), ellipse(17, at=wheel)], -10, 10, "rubber", 0.6))
+        parts.append(slab(ellipse(17, at=wheel), -4, 4, "abs"))
+        spokes = [turned(rectangle(9, 2, (10, 0)), a) + wheel for a in np.arange(6) * math.pi / 3]
+        parts.append(slab(spokes, -6, 6, "abs"))
+        parts.append(slab(ellipse(3, at=wheel), -14, 14, "steel"))
+    feet = [
+        ellipse(2.2, at=(sx * width * 0.46, y * height), n=12)
+        for sx in (-1, 1)
+        for y in (-0.4, -0.15, 0.2, 0.4)
+    ]
+    parts.append(slab(feet, -5, 5, "steel", 0.7))
+    inside = (0.0, 0.0, width * 0.44, height * 0.43)
+    return Container("suitcase", parts, width, height, inside, dice.count(4, 10))
+
+
+CONTAINERS: dict[str, Callable[[Dice], Container]] = {
+    "tray": tray,
+    "backpack": backpack,
+    "suitcase": suitcase,
+}
+
+
+def cloth(dice: Dice) -> list[Primitive]:
+    """A garment: one to three folded layers with hems, seams and soft edges."""
+    u = dice.between
+    width, height = u(80, 320), u(60, 250)
+    load = abs(dice.normal(1.5)) + 0.3
+    material = dice.pick(("cotton",) * 7 + ("nylon",) * 2 + ("leather",))
+    layers = dice.count(1, 3)
+    parts: list[Primitive] = []
+    for _ in range(layers):
+        w, h = width * u(0.55, 1.0), height * u(0.55, 1.0)
+        outline = blob(dice, w, h, 0.18, 12) if dice.chance(0.4) else rounded(w, h, 12)
+        outline = smooth(outline + dice.generator.normal(0, 2.5, outline.shape), 1)
+        outline = turned(outline, dice.normal(0.15)) + dice.point(width * 0.15, height * 0.15)
+        share = load / layers * u(0.6, 1.5)
+        parts.append(Soft(outline, share, material, u(0.4, 3.0), *cloth_texture(dice)))
+        if dice.chance(0.5):
+            parts.append(_line(outline, u(1, 3), u(0.02, 0.12), material, closed=True))
+    for _ in range(dice.count(0, 4)):
+        seam = wander(dice, dice.count(4, 8), width / 8, 0.4) + dice.point(width / 4, height / 4)
+        parts.append(_line(seam, u(0.8, 1.8), u(0.03, 0.2), material))
+    return parts
+
+
+def film(dice: Dice) -> list[Primitive]:
+    """A crumpled plastic bag or wrapper."""
+    outline = blob(dice, dice.between(80, 240), dice.between(80, 200), 0.3, 14)
+    load = dice.between(0.02, 0.08)
+    return [Soft(outline, load, "pe", 0.5, *cloth_texture(dice, "film"))]

@@ -1,0 +1,271 @@
+"""The five prohibited cutters of OPIXray, with continuous shape parameters.
+
+Each builder returns parts in millimetres with the item's long axis along x and its middle near the
+origin. Shapes vary continuously and are never reused, so no instance crosses a split. The ranges
+overlap on purpose (a single-blade folding knife against a thin multi-tool, a utility knife with its
+blade drawn in), because classes must not be told apart by one cue.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from doamlib.simulation.blades import PLASTICS, bevelled, profile, rivets, scales
+from doamlib.simulation.dice import Dice
+from doamlib.simulation.outlines import ellipse, grip, points, rectangle, rounded, smooth
+from doamlib.simulation.primitives import Primitive, Tube, moved, slab
+
+
+def folding_knife(dice: Dice) -> list[Primitive]:
+    """A pocket knife: handle scales, liners, back spring, pivot; blade closed, open or between."""
+    u = dice.between
+    length, width, thickness = u(88, 132), u(18, 30), u(1.3, 2.7)
+    handle = grip(dice, length, width, 0.12)
+    kind = dice.pick(("plastic",) * 9 + ("wood",) * 5 + ("fr4",) * 3 + ("steel", "al", "al"))
+    material = dice.pick(PLASTICS) if kind == "plastic" else kind
+    depth = u(0.8, 1.6) if kind in ("steel", "al") else u(2.2, 4.5)
+    gap = thickness / 2 + 0.3
+    parts = [slab(handle, z, z + depth, material) for z in (gap, -gap - depth)]
+    if dice.chance(0.35):
+        liner = u(0.4, 1.0)
+        parts += [slab(handle * (0.95, 0.85), z, z + liner, "steel") for z in (gap, -gap - liner)]
+    x, spine, edge, _ = profile(dice, length * u(0.74, 0.86), width * u(0.6, 0.85))
+    blade = bevelled(x, spine, edge, 0, thickness, u(0.3, 0.75))
+    blade.append(slab(ellipse(width * 0.3, n=16), -thickness / 2, thickness / 2, "stainless"))
+    state = dice.unit()
+    swing = math.pi if state < 0.55 else u(-0.12, 0.12) if state < 0.85 else u(0.5, 2.6)
+    pivot = points([-width * 0.35, 0])[0]
+    parts += moved(blade, pivot, swing, mirror=dice.chance(0.5))
+    if dice.chance(0.6):
+        spring = points([-5, 0.42], [-length * 0.95, 0.42], [-length * 0.95, 0.22], [-5, 0.28])
+        parts.append(slab(spring * (1, width), -thickness / 2, thickness / 2, "steel"))
+    high = gap + depth
+    parts.append(rivets([pivot], -high, high, u(2, 3.2)))
+    pins = [(-length * u(0.3, 0.95), width * u(-0.2, 0.2)) for _ in range(dice.count(1, 3))]
+    parts.append(rivets(pins, -high, high, u(1, 1.9), dice.pick(("brass", "steel"))))
+    if dice.chance(0.25):
+        clip = rectangle(length * 0.45, 5, (-length * 0.7, 0))
+        parts.append(slab(clip, high, high + 0.8, "stainless"))
+    shift = length / 2 - (0.3 * length if abs(swing) < 0.2 else 0)
+    return moved(parts, (shift, 0))
+
+
+def straight_knife(dice: Dice) -> list[Primitive]:
+    """A fixed blade: kitchen knife, table knife or dagger with guard and pommel."""
+    u = dice.between
+    blade_length, thickness = u(58, 132), u(1.0, 3.0)
+    width = u(13, 28) * (0.75 + 0.25 * blade_length / 132)
+    x, spine, edge, style = profile(dice, blade_length, width)
+    parts = bevelled(x, spine, edge, 0, thickness, u(0.4, 0.8))
+    length, depth = u(60, 108), u(10, 18)
+    handle_width = u(14, 25)
+    kind = dice.pick(("plastic",) * 12 + ("wood",) * 5 + ("hollow", "hollow", "solid"))
+    if kind == "hollow":
+        shell = grip(dice, length, handle_width)
+        parts += [slab(shell, z, z + 0.8, "stainless") for z in (-depth / 2, depth / 2 - 0.8)]
+    elif kind == "solid":
+        parts.append(slab(grip(dice, length, handle_width), -u(2, 4), u(2, 4), "stainless"))
+    else:
+        material = dice.pick(PLASTICS) if kind == "plastic" else "wood"
+        parts += scales(dice, length, handle_width, depth, material)
+    full = dice.chance(0.3)
+    reach, height = (0.96, 0.3) if full else (u(0.2, 0.65), 0.16)
+    tang = points([0, width * 0.28], [-length * reach, handle_width * height])
+    tang = np.concatenate([tang, (tang * (1, -1))[::-1]])
+    parts.append(slab(tang, -thickness / 2, thickness / 2, "stainless"))
+    if full or dice.chance(0.3):
+        pins = [(-length * f, 0) for f in (0.2, 0.5, 0.8)[: dice.count(2, 3)]]
+        pin = dice.pick(("brass", "steel", "al"))
+        parts.append(rivets(pins, -depth * 0.45, depth * 0.45, u(1.5, 2.8), pin))
+    if style == "dagger" or dice.chance(0.12):
+        half, metal = u(15, 28), dice.pick(("brass", "steel", "zamak"))
+        guard = points([-4, -half], [3, -half], [5, 0], [3, half], [-4, half], [-5, 0])
+        parts.append(slab(smooth(guard), -4, 4, metal, 0.7))
+        parts.append(slab(ellipse(handle_width / 2, at=(-length - 3, 0)), -5, 5, "zamak", 0.6))
+    return moved(parts, ((length - blade_length) / 2, 0))
+
+
+def scissor(dice: Dice) -> list[Primitive]:
+    """Two bevelled halves crossing at a pivot, with plastic rings or steel rod rings."""
+    u = dice.between
+    length = u(95, 215)
+    blade_length = length * u(0.38, 0.58)
+    thickness = u(1.2, 2.8) * (0.7 + 0.3 * length / 215)
+    width = length * u(0.06, 0.10)
+    opening = u(0, 0.75) if dice.chance(0.75) else u(0, 0.12)
+    plastic = dice.pick(PLASTICS) if dice.chance(0.6) else None
+    handle = length - blade_length
+    ring_a = handle * u(0.26, 0.36)
+    ring_b, wall = ring_a * u(0.55, 0.75), u(4, 7.5) if plastic else u(2.8, 5)
+    depth, uneven, tilt = u(6, 11), u(1, 1.35), u(-0.25, 0.1)
+    wired, drop, taper = dice.chance(0.3), u(0.8, 1.1), u(1.0, 1.6)
+    parts: list[Primitive] = []
+    for side in (1, -1):
+        z = side * (thickness / 2 + 0.05)
+        x = np.linspace(0, 1, 12)
+        inner = -0.25 * width * (1 - x)
+        outer = inner + width * (1 - 0.88 * x**taper)
+        half = bevelled(x * blade_length, outer, inner, z, thickness, 0.45, 3)
+        half.append(
+            slab(ellipse(width * 0.55, n=16), z - thickness / 2, z + thickness / 2, "stainless")
+        )
+        a, b = (ring_a * uneven, ring_b * uneven) if side > 0 else (ring_a, ring_b)
+        centre = points([a - handle, -b * drop - width * 0.2])[0]
+        shank = points(
+            [width * 0.3, width * 0.35],
+            [0, -width * 0.5],
+            [centre[0] + a * 0.8, centre[1] - b * 0.15],
+            [centre[0] + a * 0.75, centre[1] + b * 0.35],
+        )
+        half.append(slab(shank, z - thickness / 2, z + thickness / 2, "stainless"))
+        ring = ellipse(a, b) @ [[math.cos(tilt), math.sin(tilt)], [-math.sin(tilt), math.cos(tilt)]]
+        if plastic:
+            neck = np.concatenate([shank[2:], shank[:2] * 0.4])
+            half.append(slab(neck, z - depth / 2, z + depth / 2, plastic))
+            hole = ring * (1 - wall / a, 1 - wall / b)
+            half.append(slab([ring + centre, hole + centre], z - depth / 2, z + depth / 2, plastic))
+            if wired:
+                half.append(Tube((ring * 0.93 + centre)[2:9], 1.4, "stainless"))
+        else:
+            half.append(Tube(ring * 0.9 + centre, wall / 2, "stainless", closed=True))
+        parts += moved(half, angle=side * opening / 2, mirror=side < 0)
+    parts.append(rivets([(0, 0)], -thickness - 1, thickness + 1, u(2, 4)))
+    return moved(parts, ((handle - blade_length) / 2, 0))
+
+
+def utility_knife(dice: Dice) -> list[Primitive]:
+    """A snap-off cutter: scored blade in a metal channel and a plastic shell with a slider."""
+    u = dice.between
+    width, full, thickness = dice.pick(((9, 80, 0.38),) + ((18, 105, 0.5),) * 3 + ((25, 125, 0.7),))
+    blade_length = full * u(0.8, 1.0)
+    length, shell = blade_length * u(1.15, 1.5), width * u(1.15, 1.5) + u(3, 8)
+    exposed = blade_length * (u(0, 0.5) if dice.chance(0.4) else u(0, 0.05))
+    tip, slant = length / 2 + exposed, width * u(0.35, 0.6)
+    root, half = tip - blade_length, width / 2
+    z = thickness / 2
+    outline = points([root, half], [tip - slant, half], [tip, -half], [root, -half])
+    parts: list[Primitive] = [slab(outline, -z, z, "steel")]
+    scores = np.arange(tip - slant - 6, root + 8, -u(5, 10) * (width / 18) ** 0.5)
+    lines = [
+        points([x, half], [x + 0.9, half], [x + 0.9 + slant, -half], [x + slant, -half])
+        for x in scores
+    ]
+    parts.append(slab(lines, -z, z, "steel", -0.45))
+    ground = rectangle(blade_length, width * 0.12, ((tip + root) / 2, -width * 0.44))
+    parts.append(slab(ground, -z, z, "steel", -0.5))
+    if dice.chance(0.7):
+        wall, metal = u(0.4, 0.9), dice.pick(("steel", "steel", "stainless", "al"))
+        parts.append(slab(rectangle(length * 0.97, width + 3), -2, wall - 2, metal))
+        sides = [rectangle(length * 0.97, wall * 1.6, (0, s * (half + 1.5))) for s in (-1, 1)]
+        parts.append(slab(sides, -2, 2, metal))
+        if dice.chance(0.5):
+            at = np.arange(-length * 0.4, length * 0.42, 4.0)
+            teeth = [rectangle(1.2, 1.6, (x, half + 1.5)) for x in at]
+            parts.append(slab(teeth, -2, 2, metal, -0.5))
+    plastic = dice.pick(PLASTICS)
+    body = rounded(length, shell, u(3, 9))
+    if dice.chance(0.5):
+        body[:, 1] += u(1, 3) * np.sin(body[:, 0] / length * 2 * math.pi)
+    slot = rounded(length * 0.75, width * 0.35, 2, (length * 0.08, 0))
+    parts += [
+        slab([body, slot], 2, 2 + u(1.5, 5), plastic),
+        slab(body, -2 - u(1.5, 5), -2, plastic),
+    ]
+    slider = u(-0.25, 0.35) * length
+    parts.append(slab(rounded(u(9, 16), width * 0.55, 1.5, (slider, 0)), 0.5, 2.2, "steel"))
+    clip = [
+        rounded(u(16, 24), width * 0.9, 1.5, (slider, 0)),
+        rounded(7, width * 0.35, 1, (slider, 0)),
+    ]
+    parts.append(slab(clip, 0.4, 1.2, "steel"))
+    spring = points([slider - 6, -width * 0.3], [slider + 6, width * 0.3])
+    parts.append(Tube(spring, 0.5, "steel"))
+    parts.append(slab(rounded(u(18, 30), width * 0.6, 3, (slider, 0)), 2, u(6, 10), plastic))
+    if dice.chance(0.6):
+        parts.append(rivets([(-length * 0.44, u(-3, 3))], -3, 3, u(2, 3.5)))
+    if dice.chance(0.4):
+        cap = rounded(14, shell, 3, (7 - length / 2, 0))
+        parts.append(slab(cap, -2, 2, "zamak" if dice.chance(0.3) else plastic))
+    return parts
+
+
+def multi_tool(dice: Dice) -> list[Primitive]:
+    """A Swiss-army knife of one to five layers, or pliers with tools in their arms."""
+    return _swiss_knife(dice) if dice.chance(0.75) else _plier_tool(dice)
+
+
+def _swiss_knife(dice: Dice) -> list[Primitive]:
+    u = dice.between
+    length = u(62, 115)
+    width, layers = length * u(0.22, 0.29), dice.count(1, 5)
+    tool, liner = u(1.4, 2.3), u(0.4, 0.8)
+    height = layers * (tool + liner) + liner
+    body = rounded(length, width, width * 0.48)
+    cover, metal = dice.pick((*PLASTICS, "wood", "al")), dice.pick(("al", "al", "brass", "steel"))
+    shell = u(2, 3.2)
+    parts = [slab(body, z, z + shell, cover) for z in (height / 2, -height / 2 - shell)]
+    levels = [-height / 2 + k * (tool + liner) for k in range(layers + 1)]
+    parts += [slab(body * 0.97, z, z + liner, metal) for z in levels]
+    spring = points(
+        [-0.48, 0.42], [0.48, 0.42], [0.48, 0.2], [0.2, 0.27], [-0.2, 0.27], [-0.48, 0.22]
+    )
+    for z in levels[:-1]:
+        middle = z + liner + tool / 2
+        parts.append(slab(spring * (length, width), z + liner, z + liner + tool, "stainless"))
+        start, opened = -length * 0.47, dice.chance(0.12)
+        while start < length * 0.2:
+            reach = min(u(0.35, 0.92) * length, length * 0.47 - start)
+            x, top, edge, _ = profile(dice, reach, width * u(0.38, 0.62))
+            blade = bevelled(x, top, edge, middle, tool * 0.9, 0.4, 2)
+            angle = u(1.5, 3.1) if opened else 0.0
+            parts += moved(blade, (start, -width * 0.05 * (not opened)), angle)
+            start, opened = start + reach + length * 0.02, False
+    reach = height / 2 + 1
+    pins = [(length * x, width * u(0.1, 0.3)) for x in (-0.43, 0.0, 0.43)]
+    parts.append(rivets(pins, -reach, reach, 1.3, "brass"))
+    if dice.chance(0.55):
+        turns = u(4, 6)
+        angle = np.linspace(0, 2 * math.pi * turns, int(14 * turns))
+        x = np.linspace(-length * 0.05, length * 0.38, len(angle))
+        y = -width / 2 - u(-2, 3) + 3.2 * np.sin(angle)
+        parts.append(Tube(np.stack([x, y, 3.2 * np.cos(angle)], 1), 1.0, "stainless"))
+        root = points([-0.05 * length, -0.45 * width], [-0.12 * length, -0.2 * width])
+        parts.append(Tube(root, 1.5, "stainless"))
+    if dice.chance(0.5):
+        parts.append(Tube(ellipse(6, at=(length / 2 + 7, 0), n=18), 0.7, "steel", closed=True))
+    return parts
+
+
+def _plier_tool(dice: Dice) -> list[Primitive]:
+    u = dice.between
+    length, width = u(92, 116), u(28, 36)
+    parts: list[Primitive] = []
+    for side in (-1, 1):
+        y = side * width * 0.27
+        walls = [rounded(length, 1.3, 0.5, (0, y + s * width * 0.2)) for s in (-1, 1)]
+        parts.append(slab(walls, -6, 6, "stainless", 0.8))
+        parts.append(slab(rounded(length, width * 0.42, 3, (0, y)), 5, 6, "stainless"))
+        for k in range(dice.count(1, 2)):
+            x, top, edge, _ = profile(dice, u(0.6, 0.92) * length, u(7, 12))
+            blade = bevelled(x, top, edge, -4 + 3.0 * k, 1.8, 0.4, 2)
+            end = length * 0.46
+            parts += moved(blade, (end if k else -end, y), math.pi if k else 0.0)
+        parts.append(rivets([(-length * 0.46, y), (length * 0.46, y)], -6.5, 6.5, 2.4))
+    jaw = points([-0.1, 8], [-0.35, 5], [-0.42, 1]) * (length, 1)
+    jaw = np.concatenate([jaw, (jaw * (1, -1))[::-1], points([5, -9], [5, 9])])
+    parts.append(slab(np.add(jaw, (length * 0.3, 0)), -3, 3, "stainless"))
+    parts.append(rivets([(length * 0.28, 0)], -5, 5, 4))
+    return parts
+
+
+CUTTERS: dict[str, Callable[[Dice], list[Primitive]]] = {
+    "Folding_Knife": folding_knife,
+    "Straight_Knife": straight_knife,
+    "Scissor": scissor,
+    "Utility_Knife": utility_knife,
+    "Multi-tool_Knife": multi_tool,
+}
+"""Builder by class name, in the order of ``doamlib.data.classes.CLASSES``."""

@@ -1,0 +1,323 @@
+"""Electronics found in luggage. Builders as in :mod:`doamlib.simulation.cutters`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from doamlib.simulation.dice import Dice
+from doamlib.simulation.outlines import (
+    Point,
+    coil,
+    ellipse,
+    grip,
+    points,
+    rectangle,
+    rounded,
+    smooth_path,
+    turned,
+    wander,
+    zigzag,
+)
+from doamlib.simulation.primitives import Primitive, Tube, moved, slab
+from doamlib.simulation.textures import board
+
+
+def _frame(length: float, width: float, wall: float, corner: float) -> list[np.ndarray]:
+    return [rounded(length, width, corner), rounded(length - wall, width - wall, corner - wall / 3)]
+
+
+def _can_shields(dice: Dice, length: float, width: float, number: int) -> list[Primitive]:
+    """Metal cans, tall capacitors and coils standing on a board."""
+    u = dice.between
+    parts: list[Primitive] = []
+    for _ in range(number):
+        at = dice.point(length * 0.45, width * 0.42)
+        if dice.chance(0.5):
+            a, b = u(4, 14), u(3, 9)
+            ring = [rectangle(a, b, at), rectangle(a - 1.4, b - 1.4, at)]
+            parts.append(slab(ring, 0, u(1.5, 3), "steel", 0.5))
+        else:
+            parts.append(
+                slab(ellipse(u(1.2, 4), at=at, n=14), 0, u(1, 5), dice.pick(("al", "chip")))
+            )
+    return parts
+
+
+def phone(dice: Dice) -> list[Primitive]:
+    """Glass, frame, battery, board at one end, camera, loudspeaker."""
+    u = dice.between
+    length, width = u(125, 165), u(60, 80)
+    frame = dice.pick(("al",) * 5 + ("abs",) * 4 + ("stainless",))
+    inner = rounded(length - 5, width - 5, 7)
+    parts: list[Primitive] = [
+        slab(_frame(length, width, 5, 9), -3.5, 3.5, frame),
+        slab(rounded(length, width, 9), 3.0, 3.7, "glass"),
+        slab(inner, -3.6, -3.0, dice.pick(("glass", "abs", "al" if frame == "al" else "abs"))),
+        slab(rectangle(length * 0.82, width * 0.9), 2.0, 2.5, "al", u(0.2, 0.9)),
+    ]
+    end = dice.sign()
+    cell = rounded(
+        length * u(0.42, 0.58), width * u(0.55, 0.85), 2, (-end * u(0, 0.08) * length, 0)
+    )
+    parts.append(slab(cell, -2.5, u(-0.2, 1.6), "liion"))
+    depth = length * u(0.16, 0.26)
+    main = [board(dice, depth, width * 0.86, density=1.2), *_can_shields(dice, depth, width, 7)]
+    parts += moved(main, (end * (length / 2 - 4 - depth / 2), 0))
+    foot = [board(dice, 14, width * 0.75), *_can_shields(dice, 12, width * 0.8, 3)]
+    parts += moved(foot, (-end * (length / 2 - 10), 0))
+    camera = (end * length * 0.4, width * 0.28)
+    parts.append(slab([ellipse(5.5, at=camera), ellipse(3.6, at=camera)], -3, 2, "stainless", 0.7))
+    parts.append(
+        slab(rectangle(14, 8, (-end * length * 0.42, -width * 0.15)), -2, 1, "magnet", 0.5)
+    )
+    if dice.chance(0.3):
+        rings = [ellipse(r, n=30) for r in np.arange(10, 20, 2.0)]
+        parts += [Tube(ring, 0.5, "cu", 0.7, closed=True) for ring in rings]
+    return parts
+
+
+def tablet(dice: Dice) -> list[Primitive]:
+    """Two large cells between glass and shell, boards along the short edges."""
+    u = dice.between
+    length, width = u(190, 250), u(130, 172)
+    parts: list[Primitive] = [
+        slab(rounded(length, width, 9), 3, 3.8, "glass"),
+        slab(_frame(length, width, 5, 9), -3, 3, "al", 0.7),
+        slab(rounded(length, width, 9), -4, -3.3, dice.pick(("al", "abs"))),
+        slab(rectangle(length * 0.92, width * 0.92), 2.0, 2.5, "al", u(0.2, 0.8)),
+    ]
+    cells = [
+        rounded(length * 0.36, width * u(0.6, 0.8), 2, (s * length * 0.19, -width * 0.05))
+        for s in (-1, 1)
+    ]
+    parts.append(slab(cells, -2.5, u(-0.9, 0.8), "liion", 0.85))
+    parts += moved([board(dice, length * 0.12, width * 0.85)], (length * 0.42, 0))
+    parts += moved([board(dice, length * 0.06, width * 0.8)], (-length * 0.46, 0))
+    return parts + _can_shields(dice, length, width, 12)
+
+
+def laptop(dice: Dice) -> list[Primitive]:
+    """Chassis, screen, keyboard, cells, boards, fans with heat pipe, disk, hinges."""
+    u = dice.between
+    length, width = u(285, 345), u(195, 240)
+    shell = dice.pick(("abs", "abs", "al"))
+    outline = rounded(length, width, 8)
+    parts: list[Primitive] = [
+        slab(outline, -9, -7.6, shell),
+        slab(outline, 8, 9.3, shell),
+        slab(outline, 6, 7.2, "glass", 0.7),
+        slab(outline * 0.97, 4, 4.7, "al", u(0.2, 1.0)),
+        slab(rectangle(length * 0.8, width * 0.33, (0, width * 0.12)), 0, 1.5, "abs"),
+    ]
+    number, depth = dice.count(3, 6), width * u(0.22, 0.34)
+    pitch = length * u(0.4, 0.75) / number
+    middle = (number - 1) / 2
+    cells = [
+        rounded(pitch - 1.5, depth, 2, ((k - middle) * pitch, -width * 0.3)) for k in range(number)
+    ]
+    parts.append(slab(cells, -6, u(-1.5, 0.5), "liion", 0.85))
+    main = board(dice, min(length * u(0.5, 0.6), 180), min(width * u(0.35, 0.5), 130), density=1.15)
+    parts += moved(
+        [main, *_can_shields(dice, 150, 80, 14)], (length * u(-0.17, 0.17), width * 0.22)
+    )
+    side = board(dice, length * u(0.15, 0.3), width * u(0.2, 0.4))
+    parts += moved([side], (dice.sign() * length * 0.33, -width * u(0, 0.25)))
+    for _ in range(dice.count(1, 2)):
+        at, radius = (length * u(-0.4, 0.4), width * 0.28), u(17, 24)
+        parts.append(slab([ellipse(radius, at=at), ellipse(radius * 0.9, at=at)], -6, 2, "al", 0.6))
+        parts.append(slab(ellipse(radius * 0.35, at=at, n=20), -4, 3, "steel", 0.5))
+        vane = rectangle(radius * 0.5, 0.8, (radius * 0.62, 0))
+        vanes = [turned(vane, a) + at for a in np.linspace(0, 2 * math.pi, 16, endpoint=False)]
+        parts.append(slab(vanes, -4, 2, "abs"))
+        pipe = points(at, (at[0] * 0.5, width * 0.2), (at[0] * 0.2, width * 0.22))
+        parts.append(Tube(pipe, 3, "cu", 0.3))
+    if dice.chance(0.4):
+        disk = moved(hard_disk(dice, 0.72), (length * 0.28, -width * 0.2))
+        parts += disk
+    hinges = [rectangle(22, 9, (s * length * 0.32, width * 0.46)) for s in (-1, 1)]
+    parts.append(slab(hinges, -4, 4, "steel", 0.6))
+    screws = [ellipse(1.4, at=dice.point(length * 0.47, width * 0.47), n=10) for _ in range(14)]
+    parts.append(slab(screws, -6, 0, "steel"))
+    return parts
+
+
+def hard_disk(dice: Dice, size: float = 1.0) -> list[Primitive]:
+    """Case, platter, spindle, voice-coil magnet, circuit board."""
+    length, width, depth = 147 * size, 102 * size, 9 * size
+    return [
+        slab(rectangle(length, width), -depth - 1, -depth, "steel", 0.8),
+        slab(
+            [rectangle(length, width), rectangle(length * 0.94, width * 0.92)], -depth, depth, "al"
+        ),
+        slab(ellipse(47 * size, at=(12 * size, 0), n=36), -1.5, 1.0, "al", 0.9),
+        slab(ellipse(14 * size, at=(12 * size, 0), n=20), -depth, depth, "al"),
+        slab(rectangle(40 * size, 30 * size, (-48 * size, -28 * size)), -6, 5, "magnet", 0.3),
+        *moved([board(dice, length * 0.9, width * 0.45)], (0, -width * 0.22)),
+    ]
+
+
+def circuit_board(dice: Dice) -> list[Primitive]:
+    """A bare populated board with heat sinks: the densest clutter there is."""
+    u = dice.between
+    width, height = u(50, 175), u(40, 125)
+    parts: list[Primitive] = [board(dice, width, height, density=u(1.0, 1.6))]
+    parts += _can_shields(dice, width, height, int(width * height / 500))
+    for _ in range(dice.count(0, 3)):
+        a, b, at = u(18, 40), u(14, 30), dice.point(width * 0.35, height * 0.3)
+        parts.append(slab(rectangle(a, b, at), 2, 4, "al"))
+        fins = [rectangle(a, 0.9, np.add(at, (0, y))) for y in np.arange(-b / 2, b / 2, 3.0)]
+        parts.append(slab(fins, 4, u(10, 20), "al", 0.8))
+    return parts
+
+
+def power_bank(dice: Dice) -> list[Primitive]:
+    """A shell with one flat cell or a row of round ones."""
+    u = dice.between
+    length, width = u(90, 150), u(55, 75)
+    shell = dice.pick(("al", "abs"))
+    parts: list[Primitive] = [
+        slab(_frame(length, width, 4, 8), -8, 8, shell, 0.7),
+        slab(rounded(length, width, 8), 8, 9, "abs"),
+        slab(rounded(length, width, 8), -9, -8, "abs"),
+    ]
+    if dice.chance(0.4):
+        rows = int(width // 19)
+        ys = [(k - (rows - 1) / 2) * 18.6 for k in range(rows)]
+        cells = [rounded(65, 17.5, 1, (length * 0.1, y)) for y in ys]
+        parts.append(slab(cells, -6, 6, "liion", 0.8))
+        parts.append(slab([rectangle(65, 9, (length * 0.1, y)) for y in ys], -3, 3, "liion", 0.3))
+    else:
+        cell = rounded(length * 0.75, width * 0.88, 2, (length * 0.08, 0))
+        parts.append(slab(cell, -4, u(-1, 4), "liion"))
+    control = [board(dice, 16, width * 0.85), *_can_shields(dice, 14, width * 0.8, 5)]
+    return parts + moved(control, (-length * 0.42, 0))
+
+
+def charger(dice: Dice) -> list[Primitive]:
+    """A plug-in supply: transformer, capacitors, prongs and its cable."""
+    u = dice.between
+    length, width = u(40, 105), u(30, 58)
+    parts: list[Primitive] = [
+        slab(_frame(length, width, 4, 5), -12, 12, "abs"),
+        slab([rounded(length, width, 5)], -14, -12, "abs"),
+        board(dice, length * 0.9, width * 0.85),
+        slab(rectangle(22, 18, (length * u(-0.15, 0.15), 0)), -5, 6, "ferrite", 0.4),
+        slab(rectangle(14, 22), -4, 5, "cu", 0.25),
+    ]
+    for _ in range(3):
+        drum = ellipse(u(4, 7), at=dice.point(length * 0.35, width * 0.28), n=18)
+        parts.append(slab(drum, -5, 7, "al", 0.4))
+    prongs = [rectangle(17, 4, (length / 2 + 8, s * 6)) for s in (-1, 1)]
+    parts.append(slab(prongs, -0.8, 0.8, "brass"))
+    return parts + (moved(cable(dice), (-length / 2, 0)) if dice.chance(0.6) else [])
+
+
+def _plug(dice: Dice, at: Point, towards: Point) -> list[Primitive]:
+    u = dice.between
+    heading = np.subtract(at, towards)
+    parts = [
+        slab(rectangle(u(11, 22), u(6, 11)), -2.5, 2.5, "abs"),
+        slab(rectangle(11, 5, (13, 0)), -1.3, 1.3, "steel", 0.5),
+    ]
+    return moved(parts, at, math.atan2(heading[1], heading[0]))
+
+
+def cable(dice: Dice) -> list[Primitive]:
+    """Insulated copper, wound up or loose, with two plugs."""
+    u = dice.between
+    if dice.chance(0.5):
+        path = coil(dice, u(22, 50), u(1.5, 4.5))
+    else:
+        path = wander(dice, dice.count(5, 9), u(15, 32), 0.8)
+    radius = u(0.7, 2.2)
+    parts: list[Primitive] = [
+        Tube(path, radius, "pvc"),
+        Tube(path, radius * u(0.28, 0.45), "cu", u(0.5, 0.9)),
+    ]
+    return parts + _plug(dice, path[0], path[1]) + _plug(dice, path[-1], path[-2])
+
+
+def earphones(dice: Dice) -> list[Primitive]:
+    """A thin tangled cable with two buds."""
+    path = coil(dice, dice.between(22, 42), dice.between(2, 4), 0.3)
+    parts: list[Primitive] = [Tube(path, 0.8, "pvc"), Tube(path, 0.3, "cu")]
+    ends = [path[0], path[-1]]
+    parts.append(slab([ellipse(7, at=p, n=16) for p in ends], -5, 5, "abs", 0.5))
+    parts.append(slab([ellipse(4, at=p, n=14) for p in ends], -2, 2, "magnet", 0.6))
+    return parts
+
+
+def headphones(dice: Dice) -> list[Primitive]:
+    """A bow and two cups."""
+    u = dice.between
+    bow = ellipse(80, 75, n=40)[2:20]
+    parts: list[Primitive] = [Tube(bow, 5, "abs"), Tube(bow, 1.5, "steel", 0.7)]
+    for side in (-1, 1):
+        at, tall = (side * 76, -10), u(30, 37)
+        parts.append(slab([ellipse(28, tall, at), ellipse(16, 22, at)], -10, 10, "abs", 0.35))
+        parts.append(slab(ellipse(16, at=at, n=20), -3, 3, "magnet", 0.35))
+        parts.append(slab(ellipse(9, at=at, n=14), -4, 4, "cu", 0.35))
+    return parts
+
+
+def camera(dice: Dice) -> list[Primitive]:
+    """Body, board, battery, lens barrels and glass."""
+    u = dice.between
+    size = u(0.75, 1.0)
+    parts: list[Primitive] = [
+        slab(_frame(125 * size, 88 * size, 6, 10), -26, 26, "abs", 0.6),
+        slab(rounded(125 * size, 88 * size, 10), -2, 0, "al"),
+        board(dice, 100 * size, 68 * size, density=1.4),
+        slab(rounded(36, 40, 2, (-38 * size, 5)), -8, 8, "liion"),
+        *_can_shields(dice, 110 * size, 75 * size, 20),
+    ]
+    for radius, depth in ((36, 26), (31, 19), (26, 14)):
+        ring = [
+            ellipse(radius * size, at=(10, 0), n=32),
+            ellipse((radius - 3) * size, at=(10, 0), n=32),
+        ]
+        parts.append(slab(ring, -depth, depth, "al"))
+    lenses = [ellipse(r * size, at=(10, 0)) for r in (24, 18)]
+    return parts + [slab(lens, 5, 5 + u(4, 8), "glass") for lens in lenses]
+
+
+def usb_stick(dice: Dice) -> list[Primitive]:
+    """Plastic body, small board, steel plug."""
+    return [
+        slab([rectangle(14, 12, (24, 0)), rectangle(12, 10, (24, 0))], -2.2, 2.2, "steel"),
+        slab(rounded(34, 17, 3), -3.5, 3.5, "abs", 0.6),
+        board(dice, 30, 14),
+    ]
+
+
+def batteries(dice: Dice) -> list[Primitive]:
+    """Two to six AA cells side by side."""
+    ys = [15.0 * k for k in range(dice.count(2, 6))]
+    shell = [
+        f(y)
+        for y in ys
+        for f in (lambda y: rounded(50, 14, 1, (0, y)), lambda y: rounded(49, 13, 1, (0, y)))
+    ]
+    cells = [
+        slab([rounded(48, 13, 1, (0, y)) for y in ys], -4, 4, "alkaline"),
+        slab([rectangle(2.5, 5, (25, y)) for y in ys], -2, 2, "steel"),
+        slab(shell, -5, 5, "steel", 0.5),
+    ]
+    return moved(cells, (0, -ys[-1] / 2))
+
+
+def hair_dryer(dice: Dice) -> list[Primitive]:
+    """Barrel, motor, heating wire, handle and cable."""
+    barrel = _frame(150, 80, 5, 38)
+    handle = grip(dice, 100, 36, 0.05)
+    return [
+        slab(barrel, -36, 36, "abs", 0.25),
+        slab(barrel[0], -2, 2, "abs"),
+        *moved([slab(handle, -8, 8, "abs", 0.4)], (-35, -25), math.pi / 2 + 0.2),
+        slab(ellipse(21, at=(-30, 0)), -15, 12, "steel", 0.3),
+        slab(ellipse(9, at=(-30, 0)), -15, 15, "cu", 0.4),
+        Tube(zigzag((0, 0), (60, 0), 15, 26), 0.5, "steel"),
+        Tube(smooth_path(points((-50, -120), (-80, -60), (-20, 40), (60, 60))), 2.5, "pvc"),
+    ]

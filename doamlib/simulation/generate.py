@@ -1,0 +1,256 @@
+"""Write a dataset in OPIXray's layout, with a sidecar of what reality cannot give.
+
+::
+
+    <root>/train/train_image/000000.jpg   train/train_annotation/000000.txt   train/train_knife.txt
+    <root>/test/test_image/...            test/test_annotation/...            test/test_knife.txt
+    <root>/test/test_knife-1.txt ...-2.txt ...-3.txt                   stems by occlusion level
+    <root>/sidecar/train.jsonl, test.jsonl                             one JSON object an image
+    <root>/manifest.json                                               written last
+
+An image is finished when its part in ``.unfinished/`` exists; the manifest replaces the parts. So
+a killed run continues where it stopped and leaves nothing that looks finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+from filelock import FileLock
+
+from doamlib.config import canonical_json
+from doamlib.simulation.config import GENERATOR_VERSION, SimulationConfig
+from doamlib.simulation.image import make_image
+from doamlib.simulation.quotas import ImagePlan, plan_images
+
+FORMAT = 1
+UNFINISHED, MANIFEST = ".unfinished", "manifest.json"
+REPORT_SECONDS = 5.0
+SPLITS = ("train", "test")
+LEVELS = (1, 2, 3)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Atomic: the file is there completely or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _image_path(root: Path, split: str, stem: str) -> Path:
+    return root / split / f"{split}_image" / f"{stem}.jpg"
+
+
+def _annotation_path(root: Path, split: str, stem: str) -> Path:
+    return root / split / f"{split}_annotation" / f"{stem}.txt"
+
+
+def _part_path(root: Path, stem: str) -> Path:
+    return root / UNFINISHED / f"{stem}.json"
+
+
+def _produce(root: Path, config: SimulationConfig, plan: ImagePlan) -> None:
+    """Draw and store one image, its annotation and, last, its part."""
+    pixels, record = make_image(config, plan)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, record["display"]["jpeg_quality"]]
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), quality)
+    lines = [
+        " ".join([f"{plan.stem}.jpg", item["class"], *map(str, item["box"])]) + "\n"
+        for item in record["items"]
+    ]
+    _write(_image_path(root, plan.split, plan.stem), encoded.tobytes())
+    _write(_annotation_path(root, plan.split, plan.stem), "".join(lines).encode())
+    digest = hashlib.sha256(encoded.tobytes()).hexdigest()
+    part = canonical_json({"record": record, "sha256": digest})
+    _write(_part_path(root, plan.stem), part.encode())
+
+
+def _single_threaded() -> None:
+    """OpenCV's threads only get in each other's way when every core has its own process."""
+    cv2.setNumThreads(1)
+
+
+def _run(
+    root: Path, config: SimulationConfig, plans: Sequence[ImagePlan], processes: int
+) -> Iterator[None]:
+    """Produce images, yielding after each."""
+    work = partial(_produce, root, config)
+    if processes == 1:
+        threads = cv2.getNumThreads()
+        _single_threaded()
+        try:
+            for plan in plans:
+                yield work(plan)
+        finally:
+            cv2.setNumThreads(threads)
+        return
+    context = get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _single_threaded) as pool:
+        try:
+            yield from pool.map(work, plans, chunksize=4)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _is_finished(root: Path, plan: ImagePlan) -> bool:
+    """Whether an earlier, interrupted run completed this image and its files are still intact."""
+    try:
+        part = json.loads(_part_path(root, plan.stem).read_text())
+        image = _image_path(root, plan.split, plan.stem)
+        annotated = _annotation_path(root, plan.split, plan.stem).exists()
+        return annotated and _sha256(image) == part["sha256"]
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _begin(root: Path, config: SimulationConfig) -> None:
+    """Claim a folder for this dataset, or check that an interrupted run was of the same one.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+    claim = root / UNFINISHED / "fingerprint"
+    if not claim.exists():
+        others = sorted(p.name for p in root.iterdir() if p.name not in (UNFINISHED, ".lock"))
+        if others:
+            raise ValueError(
+                f"{root} holds other files ({others[0]} ...): generate into an empty folder"
+            )
+        _write(claim, config.fingerprint.encode())
+    elif claim.read_text() != config.fingerprint:
+        raise ValueError(
+            f"{root} holds an interrupted dataset of another configuration "
+            f"({claim.read_text()}, wanted {config.fingerprint}): choose another folder"
+        )
+
+
+def _already_complete(root: Path, config: SimulationConfig) -> bool:
+    """Whether a finished dataset lies here.
+
+    Raises:
+        ValueError: it is another one, or files are missing.
+    """
+    manifest = root / MANIFEST
+    if not manifest.exists():
+        return False
+    stored = json.loads(manifest.read_text())
+    if stored["fingerprint"] != config.fingerprint:
+        raise ValueError(
+            f"{root} holds dataset {stored['fingerprint']}, wanted {config.fingerprint}: "
+            "choose another folder"
+        )
+    missing = [name for name in stored["files"] if not (root / name).exists()]
+    if missing:
+        raise ValueError(
+            f"{root}: {len(missing)} files are missing, first {missing[0]}: delete the folder and "
+            "generate it again"
+        )
+    return True
+
+
+def _finish(root: Path, config: SimulationConfig, plans: Sequence[ImagePlan]) -> None:
+    """Write lists, sidecar and, last, the manifest; then drop the parts."""
+    digests: dict[str, str] = {}
+    records: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+    for plan in plans:
+        part = json.loads(_part_path(root, plan.stem).read_text())
+        records[plan.split].append(part["record"])
+        image = _image_path(root, plan.split, plan.stem).relative_to(root)
+        digests[image.as_posix()] = part["sha256"]
+    small = [_annotation_path(root, plan.split, plan.stem) for plan in plans]
+
+    def write_list(path: Path, stems: list[str]) -> None:
+        _write(path, "".join(f"{stem}\n" for stem in stems).encode())
+        small.append(path)
+
+    for split in SPLITS:
+        folder = root / split
+        write_list(folder / f"{split}_knife.txt", [r["image"] for r in records[split]])
+        lines = "".join(canonical_json(record) + "\n" for record in records[split])
+        sidecar = root / "sidecar" / f"{split}.jsonl"
+        _write(sidecar, lines.encode())
+        small.append(sidecar)
+    for level in LEVELS:
+        stems = [r["image"] for r in records["test"] if r["level"] == level]
+        write_list(root / "test" / f"test_knife-{level}.txt", stems)
+    digests |= {path.relative_to(root).as_posix(): _sha256(path) for path in small}
+    manifest = {
+        "format": FORMAT,
+        "generator_version": GENERATOR_VERSION,
+        "config": config.model_dump(mode="json"),
+        "fingerprint": config.fingerprint,
+        "files": digests,
+    }
+    _write(root / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
+    shutil.rmtree(root / UNFINISHED)
+
+
+def _remaining(done: int, total: int, seconds: float) -> str:
+    left = round(seconds / done * (total - done))
+    return (
+        f"simulation: {done} of {total} images, {done / seconds:.1f} a second, "
+        f"{left // 60} min {left % 60} s left"
+    )
+
+
+def generate(
+    config: SimulationConfig,
+    root: Path,
+    processes: int = 1,
+    report: Callable[[str], None] = print,
+) -> Path:
+    """Generate a dataset, or finish one that was interrupted, or find it complete.
+
+    Pixels depend on the configuration, the image's number and GENERATOR_VERSION only, not on the
+    number of processes.
+
+    Args:
+        config: The dataset.
+        root: Its folder; made if it is not there, otherwise empty or holding this very dataset.
+        processes: Worker processes; 1 works in this process.
+        report: Receives one line every few seconds.
+
+    Returns:
+        ``root``.
+
+    Raises:
+        ValueError: ``root`` holds something else, or ``processes`` is below 1.
+    """
+    if processes < 1:
+        raise ValueError(f"processes is {processes}: at least 1 is needed")
+    root = Path(root)
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".lock"):
+        if _already_complete(root, config):
+            shutil.rmtree(root / UNFINISHED, ignore_errors=True)
+            return root
+        _begin(root, config)
+        plans = plan_images(config)
+        left = [plan for plan in plans if not _is_finished(root, plan)]
+        if len(left) < len(plans):
+            report(f"simulation: continuing, {len(plans) - len(left)} of {len(plans)} images kept")
+        start = last = time.monotonic()
+        for done, _ in enumerate(_run(root, config, left, processes), start=1):
+            if (now := time.monotonic()) - last > REPORT_SECONDS:
+                last = now
+                report(_remaining(done, len(left), now - start))
+        _finish(root, config, plans)
+        report(f"simulation: {len(plans)} images in {time.monotonic() - start:.0f} s, {root}")
+    return root
