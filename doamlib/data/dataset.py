@@ -28,6 +28,7 @@ class Dataset:
         split: ``train`` or ``test`` (COCO: any name).
         classes: names; ``classes[i - 1]`` is what label i means.
         records: one a image.
+        sources: the files that say what the split holds (lists, or the JSON file), below ``root``.
         faults: what was met while reading (warnings and notes; errors too where the reader was
             asked to go on behind them).
     """
@@ -36,6 +37,7 @@ class Dataset:
     split: str
     classes: tuple[str, ...]
     records: tuple[Annotation, ...]
+    sources: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:

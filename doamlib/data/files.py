@@ -39,7 +39,7 @@ class Folder:
             "outside-root", f"{name!r} leads outside the dataset", file, line,
             "keep every file of a dataset below its root",
         )  # fmt: skip
-        if os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == "..":
+        if _leads_out(name):
             raise outside
         try:
             real = (self.path / name).resolve(strict=True)
@@ -61,8 +61,8 @@ class Folder:
         return real
 
     def exists(self, name: str) -> bool:
-        """Whether there is anything under this name (a broken link counts)."""
-        return os.path.lexists(self.path / name)
+        """Whether there is anything under this name below the root (a broken link counts)."""
+        return not _leads_out(name) and os.path.lexists(self.path / name)
 
     def names(self, name: str) -> list[str]:
         """The names in a subfolder, sorted.
@@ -116,6 +116,10 @@ class Folder:
                 return hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError as failed:
             raise _unreadable(failed, name) from None
+
+
+def _leads_out(name: str) -> bool:
+    return os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == ".."
 
 
 def _unreadable(failed: OSError, name: str) -> DataError:

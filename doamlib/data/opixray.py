@@ -54,6 +54,8 @@ def read_opixray(
     records = []
     with log.catching():
         stems = _read_list(folder, _list_name(split), log)
+        if not stems:
+            raise error("empty-list", "names no image", _list_name(split), fix="write one a line")
         images = _find_images(folder, f"{split}/{split}_image", log)
         levels = _read_levels(folder, split, stems, log)
         _note_unlisted(images, stems, split, log)
@@ -70,12 +72,9 @@ def read_opixray(
                 records.append(Annotation(stem, images[stem], boxes, labels, level, *size))
     if strict:
         log.raise_first_error()
-    return Dataset(folder.path, split, classes, tuple(records), tuple(log.faults))
-
-
-def list_names(split: str) -> tuple[str, ...]:
-    """The split list and the three level lists, relative to the root."""
-    return _list_name(split), *(_list_name(split, level) for level in LEVELS)
+    lists = [_list_name(split), *(_list_name(split, level) for level in LEVELS)]
+    sources = tuple(name for name in lists if folder.exists(name))
+    return Dataset(folder.path, split, classes, tuple(records), sources, tuple(log.faults))
 
 
 def _list_name(split: str, level: int | None = None) -> str:
@@ -96,8 +95,6 @@ def _read_list(folder: Folder, name: str, log: FaultLog) -> dict[str, int]:
             log.add("warning", "listed-twice", message, name, line=line, fix="remove the line")
         else:
             stems[stem] = line
-    if not stems:
-        log.add("error", "empty-list", "names no image", name, fix="write one stem a line")
     return stems
 
 
@@ -129,9 +126,7 @@ def _read_levels(
     """Stem -> occlusion level, for a split that has level lists."""
     found: dict[str, int] = {}
     present = [level for level in LEVELS if folder.exists(_list_name(split, level))]
-    if not present:
-        return found
-    for level in LEVELS:
+    for level in present:
         name, entries = _list_name(split, level), {}
         with log.catching():
             entries = _read_list(folder, name, log)
@@ -145,7 +140,7 @@ def _read_levels(
             else:
                 found[stem] = level
     for stem, line in stems.items():
-        if stem not in found:
+        if present and stem not in found:
             message = f"{stem!r} is in none of the level lists"
             log.add("warning", "no-level", message, _list_name(split), line=line)
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import pickle
 import signal
 import subprocess
@@ -176,14 +175,13 @@ def test_a_killed_build_is_taken_up_where_it_stopped(sound, train, tmp_path, mon
 
 
 def test_a_build_killed_before_its_files_were_whole_starts_afresh(train, tmp_path):
-    tmp_path = tmp_path / "cache"
-    finished = open_cache(train, SIZE, tmp_path)
-    (final,) = [entry for entry in tmp_path.iterdir() if entry.is_dir()]
-    expected = finished.batch(range(3))[0]
-    os.rename(final, final.with_suffix(".partial"))
-    (final.with_suffix(".partial") / "index.json").unlink()
-    (final.with_suffix(".partial") / "images.npy").write_bytes(b"cut off")
-    cached = open_cache(train, SIZE, tmp_path)
+    home = tmp_path / "cache"
+    expected = open_cache(train, SIZE, home).batch(range(3))[0]
+    (final,) = [entry for entry in home.iterdir() if entry.is_dir()]
+    partial = final.rename(final.with_suffix(".partial"))
+    (partial / "index.json").unlink()
+    (partial / "images.npy").write_bytes(b"cut off")
+    cached = open_cache(train, SIZE, home)
     torch.testing.assert_close(cached.batch(range(3))[0], expected, rtol=0, atol=0)
 
 
