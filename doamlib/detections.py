@@ -107,7 +107,7 @@ class Detections:
             "image_index": self.image_index.astype(np.uint32),
             "label": self.label.astype(np.uint8),
             "score": self.score.astype(np.float32),
-            "boxes": np.round((self.boxes - low) / step).astype(np.uint16),
+            "boxes": np.round((self.boxes.astype(np.float64) - low) / step).astype(np.uint16),
             "box_scale": np.array([low, step]),
         }
         path = Path(path)
