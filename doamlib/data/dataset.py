@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from doamlib.config import digest_of
+from pydantic import ConfigDict, Field, ValidationError
+
+from doamlib.config import Config, digest_of
 from doamlib.data.faults import Fault, error
 from doamlib.data.files import Folder
 from doamlib.data.images import decode
 from doamlib.data.sample import Annotation, Sample
 
 MANIFEST = "manifest.json"
-"""What the generator leaves in its root: among other things the ``fingerprint`` of its images."""
+"""What the generator leaves in its root, last of all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,13 +90,14 @@ class Dataset:
     def images_fingerprint(self) -> str:
         """Sixteen hex digits that name the images, in any order.
 
-        For generated data the manifest vouches for the images, so that none has to be read.
+        For generated data the manifest vouches for the images, so that none has to be read; the
+        doctor tells whether they are still what it says.
 
         Raises:
             DataError: an image is gone, or the manifest is broken.
         """
-        if (manifest := manifest_fingerprint(self.root)) is not None:
-            return digest_of([manifest, sorted(record.path for record in self.records)])
+        if (made := read_manifest(Folder(self.root)).fingerprint) is not None:
+            return digest_of([made, sorted(record.path for record in self.records)])
         return digest_of(sorted(self.image_hashes.items()))
 
     @cached_property
@@ -112,41 +114,31 @@ class Dataset:
         return digest.hexdigest()[:16]
 
 
-def manifest_fingerprint(root: Path | str) -> str | None:
-    """The ``fingerprint`` that a generated dataset's manifest gives; None without a manifest.
+class Manifest(Config):
+    """What the generator says of a dataset in its root; other keys are not read.
+
+    Attributes:
+        fingerprint: names the generator's version and configuration, and so the images; None for
+            data that were not generated.
+        files: SHA-256 of every file, by path below the root.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    fingerprint: str | None
+    files: dict[str, str] = Field({})
+
+
+def read_manifest(folder: Folder) -> Manifest:
+    """The manifest of generated data; an empty one for others.
 
     Raises:
-        DataError: there is a manifest, but it is not JSON or lacks a fingerprint.
+        DataError: there is a manifest, but it does not say what it should.
     """
-    folder = Folder(root)
     if not folder.exists(MANIFEST):
-        return None
-    fix = "generate the dataset again"
+        return Manifest(fingerprint=None)
     try:
-        return str(json.loads(folder.text(MANIFEST))["fingerprint"])
-    except json.JSONDecodeError as bad:
-        raise error("bad-json", f"is not JSON ({bad.msg})", MANIFEST, bad.lineno, fix) from None
-    except (KeyError, TypeError):
-        raise error("bad-manifest", "holds no fingerprint", MANIFEST, fix=fix) from None
-
-
-def label_of(name: str, classes: Sequence[str], names: Mapping[str, str]) -> int:
-    """The label of a class name as a file spells it.
-
-    Args:
-        name: the spelling in the file.
-        classes: the dataset's classes; the first has label 1.
-        names: their spelling -> ours, ``""`` for a class to leave out; others stay as they are.
-
-    Returns:
-        The label from 1, or 0 for a class to leave out.
-
-    Raises:
-        KeyError: the class is neither known, nor mapped, nor left out.
-    """
-    ours = names.get(name, name)
-    if ours == "":
-        return 0
-    if ours not in classes:
-        raise KeyError(ours)
-    return classes.index(ours) + 1
+        return Manifest.model_validate_json(folder.text(MANIFEST))
+    except ValidationError as bad:
+        message, fix = bad.errors()[0]["msg"], "generate the dataset again"
+        raise error("bad-manifest", message, MANIFEST, fix=fix) from None

@@ -13,7 +13,7 @@ import pandas as pd
 
 from doamlib.data.classes import CLASSES
 from doamlib.data.coco import find_splits, read_coco
-from doamlib.data.dataset import Dataset, manifest_fingerprint
+from doamlib.data.dataset import MANIFEST, Dataset, read_manifest
 from doamlib.data.faults import DataError, Fault, FaultLog
 from doamlib.data.files import Folder
 from doamlib.data.opixray import read_opixray
@@ -52,10 +52,11 @@ def check(
         folder = Folder(root)
         if format == "auto":
             format = _detect(folder)
-        with log.catching():
-            generated = manifest_fingerprint(root) is not None
+        generated = folder.exists(MANIFEST)
+        _check_manifest(folder, log)
+        read = read_coco if format == "coco" else read_opixray
         for split in _splits(folder, format):
-            dataset = _read(root, split, format, classes, names)
+            dataset = read(root, split, classes=classes, names=names, strict=False)
             datasets.append(dataset)
             log.faults += dataset.faults
             _decode_all(dataset, log, workers)
@@ -92,16 +93,14 @@ def _splits(folder: Folder, format: str) -> tuple[str, ...]:
     return find_splits(folder.path) or ("train",)  # reading train then says what is missing
 
 
-def _read(
-    root: Path | str,
-    split: str,
-    format: str,
-    classes: tuple[str, ...] | None,
-    names: Mapping[str, str] | None,
-) -> Dataset:
-    if format == "coco":
-        return read_coco(root, split, classes=classes, names=names, strict=False)
-    return read_opixray(root, split, classes=classes or CLASSES, names=names, strict=False)
+def _check_manifest(folder: Folder, log: FaultLog) -> None:
+    """Whether generated files are still what they were when they were made."""
+    with log.catching():
+        for name, digest in read_manifest(folder).files.items():
+            with log.catching():
+                if folder.sha256(name) != digest:
+                    fix = "generate the dataset again"
+                    log.add("error", "file-changed", "is not as it was generated", name, fix=fix)
 
 
 def _decode_all(dataset: Dataset, log: FaultLog, workers: int) -> None:

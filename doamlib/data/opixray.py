@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from doamlib.data.classes import CLASSES
-from doamlib.data.dataset import Dataset, label_of
+from doamlib.data.classes import CLASSES, Spelling
+from doamlib.data.dataset import Dataset
 from doamlib.data.faults import FaultLog, error
 from doamlib.data.files import Folder
 from doamlib.data.images import image_size
@@ -22,7 +23,7 @@ def read_opixray(
     root: Path | str,
     split: str,
     *,
-    classes: tuple[str, ...] = CLASSES,
+    classes: tuple[str, ...] | None = None,
     names: Mapping[str, str] | None = None,
     strict: bool = True,
 ) -> Dataset:
@@ -40,7 +41,7 @@ def read_opixray(
     Args:
         root: the folder that holds ``train`` and ``test``.
         split: ``train`` or ``test``.
-        classes: class names in label order, for data with other classes in this layout (HiXray).
+        classes: class names in label order, for other data in this layout (HiXray).
         names: spelling in the files -> name in ``classes``; ``""`` leaves a class out.
         strict: raise at the first error; otherwise leave out what is at fault and go on.
 
@@ -50,158 +51,146 @@ def read_opixray(
     Raises:
         DataError: strict, and the data have an error; or ``root`` is not a folder.
     """
-    folder, log = Folder(root), FaultLog()
-    records = []
+    log = FaultLog()
+    reader = _Reader(Folder(root), split, Spelling(classes or CLASSES, names or {}), log)
+    records: list[Annotation] = []
     with log.catching():
-        stems = _read_list(folder, _list_name(split), log)
-        if not stems:
-            raise error("empty-list", "names no image", _list_name(split), fix="write one a line")
-        images = _find_images(folder, f"{split}/{split}_image", log)
-        levels = _read_levels(folder, split, stems, log)
-        _note_unlisted(images, stems, split, log)
-        for stem, line in stems.items():
-            size = rows = None
-            with log.catching():
-                size = _measure(folder, images.get(stem), stem, split, line)
-            with log.catching():
-                annotation = f"{split}/{split}_annotation/{stem}.txt"
-                rows = _read_rows(folder, annotation, stem, classes, names or {}, log)
-            if size is not None and rows is not None:
-                boxes, labels = boxes_within(rows, *size, log)
-                level = levels.get(stem)
-                records.append(Annotation(stem, images[stem], boxes, labels, level, *size))
+        records = reader.read()
     if strict:
         log.raise_first_error()
-    lists = [_list_name(split), *(_list_name(split, level) for level in LEVELS)]
-    sources = tuple(name for name in lists if folder.exists(name))
-    return Dataset(folder.path, split, classes, tuple(records), sources, tuple(log.faults))
+    sources = tuple(name for name in reader.lists() if reader.folder.exists(name))
+    reading = tuple(records), sources, tuple(log.faults)
+    return Dataset(reader.folder.path, split, reader.spelling.classes, *reading)
 
 
-def _list_name(split: str, level: int | None = None) -> str:
-    suffix = "" if level is None else f"-{level}"
-    return f"{split}/{split}_knife{suffix}.txt"
+@dataclass(frozen=True)
+class _Reader:
+    folder: Folder
+    split: str
+    spelling: Spelling
+    log: FaultLog
+
+    def lists(self) -> list[str]:
+        """The split list, then the three level lists."""
+        name = f"{self.split}/{self.split}_knife"
+        return [f"{name}.txt", *(f"{name}-{level}.txt" for level in LEVELS)]
+
+    def read(self) -> list[Annotation]:
+        """Everything that is not at fault, in the order of the split list."""
+        stems = self._read_list(self.lists()[0])
+        if not stems:
+            raise error("empty-list", "names no image", self.lists()[0], fix="write one a line")
+        images, levels = self._find_images(stems), self._read_levels(stems)
+        records = []
+        for stem, line in stems.items():
+            size = rows = None
+            with self.log.catching():
+                size = self._measure(stem, images.get(stem), line)
+            with self.log.catching():
+                rows = self._read_rows(stem)
+            if size is not None and rows is not None:
+                boxes, labels = boxes_within(rows, *size, self.log)
+                level = levels.get(stem)
+                records.append(Annotation(stem, images[stem], boxes, labels, level, *size))
+        return records
+
+    def _read_list(self, name: str) -> dict[str, int]:
+        """Stem -> line, in the order of the file."""
+        stems: dict[str, int] = {}
+        for line, entry in self.folder.lines(name):
+            stem = _stem(entry)
+            if "/" in stem or "\\" in stem or stem == ".." or not stem.isprintable():
+                message, fix = f"{entry!r} is not a bare stem", "write the name only"
+                self.log.add("error", "bad-stem", message, name, line=line, fix=fix)
+            elif stem in stems:
+                message, fix = f"{stem!r} stands in line {stems[stem]} too", "remove one of them"
+                self.log.add("warning", "listed-twice", message, name, line=line, fix=fix)
+            else:
+                stems[stem] = line
+        return stems
+
+    def _find_images(self, stems: Mapping[str, int]) -> dict[str, str]:
+        """Stem -> path relative to the root."""
+        place = f"{self.split}/{self.split}_image"
+        files = [name for name in self.folder.names(place) if _suffix(name)]
+        found: dict[str, str] = {}
+        for name in sorted(files, key=lambda name: SUFFIXES.index(_suffix(name).lower())):
+            if (stem := _stem(name)) in found:
+                message = f"is a second image named {stem}: {found[stem]} is used"
+                self.log.add("warning", "two-images", message, f"{place}/{name}")
+            found.setdefault(stem, f"{place}/{name}")
+        if unlisted := sorted(found.keys() - stems.keys()):
+            message = f"{len(unlisted):,} images are in no list and stay unused, e.g. {unlisted[0]}"
+            self.log.add("note", "unlisted-images", message, place)
+        return found
+
+    def _read_levels(self, stems: Mapping[str, int]) -> dict[str, int]:
+        """Stem -> occlusion level; empty for a split without level lists."""
+        whole, *lists = self.lists()
+        found: dict[str, int] = {}
+        present = [(k, name) for k, name in enumerate(lists, start=1) if self.folder.exists(name)]
+        for level, name in present:
+            entries: dict[str, int] = {}
+            with self.log.catching():
+                entries = self._read_list(name)
+            for stem, line in entries.items():
+                if stem not in stems:
+                    message = f"{stem!r} is not in {whole}"
+                    self.log.add("warning", "level-unlisted", message, name, line=line)
+                elif found.setdefault(stem, level) != level:
+                    message, fix = (
+                        f"{stem!r} has level {found[stem]} as well",
+                        "keep one of the two",
+                    )
+                    self.log.add("error", "two-levels", message, name, line=line, fix=fix)
+        for stem in stems if present else ():
+            if stem not in found:
+                message = f"{stem!r} is in none of the level lists"
+                self.log.add("warning", "no-level", message, whole, line=stems[stem])
+        return found
+
+    def _measure(self, stem: str, path: str | None, line: int) -> tuple[int, int]:
+        if path is None:
+            message = f"image {stem!r} is not in {self.split}/{self.split}_image"
+            fix = "copy it there or remove the line"
+            raise error("missing-image", message, self.lists()[0], line, fix)
+        return image_size(self.folder.file(path), path)
+
+    def _read_rows(self, stem: str) -> list[Row] | None:
+        """The rows of an annotation file; None if one of them is at fault."""
+        file = f"{self.split}/{self.split}_annotation/{stem}.txt"
+        if not self.folder.exists(file):
+            fix = "restore it; an image without items has an empty file"
+            raise error("missing-annotation", "does not exist", file, fix=fix)
+        rows, lines = [], list(self.folder.lines(file))
+        for line, text in lines:
+            if _stem(image := text.split()[0]) != stem:
+                message = f"names another image, {image!r}"
+                self.log.add("warning", "other-image", message, file, line=line)
+            with self.log.catching():
+                rows.append(self._parse(text, file, line))
+        if not lines:
+            self.log.add("note", "no-box", "has no row: a background image", file)
+        return [row for row in rows if row.label] if len(rows) == len(lines) else None
+
+    def _parse(self, text: str, file: str, line: int) -> Row:
+        try:
+            _, name, *corners = text.split()
+            x1, y1, x2, y2 = map(float, corners)
+            if not math.isfinite(x1 + y1 + x2 + y2):
+                raise ValueError
+        except ValueError:
+            fix = "write: image class x1 y1 x2 y2"
+            raise error(
+                "bad-row", f"no class and four corners: {text!r}", file, line, fix
+            ) from None
+        return Row((x1, y1, x2, y2), self.spelling.label(name, file, line), file, line, name)
 
 
-def _read_list(folder: Folder, name: str, log: FaultLog) -> dict[str, int]:
-    """Stem -> line, in the order of the file."""
-    stems: dict[str, int] = {}
-    for line, entry in folder.lines(name):
-        stem = _stem(entry)
-        if "/" in stem or "\\" in stem or stem == ".." or not stem.isprintable():
-            message = f"{entry!r} is not a bare stem"
-            log.add("error", "bad-stem", message, name, line=line, fix="write the name only")
-        elif stem in stems:
-            message = f"{stem!r} is listed before, in line {stems[stem]}"
-            log.add("warning", "listed-twice", message, name, line=line, fix="remove the line")
-        else:
-            stems[stem] = line
-    return stems
-
-
-def _image_suffix(name: str) -> str:
+def _suffix(name: str) -> str:
     suffix = PurePosixPath(name).suffix
     return suffix if suffix.lower() in SUFFIXES else ""
 
 
 def _stem(name: str) -> str:
-    return name.removesuffix(_image_suffix(name))
-
-
-def _find_images(folder: Folder, name: str, log: FaultLog) -> dict[str, str]:
-    """Stem -> path relative to the root."""
-    found: dict[str, str] = {}
-    files = [file for file in folder.names(name) if _image_suffix(file)]
-    for file in sorted(files, key=lambda file: SUFFIXES.index(_image_suffix(file).lower())):
-        if (stem := _stem(file)) in found:
-            message = f"is a second image named {stem}: {found[stem]} is used"
-            log.add("warning", "two-images", message, f"{name}/{file}", fix="remove one of them")
-        else:
-            found[stem] = f"{name}/{file}"
-    return found
-
-
-def _read_levels(
-    folder: Folder, split: str, stems: dict[str, int], log: FaultLog
-) -> dict[str, int]:
-    """Stem -> occlusion level, for a split that has level lists."""
-    found: dict[str, int] = {}
-    present = [level for level in LEVELS if folder.exists(_list_name(split, level))]
-    for level in present:
-        name, entries = _list_name(split, level), {}
-        with log.catching():
-            entries = _read_list(folder, name, log)
-        for stem, line in entries.items():
-            if stem not in stems:
-                message = f"{stem!r} is not in {_list_name(split)}"
-                log.add("warning", "level-unlisted", message, name, line=line)
-            elif stem in found:
-                message = f"{stem!r} has level {found[stem]} as well"
-                log.add("error", "two-levels", message, name, line=line, fix="keep one of the two")
-            else:
-                found[stem] = level
-    for stem, line in stems.items():
-        if present and stem not in found:
-            message = f"{stem!r} is in none of the level lists"
-            log.add("warning", "no-level", message, _list_name(split), line=line)
-    return found
-
-
-def _note_unlisted(
-    images: dict[str, str], stems: dict[str, int], split: str, log: FaultLog
-) -> None:
-    if unlisted := [stem for stem in images if stem not in stems]:
-        message = f"{len(unlisted):,} images are in no list and stay unused, e.g. {unlisted[0]}"
-        log.add("note", "unlisted-images", message, f"{split}/{split}_image")
-
-
-def _measure(folder: Folder, path: str | None, stem: str, split: str, line: int) -> tuple[int, int]:
-    if path is None:
-        message = f"image {stem!r} is not in {split}/{split}_image"
-        fix = "copy it there or remove the line"
-        raise error("missing-image", message, _list_name(split), line, fix)
-    return image_size(folder.file(path), path)
-
-
-def _read_rows(
-    folder: Folder,
-    file: str,
-    stem: str,
-    classes: tuple[str, ...],
-    names: Mapping[str, str],
-    log: FaultLog,
-) -> list[Row] | None:
-    """The rows of an annotation file; None if one of them is at fault."""
-    if not folder.exists(file):
-        fix = "restore it; an image without items has an empty file"
-        raise error("missing-annotation", "does not exist", file, fix=fix)
-    rows, lines = [], list(folder.lines(file))
-    for line, text in lines:
-        if _stem(image := text.split()[0]) != stem:
-            log.add("warning", "other-image", f"names another image, {image!r}", file, line=line)
-        with log.catching():
-            rows.append(_parse(text, file, line, classes, names))
-    if not lines:
-        log.add("note", "no-box", "has no row: a background image", file)
-    return [row for row in rows if row.label] if len(rows) == len(lines) else None
-
-
-def _parse(
-    text: str, file: str, line: int, classes: tuple[str, ...], names: Mapping[str, str]
-) -> Row:
-    fields = text.split()
-    fix = "write: image class x1 y1 x2 y2"
-    if len(fields) != 6:
-        raise error("bad-row", f"{len(fields)} fields in place of 6: {text!r}", file, line, fix)
-    try:
-        box = tuple(float(field) for field in fields[2:])
-    except ValueError:
-        box = (math.nan,)
-    if not all(math.isfinite(value) for value in box):
-        raise error("bad-row", f"the corners are not numbers: {text!r}", file, line, fix)
-    try:
-        label = label_of(fields[1], classes, names)
-    except KeyError:
-        message = f"class {fields[1]!r} is not one of {', '.join(classes)}"
-        fix = f"correct it, or map it: names={{{fields[1]!r}: ''}} leaves it out"
-        raise error("unknown-class", message, file, line, fix) from None
-    return Row(box, label, file, line, fields[1])
+    return name.removesuffix(_suffix(name))

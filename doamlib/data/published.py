@@ -57,8 +57,8 @@ def known() -> tuple[str, ...]:
     facts = []
     for number, rows in ((2, ("train", "test")), (3, ("OL1", "OL2", "OL3"))):
         printed = table(number).set_index("split" if number == 2 else "level").loc[list(rows)]
-        boxes = ", ".join(f"{n:,}" for n in printed[list(SHORT_NAMES)].sum(axis=1))
-        images = ", ".join(f"{n:,}" for n in printed["total_images"])
+        boxes = " + ".join(f"{n:,}" for n in printed[list(SHORT_NAMES)].sum(axis=1))
+        images = " + ".join(f"{n:,}" for n in printed["total_images"])
         name = f"Table {TABLE_NAMES[number]} ({', '.join(rows)})"
         facts.append(f"{name}: the class columns count {boxes} boxes, the totals {images} images")
     level, column, count = MISPRINT

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -17,8 +16,7 @@ Box = tuple[float, float, float, float]
 
 
 class _Entry(Config):
-    # A newer generator may write more; old books must go on reading it.
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(extra="ignore")  # the generator writes more, for itself
 
 
 class Silhouette(_Entry):
@@ -38,13 +36,13 @@ class SidecarItem(_Entry):
     Attributes:
         name: its class (key ``class``).
         box: x1, y1, x2, y2 in pixels of the image.
-        occlusion: O, how much of what the item does to the image is hidden; continuous.
+        occlusion: O, from 0 (as visible as on a bare tray) towards 1 (invisible).
         level: 1, 2 or 3, the level that O falls into.
-        share: the part of O that is explained by material above and below the item.
-        clutter: the part explained by edges around it.
-        tilt_degrees: angle between the blade's plane and the belt.
-        core_pixels: pixels of the mask on which O is measured.
-        silhouette: the item's mask; None where the generator left it out.
+        share: of the item's core, where its surroundings attenuate more than it does.
+        clutter: how busy the surroundings are in colour.
+        tilt_degrees: between the blade's plane and the belt.
+        core_pixels: of the strongly attenuating part, on which O is measured.
+        silhouette: where the item attenuates at all.
     """
 
     name: str = Field(alias="class")
@@ -55,7 +53,7 @@ class SidecarItem(_Entry):
     clutter: float
     tilt_degrees: float
     core_pixels: int
-    silhouette: Silhouette | None = None
+    silhouette: Silhouette
 
 
 class HarmlessItem(_Entry):
@@ -70,17 +68,17 @@ class SidecarImage(_Entry):
 
     Attributes:
         image: the image's id (its stem).
-        seed: what the image was drawn from.
-        containers: trays, bags and cases in it, as the generator names them.
+        seed: the numbers that the image was drawn from.
+        containers: kinds of the trays, bags and cases in it.
         items: the prohibited items, in the order of the annotation file.
         harmless: everything else that matters.
     """
 
     image: str
-    seed: Any
-    containers: tuple[Any, ...] = ()
-    items: tuple[SidecarItem, ...] = ()
-    harmless: tuple[HarmlessItem, ...] = ()
+    seed: tuple[int, ...]
+    containers: tuple[str, ...]
+    items: tuple[SidecarItem, ...]
+    harmless: tuple[HarmlessItem, ...]
 
 
 def read_sidecar(root: Path | str, split: str) -> dict[str, SidecarImage]:

@@ -132,7 +132,7 @@ def test_crowds_backgrounds_and_boxes_over_the_edge_are_reported(coco):
     coco.write()
     data = read_coco(coco.root, "train")
     assert sorted((fault.severity, fault.code) for fault in data.faults) == [
-        ("note", "crowds"),
+        ("note", "crowd"),
         ("note", "no-box"),
         ("warning", "box-clipped"),
         ("warning", "box-dropped"),

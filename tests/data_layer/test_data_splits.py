@@ -10,8 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doamlib.data.dataset import Dataset, manifest_fingerprint
+from doamlib.data.dataset import Dataset, read_manifest
 from doamlib.data.faults import DataError
+from doamlib.data.files import Folder
 from doamlib.data.opixray import read_opixray
 from doamlib.data.sample import Annotation
 from doamlib.data.sidecar import read_sidecar
@@ -164,7 +165,7 @@ def test_fingerprints_know_content_and_nothing_else(sound):
 
 def test_the_manifest_vouches_for_generated_images_but_not_for_boxes(sound):
     manifest = sound.root / "manifest.json"
-    assert manifest_fingerprint(sound.root) is None
+    assert read_manifest(Folder(sound.root)).fingerprint is None
     manifest.write_text('{"fingerprint": "first"}')
     first = read_opixray(sound.root, "train").fingerprint
     assert read_opixray(sound.root, "test").fingerprint != first
@@ -177,7 +178,7 @@ def test_the_manifest_vouches_for_generated_images_but_not_for_boxes(sound):
     for broken in ("{", "[]", "{}"):
         manifest.write_text(broken)
         with pytest.raises(DataError, match=r"manifest\.json"):
-            manifest_fingerprint(sound.root)
+            read_manifest(Folder(sound.root))
 
 
 ITEM = {
@@ -193,7 +194,7 @@ ITEM = {
 }
 LINE = {
     "image": "000001",
-    "seed": 7,
+    "seed": [0, 1, 7],
     "containers": ["tray"],
     "items": [ITEM],
     "harmless": [{"name": "phone", "box": [0, 0, 1, 1]}],
