@@ -155,6 +155,18 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_whoever_reads_while_a_file_is_replaced_reads_the_old_one(tmp_path):
+    _, detections = golden()
+    path = tmp_path / "found.npz"
+    detections.save(path)
+    before = path.read_bytes()
+    with path.open("rb") as reader:
+        start = reader.read(100)
+        detections.select(slice(0, 3)).save(path)
+        assert start + reader.read() == before
+    assert len(Detections.load(path)) == 3
+
+
 def test_loading_something_else_is_refused_by_name(tmp_path):
     _, detections = golden()
     detections.save(tmp_path / "cut.npz")
