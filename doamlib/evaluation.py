@@ -8,8 +8,8 @@ official code reports). Rule ``"11-point"`` averages these raised precisions at 
 - A class without items has no AP: NaN, left out of mAP. A class with items but without detections
   has AP 0 (the official code takes -1 for a class without detections, and averages it in).
 - Detections of equal score enter the curve together, since no threshold separates them. The result
-  therefore depends on no order (the official code rounds scores to three decimals and leaves ties
-  to an unstable sort).
+  therefore depends on no order of images or detections (the official code rounds scores to three
+  decimals and leaves ties to an unstable sort).
 
 Matching happens once. Everything else weighs images or leaves items out: occlusion levels and
 resamples of the test set for a bootstrap cost a matrix product and no new IoU.

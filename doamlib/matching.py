@@ -1,12 +1,13 @@
 """Which detection hits which item: IoU and the greedy matching of the official evaluator.
 
-For each class (official repository at commit a3d37ff, ``DOAM/test.py``, ``voc_eval``): detections
+For each class (official repository, ``DOAM/test.py``, ``voc_eval``, read at 3eeb434): detections
 are taken by descending score. Each looks at the item of its image and class that it overlaps most.
 If that IoU is strictly greater than the threshold and the item is still free, the detection is a
 hit and takes the item. Otherwise it is a false positive, even where a second item is still free.
 
 Boxes are continuous intervals: width is ``x2 - x1``, without the "+1 pixel" of other evaluators.
-They are compared as they are; the official code moves detections by +1 pixel and items by -1.
+They are compared as they are; the official code moves detections by +1 pixel and items by -1. The
+golden numbers decide neither point: they come out the same with and without the extra pixel.
 """
 
 from __future__ import annotations
