@@ -166,6 +166,18 @@ def from_notebook(namespace: Mapping[str, Any]) -> Parameters:
     return from_values(_plain_values(namespace)).check_machine()
 
 
+def cell_source(parameters: Parameters) -> str:
+    """The parameters cell of every notebook: one documented ``key = value`` a line.
+
+    A test compares the notebooks with it, and ``scripts/sync_notebooks.py`` writes it into them.
+    """
+    fields = Parameters.model_fields
+    lines = ["# Change these here, or from outside: papermill ... -f params/quick.yaml"]
+    for key, value in parameters.model_dump(mode="json").items():
+        lines.append(f"{key} = {value!r}  # {fields[key].description}")
+    return "\n".join(lines)
+
+
 def _plain_values(namespace: Mapping[str, Any]) -> dict[str, Any]:
     shell = {"In", "Out"}  # IPython's own
     ignored = (types.ModuleType, types.FunctionType, types.MethodType, type)

@@ -8,27 +8,27 @@ build can tell when either has changed since.
 from __future__ import annotations
 
 import hashlib
+import resource
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import nbformat
+import pandas as pd
 from IPython.display import display
+
+from doamlib.parameters import Parameters
+from doamlib.runs import Result
 
 GLUE_PREFIX = "application/papermill.record/"
 """How MyST-NB finds a value that is stored in an executed notebook but not shown."""
 
 
-class Source(Protocol):
-    """What a number can come from: a stored result."""
-
-    key: str
-
-    def digest(self) -> str:
-        """Changes when anything that is stored changes."""
+_OPENED = time.monotonic()
 
 
-def quote(name: str, value: float | int | str, *sources: Source) -> None:
+def quote(name: str, value: float | int | str, *sources: Result) -> None:
     """Store a number for the text of this page, with what it came from.
 
     Args:
@@ -44,7 +44,41 @@ def quote(name: str, value: float | int | str, *sources: Source) -> None:
     display({GLUE_PREFIX + "text/plain": text}, raw=True, metadata=metadata)
 
 
-def source_digests(sources: Iterable[Source]) -> dict[str, str]:
+def colophon(parameters: Parameters, results: Iterable[Result] = ()) -> None:
+    """Close a page: where its numbers come from, and what it cost (quoted at the page's top).
+
+    Args:
+        parameters: this page's.
+        results: every stored result that its tables and figures show.
+    """
+    results = list(results)
+    rows = [
+        {
+            "result": result.key,
+            "origin": result.origin,
+            "seed": result.provenance["seed"],
+            "commit": result.provenance["commit"][:10]
+            + ("+" if result.provenance["dirty"] else ""),
+            "data": result.identity["fingerprint"],
+            "hardware": _machine(result.provenance["hardware"]),
+            "trained for": f"{result.provenance['training_seconds']:.0f} s",
+        }
+        for result in results
+    ]
+    record = {"sources": source_digests(results)}
+    if rows:
+        table = pd.DataFrame(rows).style.hide(axis="index").to_html()
+        display({"text/html": table}, raw=True, metadata={"doam": record})
+    quote("page-profile", parameters.profile)
+    quote("page-seconds", time.monotonic() - _OPENED)
+    quote("page-gib", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+
+
+def _machine(hardware: Mapping[str, Any]) -> str:
+    return f"{hardware['cores']} cores" if hardware["device"] == "cpu" else hardware["device"]
+
+
+def source_digests(sources: Iterable[Result]) -> dict[str, str]:
     """Key and digest of each result, as an executed notebook records them."""
     return {source.key: source.digest() for source in sources}
 

@@ -119,7 +119,7 @@ class Training:
         """
         self._resume()
         with _deterministic(self.device):
-            while not self._finished():
+            while not self.strategy.finished():
                 if time.monotonic() > deadline:
                     raise OutOfTime
                 self._run_epoch()
@@ -127,15 +127,14 @@ class Training:
                 report(self._line())
         return self.history
 
-    def _finished(self) -> bool:
-        return self.epoch >= self.config.epochs or self.strategy.steps_left() == 0
-
     def _run_epoch(self) -> None:
         self.detector.train()
         start, self.waited = time.perf_counter(), 0.0
         first_step = len(self.history.loss)
         self.strategy.begin_epoch(self.epoch)
         for indices, batch in self._loaded(self._order()):
+            if self.strategy.steps_left() == 0:  # equal steps: the budget ends inside an epoch
+                break
             self._step(indices, batch, retrained=False)
         pool = self.strategy.end_epoch()
         for indices, batch in self._loaded(pool):
@@ -153,6 +152,7 @@ class Training:
                 "images_per_second": images / seconds,
             }
         )
+        self.history.pool = self.strategy.history
         self.epoch += 1
 
     def _order(self) -> list[list[int]]:

@@ -1,0 +1,150 @@
+"""The command line: ``doam book``, ``doam plan``, ``doam train``, ``doam data``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Rebuild the book, or only its runs or its data, from one parameter file.\n\n"
+    "A parameter file is a list of 'key: value' lines; params/quick.yaml is the default, "
+    "params/smoke.yaml takes seconds, params/paper.yaml wants a GPU and params/opixray.yaml the "
+    "real dataset. Everything that is finished is kept in runs/ and datasets/ and used again.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+File = Annotated[Path, typer.Option("-f", "--file", help="The parameter file.")]
+QUICK = Path("params/quick.yaml")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _study(file: Path):
+    from doamlib.experiments import Study
+    from doamlib.parameters import from_file
+
+    return Study(from_file(file).check_machine(), _say)
+
+
+@app.command()
+def book(file: File = QUICK) -> None:
+    """Train what is missing, execute the notebooks, render the book.
+
+    Example: doam book -f params/smoke.yaml
+
+    Interrupt it at any time: the next call goes on where this one stopped.
+    """
+    from doamlib.book import build
+
+    start = time.monotonic()
+    study = _study(file)
+    study.announce()
+    study.results()
+    page = build(study.parameters, _say, study.store)
+    _say(f"The book is ready after {time.monotonic() - start:.0f} s. Open {page}")
+
+
+@app.command()
+def plan(file: File = QUICK) -> None:
+    """List the runs that a parameter file needs, which exist, and how long the rest will take.
+
+    Example: doam plan -f params/paper.yaml
+    """
+    for run in _study(file).announce():
+        state = f"done, mAP {run.result.ap():.1f}" if run.result else "missing"
+        _say(f"  {run.arm:16} seed {run.seed}  {run.config.digest()}  {state}")
+
+
+@app.command()
+def train(
+    file: File = QUICK,
+    time_budget: Annotated[
+        str, typer.Option(help="Stop cleanly after this long, e.g. 9m or 540s; go on next time.")
+    ] = "",
+) -> None:
+    """Train the runs that a parameter file needs and that do not exist yet.
+
+    Example: doam train -f params/paper.yaml --time-budget 9m
+    """
+    from doamlib.training import OutOfTime
+
+    deadline = time.monotonic() + _seconds(time_budget) if time_budget else float("inf")
+    study = _study(file)
+    study.announce()
+    try:
+        for (arm, seed), result in study.results(deadline=deadline).items():
+            _say(f"  {arm:16} seed {seed}  mAP {result.ap():.1f}  {result.key}")
+    except OutOfTime:
+        _say(f"{time_budget} are over; what is finished is kept, call again to go on")
+
+
+data_app = typer.Typer(
+    help="Make or check a dataset.\n\nWithout a subcommand: make the images that a parameter file "
+    "names (doam data -f params/quick.yaml), or read the dataset that it points to.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
+app.add_typer(data_app, name="data")
+
+
+@data_app.callback()
+def data(context: typer.Context, file: File = QUICK) -> None:
+    """Make or open the data of a parameter file and say what they are."""
+    if context.invoked_subcommand is None:
+        opened = _study(file).data
+        for split in (opened.train, opened.test):
+            items = sum(len(record.labels) for record in split.records)
+            _say(f"{split.split}: {len(split)} images, {items} items in {split.root}")
+        _say(f"fingerprint {opened.fingerprint}")
+
+
+@data_app.command()
+def check(
+    path: Annotated[Path, typer.Argument(help="The folder of the dataset.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Read a whole dataset and list every fault, with file and line.
+
+    Example: doam data check ~/OPIXray
+
+    The exit status is 0 when training can go on, 1 when it cannot.
+    """
+    from doamlib.data.doctor import check as examine
+
+    report = examine(path)
+    _say(report.as_json() if json else str(report))
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def _seconds(text: str) -> float:
+    units = {"s": 1, "m": 60, "h": 3600}
+    try:
+        return float(text[:-1]) * units[text[-1]]
+    except (ValueError, KeyError):
+        raise typer.BadParameter(f"{text!r}: write 540s, 9m or 1.5h") from None
+
+
+def main() -> None:
+    """Run the command line; a refusal is one line on standard error and exit status 2."""
+    from doamlib.book import BuildError
+    from doamlib.data.faults import DataError
+    from doamlib.parameters import ParameterError
+    from doamlib.training import TrainingError
+
+    try:
+        app()
+    except (ParameterError, DataError, TrainingError, BuildError) as error:
+        print(f"doam: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("doam: interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,190 @@
+"""From parameters to runs: what a page needs, what exists, what is missing, how long it takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+import torch
+
+from doamlib.arms import ARMS, Arm
+from doamlib.data.classes import CLASSES, SHORT_NAMES
+from doamlib.datasets import Data, DataConfig, fingerprint, open_data
+from doamlib.detectors import DetectorConfig, build_detector
+from doamlib.parameters import Parameters
+from doamlib.runs import Result, RunConfig, RunStore
+from doamlib.simulation import SimulationConfig
+from doamlib.training import TrainingConfig, clock
+
+Report = Callable[[str], None]
+
+
+def data_config(parameters: Parameters) -> DataConfig:
+    """The data that the parameters name."""
+    simulation = None
+    if parameters.dataset == "simulation":
+        simulation = SimulationConfig(
+            train_images=parameters.train_images,
+            test_images=parameters.test_images,
+            seed=parameters.data_seed,
+            field_of_view=parameters.field_of_view,
+        )
+    return DataConfig(
+        dataset=parameters.dataset, simulation=simulation, class_names=parameters.class_names
+    )
+
+
+def run_config(parameters: Parameters, arm: Arm, seed: int) -> RunConfig:
+    """The training run of an arm: the parameters' recipe with what the arm changes."""
+    shared = TrainingConfig.model_fields.keys() & Parameters.model_fields.keys()
+    return RunConfig(
+        data=data_config(parameters),
+        detector=DetectorConfig(
+            name=arm.detector,
+            width=parameters.width,
+            image_size=parameters.image_size,
+            attention=arm.attention,
+            doam=arm.doam,
+            focal_loss=arm.focal,
+        ),
+        sampling=arm.sampling,
+        training=TrainingConfig(**{name: getattr(parameters, name) for name in shared}),
+        seed=seed,
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` takes a GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run that the parameters need, with its result where there is one."""
+
+    arm: str
+    seed: int
+    config: RunConfig
+    result: Result | None
+
+
+class Study:
+    """The runs of one set of parameters: asks the store, trains what is missing.
+
+    Args:
+        parameters: which arms, seeds, data and recipe.
+        report: gets progress lines.
+        store: where results live.
+    """
+
+    def __init__(
+        self, parameters: Parameters, report: Report = print, store: RunStore | None = None
+    ) -> None:
+        self.parameters, self.report = parameters, report
+        self.store = store or RunStore()
+        self.device = choose_device(parameters.device)
+
+    @cached_property
+    def data(self) -> Data:
+        """The data, open; generated first where they are missing."""
+        parameters = self.parameters
+        return open_data(
+            data_config(parameters), parameters.data_root, parameters.processes, self.report
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Names the data; for generated data known without generating them."""
+        return fingerprint(data_config(self.parameters), self.parameters.data_root)
+
+    def plan(self, arms: Iterable[str] | None = None) -> list[PlannedRun]:
+        """Every run of these arms (default: the parameters'), seed by seed."""
+        names = [name for name in self.parameters.arms if arms is None or name in set(arms)]
+        runs = []
+        for seed in self.parameters.seeds:
+            for name in names:
+                config = run_config(self.parameters, ARMS[name], seed)
+                runs.append(
+                    PlannedRun(name, seed, config, self.store.find(config, self.fingerprint))
+                )
+        return runs
+
+    def announce(self, arms: Iterable[str] | None = None) -> list[PlannedRun]:
+        """Report what exists, what is missing and how long that will take; returns the plan."""
+        runs = self.plan(arms)
+        missing = [run for run in runs if run.result is None]
+        self.report(f"{len(runs)} runs needed, {len(runs) - len(missing)} exist")
+        if missing:
+            seconds = estimate(missing, self._images_to_train_on, self.device)
+            self.report(f"{len(missing)} to train, about {clock(seconds)} on this machine")
+        return runs
+
+    @property
+    def _images_to_train_on(self) -> int:
+        if self.parameters.dataset == "simulation":
+            return self.parameters.train_images
+        return len(self.data.train)
+
+    def results(
+        self, arms: Iterable[str] | None = None, deadline: float = float("inf")
+    ) -> dict[tuple[str, int], Result]:
+        """(arm, seed) -> result of every run of these arms, trained now where missing."""
+        found = {}
+        runs = self.plan(arms)
+        for number, run in enumerate(runs, start=1):
+            name = f"[{number}/{len(runs)}] {run.arm}, seed {run.seed}"
+            if run.result is None:
+                self.report(f"{name}: training on {self.device.type}")
+            found[run.arm, run.seed] = run.result or self.store.get(
+                run.config,
+                self.data,
+                self.device,
+                lambda line, name=name: self.report(f"{name}: {line}"),
+                deadline=deadline,
+                processes=self.parameters.processes,
+            )
+        return found
+
+
+def estimate(missing: Sequence[PlannedRun], images: int, device: torch.device) -> float:
+    """Seconds that the runs will take, from a few measured steps of each kind of detector."""
+    rates: dict[DetectorConfig, float] = {}
+    total = 0.0
+    for run in missing:
+        if run.config.detector not in rates:
+            rates[run.config.detector] = _seconds_per_image(run.config.detector, device)
+        total += rates[run.config.detector] * images * run.config.training.epochs
+    return total
+
+
+def _seconds_per_image(config: DetectorConfig, device: torch.device, batch: int = 8) -> float:
+    detector = build_detector(config, seed=0).to(device).train()
+    size = detector.image_size
+    images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, device=device)
+    target = {
+        "boxes": torch.tensor([[size / 4, size / 4, size / 2, size / 2]], device=device),
+        "labels": torch.ones(1, dtype=torch.int64, device=device),
+    }
+    for repeat in range(3):  # the first step warms up
+        if repeat == 1:
+            start = time.perf_counter()
+        sum(detector(images, [target] * batch).values()).backward()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / (2 * batch)
+
+
+def ap_table(results: dict[tuple[str, int], Result]) -> pd.DataFrame:
+    """AP in percent as a long table: ``arm``, ``seed``, ``class`` (abbreviation or mAP), ``AP``."""
+    short = dict(zip(CLASSES, SHORT_NAMES, strict=True))
+    rows = [
+        {"arm": arm, "seed": seed, "class": short.get(name, name), "AP": 100 * ap}
+        for (arm, seed), result in results.items()
+        for name, ap in result.metrics["AP"].items()
+    ]
+    return pd.DataFrame(rows, columns=["arm", "seed", "class", "AP"])

@@ -1,0 +1,128 @@
+"""Every refusal is one line that names the key, the value and the fix."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from doamlib.parameters import (
+    ParameterError,
+    Parameters,
+    cell_source,
+    from_file,
+    from_notebook,
+    from_values,
+)
+
+PARAMS = Path(__file__).parent.parent / "params"
+
+
+def test_shipped_files_are_valid_and_name_every_key():
+    for name in ("smoke", "quick", "paper"):
+        path = PARAMS / f"{name}.yaml"
+        assert from_file(path).profile == name
+        assert set(yaml.safe_load(path.read_text())) == set(Parameters.model_fields)
+
+
+def test_opixray_file_lacks_only_the_folder():
+    values = yaml.safe_load((PARAMS / "opixray.yaml").read_text())
+    with pytest.raises(ParameterError, match=r"data_root: dataset opixray needs the folder"):
+        from_values(values)
+    opixray = from_values({**values, "data_root": "/data/OPIXray"})
+    paper = from_file(PARAMS / "paper.yaml").model_dump()
+    differ = {key for key, value in opixray.model_dump().items() if value != paper[key]}
+    assert differ == {"profile", "dataset", "data_root"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("learning_rate", "1e-4", "is text, not a number; YAML wants a point and a sign in 1.0e-4"),
+        ("learning_rate", -1.0, "greater than 0"),
+        ("epochs", -3, "greater than 0"),
+        ("epochs", 2.5, "integer"),
+        ("epochs", True, "integer"),
+        ("seeds", "[0, 0]", "each once"),
+        ("seeds", [], "at least one"),
+        ("seeds", "zero", "valid tuple"),
+        ("arms", ["SSD", "SDD"], "'SDD' is not an arm; choose from SSD"),
+        ("dataset", "voc", "'simulation', 'opixray' or 'coco'"),
+        ("schedule", None, "'constant' or 'cosine'"),
+        ("epoch", 3, "no such parameter; the keys are profile"),
+    ],
+)
+def test_refusals_name_key_value_and_fix(key, value, message):
+    with pytest.raises(ParameterError) as refusal:
+        from_values({key: value}, "my.yaml: ")
+    text = str(refusal.value)
+    assert text.startswith(f"my.yaml: {key} = ") and message in text and "\n" not in text
+
+
+def test_yaml_traps_are_refused(tmp_path):
+    file = tmp_path / "trap.yaml"
+    file.write_text("learning_rate: 1e-4\n")
+    with pytest.raises(ParameterError, match=r"trap.yaml: learning_rate = '1e-4': is text"):
+        from_file(file)
+    file.write_text("epochs: yes\n")
+    with pytest.raises(ParameterError, match="epochs = True"):
+        from_file(file)
+
+
+@pytest.mark.parametrize(
+    "content", ["- 1\n", "a: [\n", "\xff\xfe".encode("latin-1").decode("latin-1")]
+)
+def test_a_file_that_is_no_mapping_is_refused(tmp_path, content):
+    file = tmp_path / "broken.yaml"
+    file.write_text(content, encoding="latin-1")
+    with pytest.raises(ParameterError, match=r"broken\.yaml"):
+        from_file(file)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ParameterError, match=r"absent\.yaml"):
+        from_file(tmp_path / "absent.yaml")
+
+
+def test_lists_given_as_text_are_lists():
+    assert from_values({"seeds": "[3, 1]"}).seeds == (3, 1)
+
+
+def test_cell_source_gives_the_same_parameters_back():
+    parameters = from_file(PARAMS / "quick.yaml")
+    source = cell_source(parameters)
+    namespace = {}
+    exec(source, namespace)
+    assert from_notebook(namespace) == parameters
+    assignments = [line for line in source.splitlines() if not line.startswith("#")]
+    assert all(line.split("#")[0].count("=") == 1 for line in assignments)
+
+
+def test_a_key_that_papermill_would_only_warn_about_is_refused():
+    namespace = {"json": json, "epochs": 3, "epoch": 4, "_i": "x", "In": [], "Out": {}, "f": print}
+    with pytest.raises(ParameterError, match="epoch = 4: no such parameter"):
+        from_notebook(namespace)
+    del namespace["epoch"]
+    assert from_notebook(namespace).epochs == 3
+
+
+def test_data_root_and_dataset_belong_together(tmp_path):
+    with pytest.raises(ParameterError, match="data_root: leave it null"):
+        from_values({"data_root": str(tmp_path)})
+    gone = tmp_path / "gone"
+    with pytest.raises(ParameterError, match=r"data_root = '.*gone': no such folder"):
+        from_notebook({"dataset": "opixray", "data_root": str(gone)})
+    assert from_notebook({"dataset": "opixray", "data_root": str(tmp_path)}).data_root
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ParameterError, match="device = 'cuda': this machine has no usable GPU"):
+        from_notebook({"device": "cuda"})
+
+
+def test_in_a_notebook_the_refusal_is_one_line_without_traceback():
+    assert ParameterError("epochs = -1: no")._render_traceback_() == [
+        "ParameterError: epochs = -1: no"
+    ]
