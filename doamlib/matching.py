@@ -7,7 +7,7 @@ hit and takes the item. Otherwise it is a false positive, even where a second it
 
 Boxes are continuous intervals: width is ``x2 - x1``, without the "+1 pixel" of other evaluators.
 They are compared as they are; the official code moves detections by +1 pixel and items by -1. The
-golden numbers decide neither point: they come out the same with and without the extra pixel.
+golden numbers come out the same with and without the extra pixel, so they do not decide it.
 """
 
 from __future__ import annotations
