@@ -1,10 +1,26 @@
 """OPIXray-Sim: generated pseudo-colour X-ray images of luggage in OPIXray's own layout.
 
-Start with :func:`generate` and a :class:`SimulationConfig`; :mod:`doamlib.simulation.render` builds
-one scene step by step.
+Start with :func:`generate` and a :class:`SimulationConfig`; :func:`render` builds one scene step by
+step.
 """
 
 from doamlib.simulation.config import GENERATOR_VERSION, SimulationConfig
 from doamlib.simulation.generate import generate
+from doamlib.simulation.render import (
+    Placement,
+    Rendering,
+    render,
+    render_cutter,
+    render_level,
+)
 
-__all__ = ["GENERATOR_VERSION", "SimulationConfig", "generate"]
+__all__ = [
+    "GENERATOR_VERSION",
+    "Placement",
+    "Rendering",
+    "SimulationConfig",
+    "generate",
+    "render",
+    "render_cutter",
+    "render_level",
+]

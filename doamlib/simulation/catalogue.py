@@ -77,6 +77,7 @@ KINDS: dict[str, Kind] = {
             "buckle": 35,
             "belt": 110,
             "zipper": 170,
+            "zipper_pull": 32,
             "glasses": 70,
             "carabiner": 42,
             "watch": 88,
@@ -132,15 +133,15 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """Kinds by group; a kind named twice is twice as likely. ``tools`` are the cutters' distractors."""
 
-FITTINGS = ("zipper", "buckle", "screws", "carabiner", "zipper")
+FITTINGS = ("zipper_pull",) * 5 + ("buckle", "screws", "studs", "zipper")
 
 CONTENTS: dict[str, dict[str, float]] = {
     "tray": {
-        "cloth": 1.5,
+        "cloth": 2.2,
         "film": 0.8,
         "laptop": 0.35,
-        "electronics": 2.6,
-        "vessels": 0.9,
+        "electronics": 3.4,
+        "vessels": 1.1,
         "small": 1.1,
         "tools": 0.9,
     },

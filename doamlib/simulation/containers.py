@@ -70,7 +70,7 @@ def tray(dice: Dice) -> Container:
     by how steeply the beam meets them. The front fold and one side fold are black lines.
     """
     u = dice.between
-    width, height = u(540, 590), u(365, 415)
+    width, height = u(540, 590), u(385, 435)
     rim_h, drop = height * u(0.70, 0.76), height * u(0.22, 0.28)
     rim_y = -(height - rim_h) / 2
     floor_w, floor_h = width * u(0.84, 0.90), rim_h * u(0.90, 0.97)
@@ -79,7 +79,7 @@ def tray(dice: Dice) -> Container:
     rim = rounded(width, rim_h, 30, (0, rim_y))
     inner = rounded(width - 2 * lip, rim_h - 2 * lip, 22, (0, rim_y))
     floor = rounded(floor_w, floor_h, 20, floor_at)
-    base = u(0.17, 0.33)
+    base = u(0.24, 0.56)
 
     def corners(w: float, h: float, at: tuple[float, float]) -> np.ndarray:
         return rectangle(w, h, at)  # back left, back right, front right, front left
@@ -90,11 +90,11 @@ def tray(dice: Dice) -> Container:
     )
     parts = [
         _plate([rim, inner], base * u(0.5, 0.8), "pp"),
-        _plate(inner, base * 0.25, "pp"),
-        _plate(floor, base * u(0.7, 0.9), "pp"),
+        _plate(inner, base * u(0.5, 0.7), "pp"),
+        _plate(floor, base * u(0.3, 0.5), "pp"),
     ]
     dark = dice.count(0, 1)
-    loads = [u(0.2, 0.6), u(0.6, 1.3), u(0.3, 0.6), u(0.6, 1.3)]
+    loads = [u(0.2, 0.5), u(0.5, 1.2), u(0.2, 0.5), u(0.5, 1.2)]
     loads[1 + 2 * dark] *= u(1.0, 4.0)
     for side, load in enumerate(loads):
         after = (side + 1) % 4
@@ -121,22 +121,28 @@ def tray(dice: Dice) -> Container:
 
 
 def backpack(dice: Dice) -> Container:
-    """Layers of creased nylon, padded cloth, straps, seams."""
+    """Layers of creased nylon over a padded back, pockets, straps, seams and wrinkles."""
     u = dice.between
     width, height = u(300, 400), u(340, 450)
-    parts: list[Primitive] = []
+    back = smooth(
+        rounded(width * 0.92, height * 0.92, 80) + dice.generator.normal(0, 5, (20, 2)), 2
+    )
+    parts: list[Primitive] = [Soft(back, u(0.1, 0.4), "cotton", 4.0, *cloth_texture(dice))]
     for _ in range(dice.count(3, 5)):
-        share, at = u(0.6, 1.0), dice.point(15, 15)
-        outline = rounded(width * share, height * share, 90, at)
+        share, at = u(0.45, 1.0), dice.point(20, 25)
+        outline = rounded(width * share, height * share, 90 * share, at)
         outline = smooth(outline + dice.generator.normal(0, 4, outline.shape), 2)
-        parts.append(Soft(outline, u(0.05, 0.16), "nylon", 1.0, *cloth_texture(dice, "film")))
-        parts.append(_line(outline, u(0.8, 2.5), u(0.05, 0.2), "nylon", closed=True))
-    for _ in range(dice.count(6, 14)):
-        path = wander(dice, 6, u(20, 55), 0.45) + dice.point(width * 0.45, height * 0.45)
-        wide = dice.chance(0.3)
-        parts.append(_line(path, u(12, 24) if wide else u(0.7, 1.6), u(0.04, 0.12), "nylon"))
+        parts.append(Soft(outline, u(0.08, 0.22), "nylon", 1.0, *cloth_texture(dice, "film")))
+        parts.append(_line(outline, u(0.7, 2.0), u(0.08, 0.35), "nylon", closed=True))
+    for _ in range(2):
+        strap = wander(dice, 6, u(40, 65), 0.25) + dice.point(width * 0.3, height * 0.3)
+        parts.append(_line(strap, u(30, 50), u(0.05, 0.12), "nylon"))
+        parts += [_line(np.add(strap, (dx, 0)), 1.0, u(0.1, 0.3), "nylon") for dx in (-14, 14)]
+    for _ in range(dice.count(10, 22)):
+        wrinkle = wander(dice, 6, u(12, 45), 0.4) + dice.point(width * 0.45, height * 0.45)
+        parts.append(_line(wrinkle, u(0.5, 1.2), u(0.05, 0.3), "nylon"))
     inside = (0.0, 0.0, width * 0.43, height * 0.43)
-    return Container("backpack", parts, width, height, inside, dice.count(5, 14))
+    return Container("backpack", parts, width, height, inside, dice.count(6, 18))
 
 
 def suitcase(dice: Dice) -> Container:
@@ -160,11 +166,10 @@ def suitcase(dice: Dice) -> Container:
         outer, hollow = rectangle(length, rail, at), rectangle(length, rail - 2.4, at)
         parts += [_plate(outer, u(0.3, 0.8), "al"), _plate([outer, hollow], u(0.5, 1.0), "al")]
         wheel = np.array([width * 0.53, side * height * 0.38])
-        parts.append(slab([ellipse(24, at=wheel), ellipse(17, at=wheel)], -10, 10, "rubber", 0.6))
-        parts.append(slab(ellipse(17, at=wheel), -4, 4, "abs"))
-        spokes = [turned(rectangle(9, 2, (10, 0)), a) + wheel for a in np.arange(6) * math.pi / 3]
-        parts.append(slab(spokes, -6, 6, "abs"))
-        parts.append(slab(ellipse(3, at=wheel), -14, 14, "steel"))
+        parts.append(slab([ellipse(24, at=wheel), ellipse(18, at=wheel)], -10, 10, "abs", 0.6))
+        spokes = [turned(rectangle(10, 2, (11, 0)), a) + wheel for a in np.arange(6) * math.pi / 3]
+        parts.append(slab(spokes, -8, 8, "abs", 0.7))
+        parts.append(slab(rectangle(22, 4, wheel), -2, 2, "steel"))
     feet = [
         ellipse(2.2, at=(sx * width * 0.46, y * height), n=12)
         for sx in (-1, 1)
@@ -183,25 +188,24 @@ CONTAINERS: dict[str, Callable[[Dice], Container]] = {
 
 
 def cloth(dice: Dice) -> list[Primitive]:
-    """A garment: one to three folded layers with hems, seams and soft edges."""
+    """A garment: one to three folded layers with soft edges, some hems and seams."""
     u = dice.between
     width, height = u(80, 320), u(60, 250)
-    load = abs(dice.normal(1.5)) + 0.3
+    load = abs(dice.normal(0.9)) + 0.2
     material = dice.pick(("cotton",) * 7 + ("nylon",) * 2 + ("leather",))
-    layers = dice.count(1, 3)
+    outline = blob(dice, width, height, 0.2, 12) if dice.chance(0.5) else rounded(width, height, 14)
     parts: list[Primitive] = []
+    layers = dice.count(1, 3)
     for _ in range(layers):
-        w, h = width * u(0.55, 1.0), height * u(0.55, 1.0)
-        outline = blob(dice, w, h, 0.18, 12) if dice.chance(0.4) else rounded(w, h, 12)
-        outline = smooth(outline + dice.generator.normal(0, 2.5, outline.shape), 1)
-        outline = turned(outline, dice.normal(0.15)) + dice.point(width * 0.15, height * 0.15)
+        layer = outline * (u(0.5, 1.0), u(0.6, 1.0)) + dice.point(width * 0.12, height * 0.12)
+        layer = smooth(layer + dice.generator.normal(0, 3, layer.shape), 1)
         share = load / layers * u(0.6, 1.5)
-        parts.append(Soft(outline, share, material, u(0.4, 3.0), *cloth_texture(dice)))
-        if dice.chance(0.5):
-            parts.append(_line(outline, u(1, 3), u(0.02, 0.12), material, closed=True))
+        parts.append(Soft(layer, share, material, u(1.0, 7.0), *cloth_texture(dice)))
+        if dice.chance(0.2):
+            parts.append(_line(layer, u(1, 3), u(0.02, 0.10), material, closed=True))
     for _ in range(dice.count(0, 4)):
         seam = wander(dice, dice.count(4, 8), width / 8, 0.4) + dice.point(width / 4, height / 4)
-        parts.append(_line(seam, u(0.8, 1.8), u(0.03, 0.2), material))
+        parts.append(_line(seam, u(0.6, 1.5), u(0.03, 0.15), material))
     return parts
 
 

@@ -22,7 +22,7 @@ from doamlib.simulation.primitives import Primitive, Tube, moved, slab
 def folding_knife(dice: Dice) -> list[Primitive]:
     """A pocket knife: handle scales, liners, back spring, pivot; blade closed, open or between."""
     u = dice.between
-    length, width, thickness = u(88, 132), u(18, 30), u(1.3, 2.7)
+    length, width, thickness = u(78, 118), u(16, 27), u(1.3, 2.7)
     handle = grip(dice, length, width, 0.12)
     kind = dice.pick(("plastic",) * 9 + ("wood",) * 5 + ("fr4",) * 3 + ("steel", "al", "al"))
     material = dice.pick(PLASTICS) if kind == "plastic" else kind
@@ -56,11 +56,11 @@ def folding_knife(dice: Dice) -> list[Primitive]:
 def straight_knife(dice: Dice) -> list[Primitive]:
     """A fixed blade: kitchen knife, table knife or dagger with guard and pommel."""
     u = dice.between
-    blade_length, thickness = u(58, 132), u(1.0, 3.0)
-    width = u(13, 28) * (0.75 + 0.25 * blade_length / 132)
+    blade_length, thickness = u(50, 112), u(1.0, 3.0)
+    width = u(13, 28) * (0.75 + 0.25 * blade_length / 112)
     x, spine, edge, style = profile(dice, blade_length, width)
     parts = bevelled(x, spine, edge, 0, thickness, u(0.4, 0.8))
-    length, depth = u(60, 108), u(10, 18)
+    length, depth = u(56, 98), u(10, 18)
     handle_width = u(14, 25)
     kind = dice.pick(("plastic",) * 12 + ("wood",) * 5 + ("hollow", "hollow", "solid"))
     if kind == "hollow":
@@ -91,9 +91,9 @@ def straight_knife(dice: Dice) -> list[Primitive]:
 def scissor(dice: Dice) -> list[Primitive]:
     """Two bevelled halves crossing at a pivot, with plastic rings or steel rod rings."""
     u = dice.between
-    length = u(95, 215)
+    length = u(80, 180)
     blade_length = length * u(0.38, 0.58)
-    thickness = u(1.2, 2.8) * (0.7 + 0.3 * length / 215)
+    thickness = u(1.2, 2.8) * (0.7 + 0.3 * length / 180)
     width = length * u(0.06, 0.10)
     opening = u(0, 0.75) if dice.chance(0.75) else u(0, 0.12)
     plastic = dice.pick(PLASTICS) if dice.chance(0.6) else None

@@ -28,7 +28,7 @@ def _frame(length: float, width: float, wall: float, corner: float) -> list[np.n
     return [rounded(length, width, corner), rounded(length - wall, width - wall, corner - wall / 3)]
 
 
-def _can_shields(dice: Dice, length: float, width: float, number: int) -> list[Primitive]:
+def _cans(dice: Dice, length: float, width: float, number: int) -> list[Primitive]:
     """Metal cans, tall capacitors and coils standing on a board."""
     u = dice.between
     parts: list[Primitive] = []
@@ -62,11 +62,12 @@ def phone(dice: Dice) -> list[Primitive]:
         length * u(0.42, 0.58), width * u(0.55, 0.85), 2, (-end * u(0, 0.08) * length, 0)
     )
     parts.append(slab(cell, -2.5, u(-0.2, 1.6), "liion"))
-    depth = length * u(0.16, 0.26)
-    main = [board(dice, depth, width * 0.86, density=1.2), *_can_shields(dice, depth, width, 7)]
+    depth = length * u(0.2, 0.3)
+    main = [board(dice, depth, width * 0.88, density=1.2), *_cans(dice, depth, width, 9)]
     parts += moved(main, (end * (length / 2 - 4 - depth / 2), 0))
-    foot = [board(dice, 14, width * 0.75), *_can_shields(dice, 12, width * 0.8, 3)]
-    parts += moved(foot, (-end * (length / 2 - 10), 0))
+    foot = [board(dice, 16, width * 0.85, density=1.2), *_cans(dice, 14, width * 0.8, 5)]
+    parts += moved(foot, (-end * (length / 2 - 11), 0))
+    parts += moved([board(dice, length * 0.8, width * 0.12)], (0, dice.sign() * width * 0.4))
     camera = (end * length * 0.4, width * 0.28)
     parts.append(slab([ellipse(5.5, at=camera), ellipse(3.6, at=camera)], -3, 2, "stainless", 0.7))
     parts.append(
@@ -95,7 +96,7 @@ def tablet(dice: Dice) -> list[Primitive]:
     parts.append(slab(cells, -2.5, u(-0.9, 0.8), "liion", 0.85))
     parts += moved([board(dice, length * 0.12, width * 0.85)], (length * 0.42, 0))
     parts += moved([board(dice, length * 0.06, width * 0.8)], (-length * 0.46, 0))
-    return parts + _can_shields(dice, length, width, 12)
+    return parts + _cans(dice, length, width, 12)
 
 
 def laptop(dice: Dice) -> list[Primitive]:
@@ -107,40 +108,56 @@ def laptop(dice: Dice) -> list[Primitive]:
     parts: list[Primitive] = [
         slab(outline, -9, -7.6, shell),
         slab(outline, 8, 9.3, shell),
+        slab([outline * 0.985, outline * 0.975], -7, 5, shell),
         slab(outline, 6, 7.2, "glass", 0.7),
         slab(outline * 0.97, 4, 4.7, "al", u(0.2, 1.0)),
-        slab(rectangle(length * 0.8, width * 0.33, (0, width * 0.12)), 0, 1.5, "abs"),
+        slab(rectangle(length * 0.85, width * 0.36, (0, width * 0.12)), 0, 0.4, "al", u(0.3, 1)),
     ]
+    keys = [
+        rounded(length * 0.055, width * 0.055, 2, (length * x, width * y))
+        for x in np.linspace(-0.39, 0.39, 13)
+        for y in np.linspace(-0.02, 0.26, 5)
+    ]
+    parts.append(slab(keys, 0.5, 2.5, "abs", 0.8))
+    for y in (u(-0.2, 0.0), u(0.25, 0.35), u(0.4, 0.46)):
+        rib = points([-0.47 * length, y * width], [0.47 * length, y * width])
+        parts.append(Tube(rib, u(0.4, 1.0), dice.pick(("abs", "steel"))))
+    parts += _laptop_cells(dice, length, width)
+    end = dice.sign()
+    main = board(dice, min(length * u(0.5, 0.6), 180), min(width * u(0.4, 0.55), 130))
+    parts += moved([main, *_cans(dice, 150, 80, 18)], (end * length * 0.18, width * 0.2))
+    side = board(dice, length * u(0.25, 0.34), width * u(0.3, 0.5))
+    parts += moved([side, *_cans(dice, 80, 60, 8)], (-end * length * 0.3, width * u(0, 0.25)))
+    for _ in range(dice.count(1, 2)):
+        parts += moved(_fan(dice), (length * u(-0.4, 0.4), width * 0.28))
+    if dice.chance(0.4):
+        parts += moved(hard_disk(dice, 0.72), (length * 0.28, -width * 0.2))
+    hinges = [rectangle(22, 9, (s * length * 0.32, width * 0.46)) for s in (-1, 1)]
+    screws = [ellipse(1.4, at=dice.point(length * 0.47, width * 0.47), n=10) for _ in range(14)]
+    return [*parts, slab(hinges, -4, 4, "steel", 0.6), slab(screws, -6, 0, "steel")]
+
+
+def _laptop_cells(dice: Dice, length: float, width: float) -> list[Primitive]:
+    u = dice.between
     number, depth = dice.count(3, 6), width * u(0.22, 0.34)
     pitch = length * u(0.4, 0.75) / number
-    middle = (number - 1) / 2
-    cells = [
-        rounded(pitch - 1.5, depth, 2, ((k - middle) * pitch, -width * 0.3)) for k in range(number)
+    places = [((k - (number - 1) / 2) * pitch, -width * 0.3) for k in range(number)]
+    cells = [rounded(pitch - 1.5, depth, 2, place) for place in places]
+    return [slab(cells, -6, u(-1.5, 0.5), "liion", 0.85)]
+
+
+def _fan(dice: Dice) -> list[Primitive]:
+    """A laptop's fan with its copper heat pipe."""
+    radius = dice.between(17, 24)
+    vane = rectangle(radius * 0.5, 0.8, (radius * 0.62, 0))
+    vanes = [turned(vane, a) for a in np.linspace(0, 2 * math.pi, 16, endpoint=False)]
+    pipe = points((0, 0), (dice.between(20, 40), -15), (dice.between(50, 90), -12))
+    return [
+        slab([ellipse(radius), ellipse(radius * 0.9)], -6, 2, "al", 0.6),
+        slab(ellipse(radius * 0.35, n=20), -3, 2, "steel", 0.4),
+        slab(vanes, -4, 2, "abs"),
+        *moved([Tube(pipe, 3, "cu", 0.2)], mirror=dice.chance(0.5)),
     ]
-    parts.append(slab(cells, -6, u(-1.5, 0.5), "liion", 0.85))
-    main = board(dice, min(length * u(0.5, 0.6), 180), min(width * u(0.35, 0.5), 130), density=1.15)
-    parts += moved(
-        [main, *_can_shields(dice, 150, 80, 14)], (length * u(-0.17, 0.17), width * 0.22)
-    )
-    side = board(dice, length * u(0.15, 0.3), width * u(0.2, 0.4))
-    parts += moved([side], (dice.sign() * length * 0.33, -width * u(0, 0.25)))
-    for _ in range(dice.count(1, 2)):
-        at, radius = (length * u(-0.4, 0.4), width * 0.28), u(17, 24)
-        parts.append(slab([ellipse(radius, at=at), ellipse(radius * 0.9, at=at)], -6, 2, "al", 0.6))
-        parts.append(slab(ellipse(radius * 0.35, at=at, n=20), -4, 3, "steel", 0.5))
-        vane = rectangle(radius * 0.5, 0.8, (radius * 0.62, 0))
-        vanes = [turned(vane, a) + at for a in np.linspace(0, 2 * math.pi, 16, endpoint=False)]
-        parts.append(slab(vanes, -4, 2, "abs"))
-        pipe = points(at, (at[0] * 0.5, width * 0.2), (at[0] * 0.2, width * 0.22))
-        parts.append(Tube(pipe, 3, "cu", 0.3))
-    if dice.chance(0.4):
-        disk = moved(hard_disk(dice, 0.72), (length * 0.28, -width * 0.2))
-        parts += disk
-    hinges = [rectangle(22, 9, (s * length * 0.32, width * 0.46)) for s in (-1, 1)]
-    parts.append(slab(hinges, -4, 4, "steel", 0.6))
-    screws = [ellipse(1.4, at=dice.point(length * 0.47, width * 0.47), n=10) for _ in range(14)]
-    parts.append(slab(screws, -6, 0, "steel"))
-    return parts
 
 
 def hard_disk(dice: Dice, size: float = 1.0) -> list[Primitive]:
@@ -163,7 +180,7 @@ def circuit_board(dice: Dice) -> list[Primitive]:
     u = dice.between
     width, height = u(50, 175), u(40, 125)
     parts: list[Primitive] = [board(dice, width, height, density=u(1.0, 1.6))]
-    parts += _can_shields(dice, width, height, int(width * height / 500))
+    parts += _cans(dice, width, height, int(width * height / 500))
     for _ in range(dice.count(0, 3)):
         a, b, at = u(18, 40), u(14, 30), dice.point(width * 0.35, height * 0.3)
         parts.append(slab(rectangle(a, b, at), 2, 4, "al"))
@@ -191,7 +208,7 @@ def power_bank(dice: Dice) -> list[Primitive]:
     else:
         cell = rounded(length * 0.75, width * 0.88, 2, (length * 0.08, 0))
         parts.append(slab(cell, -4, u(-1, 4), "liion"))
-    control = [board(dice, 16, width * 0.85), *_can_shields(dice, 14, width * 0.8, 5)]
+    control = [board(dice, 16, width * 0.85), *_cans(dice, 14, width * 0.8, 5)]
     return parts + moved(control, (-length * 0.42, 0))
 
 
@@ -271,7 +288,7 @@ def camera(dice: Dice) -> list[Primitive]:
         slab(rounded(125 * size, 88 * size, 10), -2, 0, "al"),
         board(dice, 100 * size, 68 * size, density=1.4),
         slab(rounded(36, 40, 2, (-38 * size, 5)), -8, 8, "liion"),
-        *_can_shields(dice, 110 * size, 75 * size, 20),
+        *_cans(dice, 110 * size, 75 * size, 20),
     ]
     for radius, depth in ((36, 26), (31, 19), (26, 14)):
         ring = [

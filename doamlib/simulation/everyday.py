@@ -280,13 +280,23 @@ def zipper(dice: Dice) -> list[Primitive]:
     swing = 1.6 * np.where(np.arange(len(path)) % 2, 1.0, -1.0)[:, None]
     pull = rounded(22, 6, 2, (16, 0))
     return [
-        Tube(path + normal * swing, 0.6, dice.pick(("nylon", "nylon", "brass", "al"))),
+        Tube(path + normal * swing, 0.5, dice.pick(("nylon", "nylon", "nylon", "brass"))),
         Tube(path, 6, "cotton", 0.5),
         *moved(
             [slab(rounded(11, 8, 2), -1.5, 1.5, "zamak"), slab(pull, -0.8, 0.8, "zamak")],
             path[0],
             dice.between(0, 6.28),
         ),
+    ]
+
+
+def zipper_pull(dice: Dice) -> list[Primitive]:
+    """A slider with its tab, as on every bag."""
+    size = dice.between(0.7, 1.2)
+    tab = [rounded(20, 6, 2, (14, 0)), rounded(9, 3, 1, (17, 0))]
+    return [
+        slab(rounded(10, 7, 2) * size, -1.5, 1.5, "zamak"),
+        slab([outline * size for outline in tab], -0.8, 0.8, dice.pick(("zamak", "zamak", "abs"))),
     ]
 
 

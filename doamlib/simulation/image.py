@@ -15,6 +15,8 @@ from doamlib.simulation.occlusion import level_of, silhouette_of
 from doamlib.simulation.quotas import ImagePlan
 from doamlib.simulation.scene import Item
 
+BOX_MARGIN = 6
+"""Pixels an annotated box leaves around the silhouette, as the published red boxes do."""
 BELT_SHARE = 0.25
 """Share of frames with visible belt noise around the containers."""
 LISTED_SHARE = 0.5
@@ -61,14 +63,22 @@ def make_image(config: SimulationConfig, plan: ImagePlan) -> tuple[np.ndarray, d
 
 def _item_record(found: Found, composition: Composition) -> dict[str, Any]:
     x0, y0, x1, y1 = composition.window
-    mask = np.zeros((y1 - y0, x1 - x0), np.uint8, order="F")
+    width, height = x1 - x0, y1 - y0
+    mask = np.zeros((height, width), np.uint8, order="F")
     px0, py0, px1, py1 = found.patch.box
     mask[py0 - y0 : py1 - y0, px0 - x0 : px1 - x0] = found.occlusion.silhouette
+    tight = found.box
+    box = [
+        max(tight[0] - BOX_MARGIN, 0),
+        max(tight[1] - BOX_MARGIN, 0),
+        min(tight[2] + BOX_MARGIN, width),
+        min(tight[3] + BOX_MARGIN, height),
+    ]
     encoded = coco_mask.encode(mask)
     occlusion = found.occlusion
     return {
         "class": found.item.kind.name,
-        "box": list(found.box),
+        "box": box,
         "occlusion": round(occlusion.value, 5),
         "level": level_of(occlusion.value),
         "share": round(occlusion.share, 5),

@@ -22,11 +22,11 @@ FRAME = (1225, 954)
 SCALE_RANGE = (0.92, 1.08)
 """Pixels per millimetre."""
 CONTAINER_SHARES = ("tray",) * 31 + ("backpack",) * 12 + ("suitcase",) * 7
-DENSITY = (0.35, 1.3)
+DENSITY = (0.45, 1.5)
 """Range of the factor on a container's mean contents."""
-EMPTIEST_OF = 5
-EMPTIEST_SHARE = 0.5
-"""Share of items put at the emptiest of five places instead of the first."""
+EMPTIEST_OF = 6
+EMPTIEST_SHARE = 0.75
+"""Share of items put at the emptiest of six places instead of the first."""
 OVERHANG = 0.12
 """Share of items that may stick out of their container."""
 
@@ -73,18 +73,22 @@ class Item:
         seed: Seed of its shape and pose.
         at: Millimetres (x, y) from the frame's upper left corner.
         turn: In-plane turn of its container, radians.
+        posed: Rotation to use instead of the one the seed gives (scenes arranged by hand).
     """
 
     kind: Kind
     seed: int
     at: np.ndarray
     turn: float = 0.0
+    posed: np.ndarray | None = None
     _painted: Patch | None = field(default=None, repr=False)
 
     def view(self, scale: float) -> tuple[View, Dice]:
         """Its view at this scale, and the stream from which its parts are drawn next."""
         dice = Dice(self.seed)
         turn = lying(dice) if self.kind.flat else pose(dice)
+        if self.posed is not None:
+            turn = self.posed
         return View(rotation(self.turn) @ turn, self.at * scale, scale), dice
 
     @property
@@ -169,11 +173,11 @@ class Scene:
 def place(dice: Dice, container: Placed, reach: float, others: Sequence[Item]) -> np.ndarray:
     """The placement law: where in its container an item's middle lies, mm in the frame.
 
-    The item stays inside by 0.85 of its reach (some stick out); every second one takes the
-    emptiest of five such places.
+    The item stays inside by 0.6 of its reach (some stick out); most take the emptiest of
+    six such places.
     """
     x, y, half_width, half_height = container.container.inside
-    share = 0.1 if dice.chance(OVERHANG) else 0.85
+    share = 0.1 if dice.chance(OVERHANG) else 0.6
     room = [max(half - share * reach, 0.12 * half) for half in (half_width, half_height)]
     tries = EMPTIEST_OF if dice.chance(EMPTIEST_SHARE) else 1
     spots = [container.to_frame(np.add(dice.point(*room), (x, y))) for _ in range(tries)]

@@ -48,13 +48,13 @@ def _contours(field: np.ndarray, frequency: float, width: float) -> np.ndarray:
 def _cloth(dice: Dice) -> np.ndarray:
     """Folds, drape and weave: relative load with mean 1."""
     size = CLOTH_SIZE
-    load = 1 + dice.between(0.15, 0.4) * _fractal(dice, size, dice.between(60, 120), 3)
+    load = 1 + dice.between(0.3, 0.7) * _fractal(dice, size, dice.between(60, 140), 3)
     ridge = 1 - 2 * np.abs(_fractal(dice, size, dice.between(25, 60), 3, dice.between(1, 4)))
     load += dice.between(0.15, 0.6) * np.maximum(ridge - dice.between(0.3, 0.6), 0) * 2
-    if dice.chance(0.6):
+    for _ in range(dice.count(0, 2)):
         drape = _fractal(dice, size, dice.between(60, 110), 3)
         lines = _contours(drape, dice.between(3, 9), dice.between(0.5, 1.2))
-        load += dice.between(0.05, 0.3) * lines
+        load += dice.between(0.05, 0.35) * lines * (_fractal(dice, size, 80, 2) > -0.2)
     if dice.chance(0.4):
         warp = 5 * _fractal(dice, size, 70, 2)
         angle, pitch = dice.between(0, math.pi), dice.between(2.5, 6)
@@ -96,23 +96,27 @@ def _board(dice: Dice) -> np.ndarray:
     for x, y in scatter(1 / 300):
         add("cu", x, y, u(5, 35), u(3, 25), u(0.02, 0.10))
     for x, y in scatter(1 / 160):
-        a, b, load = u(2, 10), u(2, 8), u(0.12, 0.38)
+        a, b, load = u(2, 10), u(2, 8), u(0.15, 0.6)
         add("chip", x, y, a, b, load)
         if dice.chance(0.5):
             add("solder", x - 0.6, y, 0.5, b, 0.12)
             add("solder", x + a, y, 0.5, b, 0.12)
-    for x, y in scatter(1 / 26):
-        add("solder", x, y, u(0.5, 1.6), u(0.4, 1.2), u(0.08, 0.40))
+    for x, y in scatter(1 / 1200):
+        a, b, load = u(9, 20), u(8, 16), u(0.3, 0.9)
+        add("chip", x, y, a, b, load)
+        add("cu", x + 1, y + 1, a - 2, b - 2, u(0.0, 0.2))
+    for x, y in scatter(1 / 30):
+        add("solder", x, y, u(0.6, 2.0), u(0.5, 1.4), u(0.1, 0.6))
     for x, y in scatter(1 / 900):
         upright, pins = dice.chance(0.5), dice.count(6, 18)
         for i in range(pins):
             dx, dy = (0, 1.5 * i) if upright else (1.5 * i, 0)
-            add("cu", x + dx, y + dy, 2.4 if upright else 0.8, 0.8 if upright else 2.4, 0.55)
+            add("cu", x + dx, y + dy, 2.4 if upright else 0.8, 0.8 if upright else 2.4, 0.9)
     for x, y in scatter(1 / 700):
         centre = (int(x * BOARD_FINE), int(y * BOARD_FINE))
-        cv2.circle(layers["solder"], centre, int(u(0.8, 2.4) * BOARD_FINE), u(0.15, 0.5), -1)
+        cv2.circle(layers["solder"], centre, int(u(0.8, 2.4) * BOARD_FINE), u(0.2, 0.9), -1)
     for x, y in scatter(1 / 1100):
-        a, b, wall = u(7, 20), u(6, 14), u(0.25, 0.5)
+        a, b, wall = u(7, 20), u(6, 14), u(0.3, 0.8)
         for box in ((x, y, a, 0.7), (x, y + b, a, 0.7), (x, y, 0.7, b), (x + a, y, 0.7, b)):
             add("cu", *box, wall)
         add("cu", x, y, a, b, 0.08)

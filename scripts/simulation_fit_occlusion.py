@@ -1,0 +1,111 @@
+"""Fit the two occlusion thresholds on re-creations of the published examples.
+
+The paper's figure of occlusion levels shows six cutters: on cloth, in a
+backpack (OL1), half on a phone, half on a laptop (OL2), on stacked electronics and under a bundle of rods (OL3). Each is re-created
+in 24 variants (shapes, places and classes vary) and O is measured. The OL1/OL2 border is put where
+it separates the two groups best (equal error on both sides), the OL2/OL3 border in the middle of
+the gap between the groups' 10% and 90% quantiles. The results are rounded to two decimals and
+frozen as ``doamlib.simulation.occlusion.LEVEL_LIMITS``; this script prints and stores what it finds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from doamlib.data.classes import CLASSES
+from doamlib.simulation.dice import Dice
+from doamlib.simulation.occlusion import LEVEL_LIMITS
+from doamlib.simulation.render import Placement, arrange, measure_subject
+
+VARIANTS = 24
+
+
+def _around(names: list[str], dice: Dice, spread: float) -> list[Placement]:
+    return [
+        Placement(name, *dice.point(spread, spread), psi=dice.between(0, 6.28), seed=dice.seed())
+        for name in names
+    ]
+
+
+def anchor(name: str, dice: Dice) -> list[Placement]:
+    """One variant of a published example: the cutter first, then what lies with it."""
+    u = dice.between
+    psi = u(0, 2 * math.pi)
+    cutter = Placement(dice.pick(CLASSES), psi=psi, tilt=abs(dice.normal(0.1)), seed=dice.seed())
+    if name == "bare tray":
+        return [cutter]
+    if name == "on cloth":
+        return [cutter, *_around(["cloth"] * dice.count(1, 2), dice, 25)]
+    if name == "in backpack":
+        return [cutter, *_around(["cloth"] * dice.count(1, 3) + ["film"], dice, 30)]
+    if name == "half on phone":
+        reach = u(25, 45)
+        there = (reach * math.cos(psi), reach * math.sin(psi))
+        return [cutter, Placement("phone", *there, psi + u(0.8, 2.3), seed=dice.seed())]
+    if name == "half on laptop":
+        reach = u(100, 122)
+        there = (reach * math.cos(psi), reach * math.sin(psi))
+        return [cutter, Placement("laptop", *there, psi + u(1.2, 1.9), seed=dice.seed())]
+    if name == "on stacked electronics":
+        pile = [dice.pick(("circuit_board", "phone", "hard_disk")) for _ in range(3)]
+        return [cutter, *_around([*pile, "circuit_board"], dice, 20)]
+    if name == "under rods":
+        bundles = [
+            Placement("rod_bundle", u(-10, 10), u(-9, 9), psi + dice.normal(0.05), seed=dice.seed())
+            for _ in range(3)
+        ]
+        return [cutter, *bundles]
+    raise ValueError(f"no anchor {name!r}")
+
+
+LEVELS = {
+    "on cloth": 1,
+    "in backpack": 1,
+    "half on phone": 2,
+    "half on laptop": 2,
+    "on stacked electronics": 3,
+    "under rods": 3,
+}
+
+
+def measure(name: str) -> np.ndarray:
+    """O of every variant of an anchor, sorted."""
+    values = []
+    for variant in range(VARIANTS):
+        container = "backpack" if name == "in backpack" else "tray"
+        scene = arrange(anchor(name, Dice([3, *name.encode(), variant])), container, variant)
+        values.append(measure_subject(scene, 0)[1].value)
+    return np.sort(values)
+
+
+def fit(values: dict[str, np.ndarray]) -> dict[str, float]:
+    """The two borders."""
+    group = {
+        level: np.concatenate([v for n, v in values.items() if LEVELS.get(n) == level])
+        for level in (1, 2, 3)
+    }
+    grid = np.arange(0, 0.6, 0.001)
+    errors = [abs((group[1] >= t).mean() - (group[2] < t).mean()) for t in grid]
+    gap = np.quantile(group[2], 0.9), np.quantile(group[3], 0.1)
+    return {"OL1/OL2": float(grid[int(np.argmin(errors))]), "OL2/OL3": float(np.mean(gap))}
+
+
+def main(target: str | None = None) -> None:
+    values = {name: measure(name) for name in ("bare tray", *LEVELS)}
+    for name, v in values.items():
+        print(f"{name:24s} median {np.median(v):.3f}, 10-90% {np.quantile(v, [0.1, 0.9]).round(3)}")
+    borders = fit(values)
+    print("fitted", {k: round(v, 3) for k, v in borders.items()}, "frozen", LEVEL_LIMITS)
+    if target:
+        quantiles = {n: np.quantile(v, [0.1, 0.5, 0.9]).round(4).tolist() for n, v in values.items()}
+        result = {"quantiles_10_50_90": quantiles, "fitted": borders, "frozen": LEVEL_LIMITS}
+        Path(target).write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
