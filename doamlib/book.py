@@ -21,7 +21,7 @@ from papermill.exceptions import PapermillExecutionError
 from doamlib import paths
 from doamlib.config import digest_of
 from doamlib.data.files import write_text
-from doamlib.parameters import ParameterError, Parameters
+from doamlib.parameters import ParameterError, Parameters, cell_source
 from doamlib.quoting import stale_quotes
 from doamlib.runs import RunStore
 
@@ -32,7 +32,12 @@ class BuildError(RuntimeError):
     """The book cannot be built; the message names the page and what is wrong with it."""
 
 
-def build(parameters: Parameters, report: Report = print, store: RunStore | None = None) -> Path:
+def build(
+    parameters: Parameters,
+    report: Report = print,
+    store: RunStore | None = None,
+    source: Path | None = None,
+) -> Path:
     """Execute what has changed and render the book.
 
     A notebook is executed again when its source, the parameters, the library or any stored result
@@ -42,6 +47,7 @@ def build(parameters: Parameters, report: Report = print, store: RunStore | None
         parameters: passed to every notebook.
         report: gets a line for each step.
         store: results that pages quote.
+        source: the folder of the pages; the book's by default.
 
     Returns:
         The landing page (HTML).
@@ -51,7 +57,7 @@ def build(parameters: Parameters, report: Report = print, store: RunStore | None
         ParameterError: a notebook does not declare a parameter.
     """
     store = store or RunStore()
-    source, target = paths.home() / "book", paths.home() / "build"
+    source, target = source or paths.book(), paths.build()
     pages = target / "pages"
     digests = store.digests()
     world = digest_of(
@@ -103,26 +109,35 @@ def execute(source: Path, target: Path, parameters: Parameters) -> None:
     attempt = target.with_suffix(".attempt.ipynb")
     try:
         papermill.execute_notebook(
-            str(source), str(attempt), values, kernel_name="python3", progress_bar=False
+            str(source),
+            str(attempt),
+            values,
+            kernel_name="python3",
+            progress_bar=False,
+            extra_arguments=["--log-level=CRITICAL"],  # of the kernel's own messages
         )
     except PapermillExecutionError as error:
         detail = re.sub(r"\x1b\[[0-9;]*m", "", f"{error.ename}: {error.evalue}")
         raise BuildError(
             f"{source.name}, cell {error.cell_index}: {detail}\n{error.source}"
         ) from None
-    _tidy(attempt)
+    _tidy(attempt, cell_source(parameters))
     os.replace(attempt, target)
 
 
-def _tidy(path: Path) -> None:
-    """Fold papermill's injected cell away and drop what differs between two equal executions."""
+def _tidy(path: Path, used: str) -> None:
+    """Show the parameters that were used, once; drop what two equal executions differ in."""
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
-        tags = cell.metadata.get("tags", [])
-        if "injected-parameters" in tags:
-            cell.metadata["tags"] = [*tags, "hide-input"]
+        if "parameters" in cell.metadata.get("tags", []):
+            cell.source = used
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
+    notebook.cells = [
+        cell
+        for cell in notebook.cells
+        if "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
     notebook.metadata.pop("papermill", None)
     nbformat.write(notebook, path)
 
@@ -147,7 +162,7 @@ def _stage(source: Path, pages: Path, executed: set[str]) -> None:
 
 def _render(pages: Path, target: Path) -> Path:
     command = [Path(sys.executable).with_name("jupyter-book"), "build", pages]
-    command += ["--config", paths.home() / "_config.yml", "--path-output", target]
+    command += ["--config", paths.repository() / "_config.yml", "--path-output", target]
     command += ["-n", "-W", "--keep-going", "-q"]
     done = subprocess.run(
         [str(part) for part in command],

@@ -1,4 +1,4 @@
-"""Where things lie: one function a place, all below one home folder."""
+"""Where things lie: one function a place."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import os
 from pathlib import Path
 
 
-def home() -> Path:
-    """The folder that holds ``runs``, ``datasets`` and ``build``.
+def repository() -> Path:
+    """The checkout that this package was installed from: sources of the book, committed results."""
+    return Path(__file__).resolve().parent.parent
 
-    ``DOAM_HOME`` where it is set, else the repository that this package was installed from, else
-    the current folder.
+
+def home() -> Path:
+    """The folder that holds what is made: ``runs``, ``datasets`` and ``build``.
+
+    ``DOAM_HOME`` where it is set, else the repository.
     """
-    if configured := os.environ.get("DOAM_HOME"):
-        return Path(configured).expanduser().resolve()
-    repository = Path(__file__).resolve().parent.parent
-    return repository if (repository / "pyproject.toml").is_file() else Path.cwd()
+    configured = os.environ.get("DOAM_HOME")
+    return Path(configured).expanduser().resolve() if configured else repository()
 
 
 def runs() -> Path:
@@ -28,6 +30,16 @@ def datasets() -> Path:
     return home() / "datasets"
 
 
+def build() -> Path:
+    """Executed notebooks and the rendered book (ignored by git)."""
+    return home() / "build"
+
+
+def book() -> Path:
+    """The sources of the book."""
+    return repository() / "book"
+
+
 def reference_results() -> Path:
     """The read-only layer of committed results."""
-    return home() / "book" / "reference_results"
+    return book() / "reference_results"

@@ -33,8 +33,8 @@ def use_style() -> None:
             "figure.constrained_layout.use": True,
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "axes.titlesize": "medium",
-            "axes.titleweight": "semibold",
+            "axes.titlesize": "small",
+            "axes.titleweight": "bold",
             "axes.edgecolor": INK,
             "axes.labelcolor": INK,
             "text.color": INK,
@@ -47,25 +47,24 @@ def use_style() -> None:
 
 
 @contextmanager
-def panels(columns: int, rows: int = 1, size: float = 3.0, aspect: float = 1.0):
+def panels(columns: int, rows: int = 1, aspect: float = 1.0, width: float = 9.0):
     """A grid of picture axes without ticks; shows the figure on leaving.
 
     Args:
         columns: pictures a row.
         rows: number of rows.
-        size: width of one picture in inches.
         aspect: height over width of one picture.
+        width: of the whole figure in inches; 9 fills a page.
 
     Yields:
         The axes as a flat array, row by row.
     """
-    _, axes = plt.subplots(
-        rows, columns, figsize=(size * columns, size * aspect * rows + 0.3 * rows), squeeze=False
-    )
+    height = (width / columns * aspect + 0.3) * rows
+    _, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
     for axis in axes.flat:
         axis.set_xticks([])
         axis.set_yticks([])
-        sns.despine(ax=axis, left=True, bottom=True)
+        axis.spines[:].set(visible=True, color="#c9d1d9", linewidth=0.6)
     yield axes.ravel()
     plt.show()
 

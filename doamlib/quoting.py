@@ -18,14 +18,12 @@ import nbformat
 import pandas as pd
 from IPython.display import display
 
+from doamlib import IMPORTED_AT
 from doamlib.parameters import Parameters
 from doamlib.runs import Result
 
 GLUE_PREFIX = "application/papermill.record/"
 """How MyST-NB finds a value that is stored in an executed notebook but not shown."""
-
-
-_OPENED = time.monotonic()
 
 
 def quote(name: str, value: float | int | str, *sources: Result) -> None:
@@ -70,7 +68,7 @@ def colophon(parameters: Parameters, results: Iterable[Result] = ()) -> None:
         table = pd.DataFrame(rows).style.hide(axis="index").to_html()
         display({"text/html": table}, raw=True, metadata={"doam": record})
     quote("page-profile", parameters.profile)
-    quote("page-seconds", time.monotonic() - _OPENED)
+    quote("page-seconds", time.monotonic() - IMPORTED_AT)
     quote("page-gib", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 
 

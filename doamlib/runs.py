@@ -79,6 +79,11 @@ class Result:
         return self._json("identity.json")
 
     @cached_property
+    def config(self) -> RunConfig:
+        """The configuration that was trained."""
+        return RunConfig.model_validate_json(json.dumps(self.identity["config"]))
+
+    @cached_property
     def metrics(self) -> dict[str, Any]:
         """What :func:`doamlib.inference.score` returned."""
         return self._json("metrics.json")
@@ -255,7 +260,6 @@ class RunStore:
 def _holds(place: Place, config: RunConfig) -> bool:
     """Whether a folder holds a result of exactly this configuration, field by field."""
     try:
-        stored = json.loads((place / "identity.json").read_bytes())["config"]
-        return RunConfig.model_validate_json(json.dumps(stored)) == config
+        return Result(place, "local").config == config
     except (OSError, KeyError, ValueError, ValidationError):
         return False
