@@ -1,0 +1,216 @@
+"""SSD on VGG16 (Liu et al., ECCV 2016; arXiv:1512.02325), at any input size and width.
+
+The heads and default boxes are torchvision's. The feature extractor is written here, because
+torchvision's has fixed widths and fails below 300 pixels; at full size its tensors carry the same
+names. Matching, loss and decoding are written for whole batches, so that they do not show beside
+the convolutions of a slim network; the tests hold them against torchvision's.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.detection.ssd import SSDHead
+
+from doamlib.detector_config import DetectorConfig, scaled
+from doamlib.postprocess import select_detections
+from doamlib.priors import decode, encode, make_priors, map_sizes, match_priors
+
+NEGATIVES_PER_POSITIVE = 3
+VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+# Reduction, output, stride and padding of conv8 to conv11.
+EXTRA_LAYERS = ((256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 1, 0), (128, 256, 1, 0))
+
+
+class VGG16Extractor(nn.Module):
+    """VGG16 up to conv5_3, fc6 and fc7 as convolutions, and SSD's extra layers.
+
+    Returns the maps that SSD detects on: conv4_3 (every position normalised to length 1, then
+    scaled), fc7, conv8_2, conv9_2, and conv10_2 and conv11_2 where
+    :func:`doamlib.priors.map_sizes` has them.
+
+    Attributes:
+        out_channels: channels of each map.
+    """
+
+    def __init__(self, image_size: int, width: float):
+        super().__init__()
+        maps = len(map_sizes(image_size))
+        blocks, channels = [], 3
+        for block in VGG16:
+            block = [scaled(c, width) for c in block]
+            blocks.append(vgg_block(channels, block))
+            channels = block[-1]
+        pool1, pool2, pool4 = (nn.MaxPool2d(2) for _ in range(3))
+        pool3 = nn.MaxPool2d(2, ceil_mode=True)
+        self.features = nn.Sequential(
+            *blocks[0], pool1, *blocks[1], pool2, *blocks[2], pool3, *blocks[3]
+        )
+        fc7 = scaled(1024, width)
+        fully_connected = nn.Sequential(
+            nn.MaxPool2d(3, stride=1, padding=1),
+            nn.Conv2d(channels, fc7, kernel_size=3, padding=6, dilation=6),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(fc7, fc7, kernel_size=1),
+            nn.ReLU(inplace=True),
+        )
+        self.extra = nn.ModuleList([nn.Sequential(pool4, *blocks[4], fully_connected)])
+        self.out_channels = [channels, fc7]
+        for layer in EXTRA_LAYERS[: maps - 2]:
+            reduced, out = scaled(layer[0], width), scaled(layer[1], width)
+            self.extra.append(extra_block(self.out_channels[-1], reduced, out, *layer[2:]))
+            self.out_channels.append(out)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+        self.scale_weight = nn.Parameter(torch.full((channels,), 20.0))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Normalised images B,C,H,W to the maps, finest first."""
+        features = self.features(images)
+        maps = [self.scale_weight.view(1, -1, 1, 1) * F.normalize(features)]
+        for layer in self.extra:
+            features = layer(features)
+            maps.append(features)
+        return maps
+
+
+def vgg_block(in_channels: int, channels: list[int]) -> list[nn.Module]:
+    """3x3 convolutions of one resolution, each followed by ReLU."""
+    layers: list[nn.Module] = []
+    for out_channels in channels:
+        layers += [nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.ReLU(inplace=True)]
+        in_channels = out_channels
+    return layers
+
+
+def extra_block(
+    in_channels: int, reduced: int, out_channels: int, stride: int, padding: int
+) -> nn.Sequential:
+    """A 1x1 reduction and a 3x3 convolution that shrinks the map."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, reduced, kernel_size=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(reduced, out_channels, kernel_size=3, stride=stride, padding=padding),
+        nn.ReLU(inplace=True),
+    )
+
+
+class SSD(nn.Module):
+    """Network, loss and decoding; :class:`doamlib.detectors.Detector` prepares its input.
+
+    At 300 pixels it has six maps and 8,732 priors, at 160 five maps, below 144 four.
+    """
+
+    def __init__(self, config: DetectorConfig):
+        super().__init__()
+        self.config = config
+        self.image_size = config.image_size
+        priors, per_location = make_priors(
+            config.image_size, config.prior_scales, config.prior_aspect_ratios
+        )
+        self.register_buffer("priors", priors, persistent=False)
+        self.backbone = VGG16Extractor(config.image_size, config.width)
+        self.head = SSDHead(self.backbone.out_channels, per_location, config.num_classes + 1)
+        for layer in self.head.modules():
+            if isinstance(layer, nn.Conv2d):  # wider ones start at a loss ten times a blind guess's
+                nn.init.normal_(layer.weight, std=0.01)
+        if config.focal_loss:
+            self._start_with_rare_objects(per_location)
+
+    def _start_with_rare_objects(self, per_location: list[int]) -> None:
+        """Start at a 1% chance of an object, or thousands of background priors drown the rest."""
+        for layer, priors in zip(
+            self.head.classification_head.module_list, per_location, strict=True
+        ):
+            background = layer.bias.detach().view(priors, -1)[:, 0]
+            background.fill_(torch.tensor(99.0 * self.config.num_classes).log())
+
+    output_layers = ("head",)
+    imagenet_weights = "VGG16_Weights.IMAGENET1K_V1"
+
+    def from_imagenet(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Torchvision's VGG16 tensors up to conv5_3, under the names they have in a detector."""
+        pool4 = len(self.backbone.features)
+        renamed = {}
+        for name, tensor in tensors.items():
+            part, index, kind = (*name.split("."), "", "")[:3]
+            if part == "features" and int(index) < pool4:
+                renamed[f"network.backbone.features.{index}.{kind}"] = tensor
+            elif part == "features":
+                renamed[f"network.backbone.extra.0.{int(index) - pool4}.{kind}"] = tensor
+        return renamed
+
+    @property
+    def first_convolution(self) -> nn.Conv2d:
+        """conv1_1, which reads the image."""
+        return self.backbone.features[0]
+
+    @property
+    def last_vgg_layer(self) -> nn.Module:
+        """conv5_3, the last convolution of VGG16: where Fig. 6 looks."""
+        return self.backbone.extra[0][5]
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Normalised images B,C,S,S to ``offsets`` (B,P,4) and ``logits`` (B,P,1+K), float32."""
+        outputs = self.head(self.backbone(images))
+        return {
+            "offsets": outputs["bbox_regression"].float(),
+            "logits": outputs["cls_logits"].float(),
+        }
+
+    def match(self, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Padded targets (B,G,4), (B,G) to each prior's box (B,P,4) and class (B,P), else 0."""
+        matched = match_priors(self.priors, boxes, labels > 0, self.config.match_iou)
+        index = matched.clamp(min=0)
+        box = boxes.gather(1, index[..., None].expand(-1, -1, 4))
+        return box, labels.gather(1, index).masked_fill(matched < 0, 0)
+
+    def loss(self, outputs: dict[str, Tensor], boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Smooth L1 and classification, summed and divided by the batch's matched priors.
+
+        Args:
+            outputs: of :meth:`forward`.
+            boxes: (B, G, 4) in pixels of the input, padded.
+            labels: int64 (B, G), 1 to K, 0 for padding.
+
+        Returns:
+            Scalars ``bbox_regression`` and ``classification`` (SSD paper, Eq. 1 with alpha 1).
+            An image without items has no positives, hence no negatives either, and adds nothing.
+        """
+        box, label = self.match(boxes, labels)
+        positive = label > 0
+        matched = positive.sum().clamp(min=1)
+        priors = self.priors.expand_as(box)
+        localisation = F.smooth_l1_loss(
+            outputs["offsets"][positive], encode(box[positive], priors[positive]), reduction="sum"
+        )
+        classification = self._focal if self.config.focal_loss else self._hard_negatives
+        return {
+            "bbox_regression": localisation / matched,
+            "classification": classification(outputs["logits"], label) / matched,
+        }
+
+    def _hard_negatives(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Cross-entropy of the positives and of each image's three hardest negatives a positive."""
+        entropy = F.cross_entropy(logits.transpose(1, 2), label, reduction="none")
+        positive = label > 0
+        wanted = NEGATIVES_PER_POSITIVE * positive.sum(dim=1, keepdim=True)
+        negatives = entropy.masked_fill(positive, 0.0)
+        hardest = negatives.topk(min(int(wanted.max()), negatives.shape[1]), dim=1).values
+        rank = torch.arange(hardest.shape[1], device=hardest.device)
+        return entropy[positive].sum() + hardest[rank < wanted].sum()
+
+    def _focal(self, logits: Tensor, label: Tensor) -> Tensor:
+        """-alpha_t (1 - p_t)^gamma log(p_t) over all priors (Eq. 20)."""
+        log_p = F.log_softmax(logits, dim=2).gather(2, label[..., None]).squeeze(2)
+        alpha = torch.where(label > 0, self.config.focal_alpha, 1 - self.config.focal_alpha)
+        return -(alpha * (1 - log_p.exp()) ** self.config.focal_gamma * log_p).sum()
+
+    def detect(self, outputs: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+        """Detections of each image in pixels of the input."""
+        boxes = decode(outputs["offsets"], self.priors)
+        scores = outputs["logits"].softmax(dim=2)[..., 1:]
+        return select_detections(boxes, scores, self.config, self.image_size)
