@@ -59,28 +59,37 @@ def build(
     store = store or RunStore()
     source, target = source or paths.book(), paths.build()
     pages = target / "pages"
-    digests = store.digests()
     world = digest_of(
         [parameters.as_json(), _code_digest(), _tree_digest(paths.reference_results())]
     )
+    stored = store.digests()
     notebooks = list(toc_notebooks(source))
     for number, name in enumerate(notebooks, start=1):
         made = pages / name
-        stamp = digest_of([world, sorted(digests.items()), _sha256((source / name).read_bytes())])
-        if _stamp(made) == stamp:
+        stamp = digest_of([world, _sha256((source / name).read_bytes())])
+        if _stamp(made) == stamp and not stale_quotes(made, stored):
             continue
         report(f"[{number}/{len(notebooks)}] executing {name}")
         start = time.perf_counter()
         execute(source / name, made, parameters)
-        digests = store.digests()  # the notebook may have trained a run
-        stamp = digest_of([world, sorted(digests.items()), _sha256((source / name).read_bytes())])
         write_text(made.with_suffix(".stamp"), stamp)
         report(f"[{number}/{len(notebooks)}] done in {time.perf_counter() - start:.0f} s")
-    if stale := [fault for name in notebooks for fault in stale_quotes(pages / name, digests)]:
-        raise BuildError("quoted numbers do not match the stored results:\n" + "\n".join(stale))
+    check_quotes([pages / name for name in notebooks], store)
     _stage(source, pages, set(notebooks))
     report("rendering the pages")
     return _render(pages, target)
+
+
+def check_quotes(executed: list[Path], store: RunStore) -> None:
+    """The last look before the pages are rendered.
+
+    Raises:
+        BuildError: a quoted number differs from what was computed, or a result that a page shows
+            is gone or has changed since; one line each.
+    """
+    stored = store.digests()
+    if stale := [fault for notebook in executed for fault in stale_quotes(notebook, stored)]:
+        raise BuildError("quoted numbers do not match the stored results:\n" + "\n".join(stale))
 
 
 def toc_notebooks(source: Path) -> Iterator[str]:

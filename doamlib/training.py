@@ -214,7 +214,8 @@ class Training:
     def _line(self) -> str:
         last = self.history.epochs[-1]
         spent = sum(entry["seconds"] for entry in self.history.epochs)
-        left = spent / self.epoch * (self.config.epochs - self.epoch)
+        done = len(self.history.loss)
+        left = spent / done * (self.strategy.planned_steps - done)
         return (
             f"epoch {self.epoch}/{self.config.epochs}  loss {last['loss']:.3f}  "
             f"{last['images_per_second']:.1f} images/s  {clock(left)} left"

@@ -1,0 +1,34 @@
+"""Shared by the tests of the house: one home folder, one smoke study, trained once a session."""
+
+from pathlib import Path
+
+import pytest
+
+from doamlib.experiments import Study
+from doamlib.parameters import from_file
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """A home folder for the whole session: no test touches the repository's own runs."""
+    folder = tmp_path_factory.mktemp("home")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("DOAM_HOME", str(folder))
+    yield folder
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def smoke():
+    """The parameters of params/smoke.yaml."""
+    return from_file(REPOSITORY / "params" / "smoke.yaml")
+
+
+@pytest.fixture(scope="session")
+def study(home, smoke):
+    """A study with its data generated; runs are trained by whoever asks first."""
+    study = Study(smoke, report=lambda line: None)
+    assert len(study.data.train) == smoke.train_images
+    return study

@@ -1,0 +1,226 @@
+"""The run store: trained once, never half finished, found again, stale when it has to be."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from doamlib import runs
+from doamlib.arms import ARMS
+from doamlib.experiments import run_config
+from doamlib.runs import RunStore
+from doamlib.training import Training
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def quiet(line):
+    pass
+
+
+@pytest.fixture
+def config(smoke):
+    return run_config(smoke, ARMS["SSD"], seed=0)
+
+
+@pytest.fixture
+def result(study):
+    return study.results(["SSD"])["SSD", 0]
+
+
+def archive(result, folder):
+    """The reference layer's form of a local result."""
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(folder / "smoke.zip", "w") as target:
+        for path in (runs.paths.runs() / result.key).iterdir():
+            if path.suffix != ".safetensors":
+                target.write(path, f"{result.key}/{path.name}")
+        name = f"{result.identity['fingerprint']}.npz"
+        target.write(runs.paths.runs() / "test_sets" / name, f"test_sets/{name}")
+    return RunStore(reference=folder)
+
+
+def test_key_names_configuration_data_and_version(config, smoke, monkeypatch):
+    key = config.key("f" * 16)
+    assert key == run_config(smoke, ARMS["SSD"], 0).key("f" * 16)
+    others = {
+        run_config(smoke, ARMS["SSD"], 1).key("f" * 16),
+        run_config(smoke, ARMS["SSD+DOAM-T"], 0).key("f" * 16),
+        config.key("e" * 16),
+    }
+    monkeypatch.setattr(runs, "RESULTS_VERSION", runs.RESULTS_VERSION + 1)
+    others.add(config.key("f" * 16))
+    assert len(others) == 4 and key not in others
+
+
+def test_a_result_holds_everything(result, config, study):
+    assert result.config == config
+    assert result.identity["fingerprint"] == study.fingerprint
+    assert 0 <= result.ap() <= 100
+    assert result.metrics["images"] == len(study.data.test)
+    assert len(result.history.loss) == 3
+    assert set(result.provenance) >= {
+        *("commit", "dirty", "packages", "hardware", "started", "seed"),
+        *("training_seconds", "evaluation_seconds"),
+    }
+    assert result.weights().is_file()
+    assert len(result.test_set().image_ids) == len(study.data.test)
+    assert np.isfinite(result.test_set().occlusion).all()
+
+
+def test_what_exists_is_not_trained_again(result, study, config, monkeypatch):
+    monkeypatch.setattr(Training, "run", lambda *a: pytest.fail("trained again"))
+    again = study.store.get(config, study.data, study.device, quiet)
+    assert again.key == result.key
+
+
+def test_same_seed_same_bits(result, study, config, tmp_path):
+    again = RunStore(tmp_path).get(config, study.data, study.device, quiet)
+    assert again.metrics == result.metrics
+    assert again.history.loss == result.history.loss
+    one, other = load_file(again.weights()), load_file(result.weights())
+    assert all(np.array_equal(one[name], other[name]) for name in other)
+
+
+def test_weights_give_the_stored_detections(result, study):
+    from doamlib.detectors import build_detector, load_weights
+    from doamlib.inference import detect
+
+    detector = build_detector(result.config.detector, seed=99)
+    assert load_weights(detector, result.weights()) == []
+    test = study.data.cached("test", detector.image_size, 1, quiet)
+    found = detect(detector, test, study.device)
+    stored = result.detections()
+    np.testing.assert_array_equal(found.label, stored.label)
+    np.testing.assert_allclose(found.score, stored.score, rtol=1e-5)
+
+
+def test_an_error_at_the_very_end_leaves_nothing_that_looks_finished(
+    study, config, tmp_path, monkeypatch
+):
+    store = RunStore(tmp_path)
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(runs, "score", fail)
+    with pytest.raises(OSError, match="disk full"):
+        store.get(config, study.data, study.device, quiet)
+    assert store.find(config, study.fingerprint) is None
+    assert not store.digests()
+    monkeypatch.undo()
+    monkeypatch.setattr(Training, "_run_epoch", lambda self: pytest.fail("trained again"))
+    assert store.get(config, study.data, study.device, quiet).metrics["images"] > 0
+    assert not (tmp_path / "partial" / config.key(study.fingerprint)).exists()
+
+
+def test_reference_results_are_found_read_and_never_written(result, study, config, tmp_path):
+    store = archive(result, tmp_path)
+    found = store.find_reference(config, study.fingerprint)
+    assert (found.key, found.origin, found.stale) == (result.key, "reference", "")
+    assert found.metrics == result.metrics and found.digest() == result.digest()
+    assert len(found.detections()) == len(result.detections())
+    assert found.test_set().image_ids == result.test_set().image_ids
+    assert found.weights() is None
+    assert [path.name for path in tmp_path.iterdir()] == ["smoke.zip"]
+
+
+def test_a_reference_result_of_older_code_or_other_data_is_stale(
+    result, study, config, smoke, tmp_path, monkeypatch
+):
+    store = archive(result, tmp_path)
+    other_data = store.find_reference(config, "0" * 16)
+    assert "made on data" in other_data.stale
+    monkeypatch.setattr(runs, "RESULTS_VERSION", runs.RESULTS_VERSION + 1)
+    older = store.find_reference(config, study.fingerprint)
+    assert "made by results version" in older.stale
+    other_seed = run_config(smoke, ARMS["SSD"], seed=7)
+    assert store.find_reference(other_seed, study.fingerprint) is None
+
+
+def test_a_default_that_has_changed_since_is_not_mistaken_for_the_old_one(
+    result, study, config, tmp_path
+):
+    """The key leaves defaults out; the stored configuration does not."""
+    shutil.copytree(runs.paths.runs() / result.key, tmp_path / result.key)
+    path = tmp_path / result.key / "identity.json"
+    identity = json.loads(path.read_text())
+    identity["config"]["detector"]["nms_iou"] = 0.5
+    path.write_text(json.dumps(identity))
+    assert RunStore(tmp_path).find(config, study.fingerprint) is None
+
+
+def test_digest_follows_the_stored_numbers(result, tmp_path):
+    shutil.copytree(runs.paths.runs() / result.key, tmp_path / result.key)
+    copy = runs.Result(tmp_path / result.key, "local")
+    assert copy.digest() == result.digest()
+    metrics = json.loads((tmp_path / result.key / "metrics.json").read_text())
+    metrics["AP"]["mAP"] += 0.01
+    (tmp_path / result.key / "metrics.json").write_text(json.dumps(metrics))
+    assert copy.digest() != result.digest()
+
+
+def _parameter_file(folder, **changes):
+    lines = (REPOSITORY / "params" / "smoke.yaml").read_text().splitlines()
+    values = {"arms": "[SSD+DOAM-O]", **changes}
+    kept = [line for line in lines if line.split(":")[0] not in values]
+    path = folder / "p.yaml"
+    path.write_text("\n".join([*kept, *(f"{key}: {value}" for key, value in values.items())]))
+    return path
+
+
+def _train(file, home, **options):
+    doam = Path(sys.executable).with_name("doam")
+    return subprocess.Popen(
+        [doam, "train", "-f", file],
+        env={**os.environ, "DOAM_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+@pytest.mark.slow
+def test_killed_for_real_and_resumed_gives_the_same_bits(study, home, tmp_path):
+    """kill -9 after the first checkpoint; the next call ends with an uninterrupted run's bits."""
+    file = _parameter_file(tmp_path, epochs=4, horizontal_flip="true")
+    made = {}
+    for name in ("whole", "killed"):
+        own = tmp_path / name
+        own.mkdir()
+        (own / "datasets").symlink_to(home / "datasets")
+        if name == "killed":
+            process = _train(file, own)
+            while not list((own / "runs").glob("partial/*/checkpoint.pt")):
+                assert process.poll() is None, "finished before it could be killed"
+                time.sleep(0.01)
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            assert not list((own / "runs").glob("*/identity.json"))
+        output, _ = _train(file, own).communicate()
+        assert "mAP" in output
+        ((made[name]),) = (own / "runs").glob("*/identity.json")
+    whole, killed = (runs.Result(path.parent, "local") for path in made.values())
+    assert killed.metrics == whole.metrics
+    assert killed.history.loss == whole.history.loss
+    one, other = load_file(killed.weights()), load_file(whole.weights())
+    assert all(np.array_equal(one[key], other[key]) for key in other)
+
+
+@pytest.mark.slow
+def test_two_processes_that_want_one_run_train_it_once(study, home, tmp_path):
+    (tmp_path / "datasets").symlink_to(home / "datasets")
+    file = _parameter_file(tmp_path, seeds="[3]")
+    pair = [_train(file, tmp_path) for _ in range(2)]
+    outputs = [process.communicate()[0] for process in pair]
+    assert all("mAP" in output for output in outputs)
+    assert sum(output.count("epoch 1/1") for output in outputs) == 1

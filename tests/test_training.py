@@ -1,0 +1,218 @@
+"""The loop by itself, on a detector small enough to work out by hand."""
+
+import math
+import time
+from itertools import chain
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from doamlib.sampling import SamplingConfig
+from doamlib.training import (
+    OutOfTime,
+    Training,
+    TrainingConfig,
+    TrainingError,
+    clock,
+    flip_some,
+    to_device,
+)
+
+CPU = torch.device("cpu")
+
+
+class Images:
+    """Ten one-pixel images whose value is their index; stands in for a CachedDataset."""
+
+    def __init__(self, count=10):
+        self.count = count
+        self.dataset = SimpleNamespace(image_ids=tuple(f"image{i}" for i in range(count)))
+
+    def __len__(self):
+        return self.count
+
+    def batch(self, indices):
+        images = (
+            torch.tensor(list(indices), dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 1, 1)
+        )
+        target = {"boxes": torch.tensor([[0.0, 0.0, 1.0, 1.0]]), "labels": torch.tensor([1])}
+        return images.clone(), [{k: v.clone() for k, v in target.items()} for _ in indices]
+
+
+class Mean(nn.Module):
+    """Learns the mean of the images: loss (w - x)^2, gradient 2 (w - x)."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(0.0))
+        self.seen = []
+
+    def forward(self, images, targets):
+        values = images.float().mean(dim=(1, 2, 3))
+        self.seen.append(values.int().tolist())
+        return {"loss": (self.w - values).square().mean()}
+
+
+def training(folder, config=None, sampling=None, seed=0, detector=None, images=None):
+    config = config or TrainingConfig(epochs=3, batch_size=4, learning_rate=0.01)
+    return Training(
+        detector or Mean(),
+        images or Images(),
+        config,
+        sampling or SamplingConfig(),
+        seed,
+        folder,
+        CPU,
+    )
+
+
+def quiet(line):
+    pass
+
+
+def test_learning_rate_by_hand():
+    config = TrainingConfig(learning_rate=1.0, warmup_steps=3, schedule="cosine")
+    assert config.rate_at(0, 100) == pytest.approx(0.25)
+    assert config.rate_at(2, 100) == pytest.approx(0.75 * (1 + math.cos(0.02 * math.pi)) / 2)
+    assert config.rate_at(50, 100) == pytest.approx(0.5)
+    assert config.rate_at(100, 100) == pytest.approx(0.0)
+    assert TrainingConfig(learning_rate=0.3).rate_at(10**6, 10) == 0.3
+
+
+def test_one_step_by_hand(tmp_path):
+    """w moves by -lr * 2 (w - mean) on the first step: SGD without anything hidden."""
+    config = TrainingConfig(epochs=1, batch_size=10, learning_rate=0.1, weight_decay=0.0)
+    run = training(tmp_path, config)
+    run.run(quiet)
+    assert run.detector.w.item() == pytest.approx(0.1 * 2 * 4.5)
+    assert run.history.loss == [pytest.approx(sum(i * i for i in range(10)) / 10)]
+
+
+def test_every_image_once_an_epoch_in_an_order_that_the_seed_decides(tmp_path):
+    runs = [training(tmp_path / str(i), seed=seed) for i, seed in enumerate((5, 5, 6))]
+    for run in runs:
+        run.run(quiet)
+    first, again, other = (run.detector.seen for run in runs)
+    assert first == again != other
+    epochs = [[*chain(*first[i : i + 3])] for i in range(0, 9, 3)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    assert [len(batch) for batch in first[:3]] == [4, 4, 2]
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
+    config = TrainingConfig(epochs=6, batch_size=3, learning_rate=0.01, schedule="cosine")
+    hard = SamplingConfig(strategy="hard")
+    whole = training(tmp_path / "whole", config, hard)
+    whole.run(quiet)
+    for _ in range(20):  # a deadline in the past allows no epoch; a fresh process each time
+        part = training(tmp_path / "parts", config, hard)
+        try:
+            part._resume()
+            part.run(quiet, deadline=time.monotonic() + 1e-9 if part.epoch % 2 else math.inf)
+            break
+        except OutOfTime:
+            part._run_epoch()
+            part._checkpoint()
+    assert part.detector.w.item() == whole.detector.w.item()
+    assert part.history.loss == whole.history.loss
+    assert part.history.pool == whole.history.pool
+
+
+def test_a_deadline_in_the_past_starts_no_epoch(tmp_path):
+    run = training(tmp_path)
+    with pytest.raises(OutOfTime):
+        run.run(quiet, deadline=time.monotonic() - 1)
+    assert run.history.loss == [] and run.epoch == 0
+
+
+def test_a_checkpoint_half_written_is_not_used(tmp_path):
+    run = training(tmp_path)
+    run._run_epoch()
+    run._checkpoint()
+    (tmp_path / "checkpoint.tmp").write_bytes(b"half")
+    again = training(tmp_path)
+    again._resume()
+    assert again.epoch == 1 and again.detector.w.item() == run.detector.w.item()
+
+
+def test_retrained_batches_come_after_the_epoch_and_are_marked(tmp_path):
+    config = TrainingConfig(epochs=2, batch_size=2, learning_rate=0.001)
+    always = SamplingConfig(strategy="hard", pool_batches=2, threshold=0.0, threshold_is="loss")
+    run = training(tmp_path, config, always)
+    run.run(quiet)
+    assert run.history.retrained == ([False] * 5 + [True] * 2) * 2
+    held = [batch["indices"] for batch in run.history.pool[0]["batches"]]
+    assert run.detector.seen[5:7] == held
+    hardest = sorted(run.history.loss[:5])[-2:]
+    assert sorted(batch["loss"] for batch in run.history.pool[0]["batches"]) == hardest
+
+
+def test_equal_steps_stop_inside_the_last_epoch(tmp_path):
+    config = TrainingConfig(epochs=2, batch_size=2, learning_rate=0.001)
+    equal = SamplingConfig(strategy="hard", pool_batches=2, equal_steps=True)
+    run = training(tmp_path, config, equal)
+    run.run(quiet)
+    assert len(run.history.loss) == 10
+    assert run.history.retrained == [False] * 5 + [True] * 2 + [False] * 3
+
+
+@pytest.mark.parametrize(("rate", "word"), [(1e30, "the loss is"), (300.0, "the loss is")])
+def test_a_diverging_run_stops_with_step_images_and_advice(tmp_path, rate, word):
+    config = TrainingConfig(epochs=50, batch_size=5, learning_rate=rate)
+    with pytest.raises(TrainingError) as stop:
+        training(tmp_path, config).run(quiet)
+    message = str(stop.value)
+    assert word in message and "lower learning_rate" in message and "image" in message
+    assert message.startswith("step ") and "\n" not in message
+
+
+def test_flips_are_mirrors_and_belong_to_the_image_not_to_its_batch(tmp_path):
+    images = torch.arange(12, dtype=torch.uint8).view(1, 1, 3, 4).expand(2, 3, 3, 4).clone()
+    before = images.clone()
+    targets = [{"boxes": torch.tensor([[0.0, 1.0, 3.0, 2.0]])} for _ in range(2)]
+    flip_some(images, targets, torch.tensor([True, False]))
+    torch.testing.assert_close(images[0], before[0].flip(-1), rtol=0, atol=0)
+    torch.testing.assert_close(images[1], before[1], rtol=0, atol=0)
+    assert targets[0]["boxes"].tolist() == [[1.0, 1.0, 4.0, 2.0]]
+    assert targets[1]["boxes"].tolist() == [[0.0, 1.0, 3.0, 2.0]]
+    flip_some(images, targets, torch.tensor([True, False]))
+    torch.testing.assert_close(images, before, rtol=0, atol=0)
+
+    config = [TrainingConfig(batch_size=size, horizontal_flip=True) for size in (2, 5)]
+    small, large = (training(tmp_path / str(c.batch_size), c) for c in config)
+    assert [*chain(*small._order())] == [*chain(*large._order())]
+    torch.testing.assert_close(small.flips, large.flips, rtol=0, atol=0)
+
+
+def test_to_device_keeps_each_images_boxes():
+    images, targets = Images().batch([3, 4])
+    targets[1] = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+    moved, split = to_device(images, targets, torch.device("meta"))
+    assert moved.device.type == "meta" and [len(t["boxes"]) for t in split] == [1, 0]
+
+
+def test_clock():
+    assert [clock(s) for s in (1.4, 89, 90, 5399, 5400)] == [
+        "1 s",
+        "89 s",
+        "2 min",
+        "90 min",
+        "1.5 h",
+    ]
+
+
+def test_the_report_is_one_line_an_epoch_with_the_remaining_time(tmp_path):
+    lines = []
+    training(tmp_path).run(lines.append)
+    assert len(lines) == 3
+    assert lines[0].startswith("epoch 1/3  loss ") and lines[0].endswith(" left")
+    assert lines[-1].endswith("  0 s left")
+
+
+def test_training_leaves_the_global_switches_as_they_were(tmp_path):
+    torch.use_deterministic_algorithms(False)
+    training(tmp_path).run(quiet)
+    assert not torch.are_deterministic_algorithms_enabled()
