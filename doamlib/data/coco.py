@@ -7,7 +7,7 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -92,11 +92,19 @@ def read_coco(
     Raises:
         DataError: strict, and the data have an error; or ``root`` is not a folder.
     """
-    log = FaultLog()
-    reader = _Reader(Folder(root), split, log)
-    found = Dataset(reader.folder.path, split, classes or (), ())
+    folder, log = Folder(root), FaultLog()
+    found = Dataset(folder.path, split, classes or (), ())
     with log.catching():
-        found = reader.read(annotations, images, classes, names or {})
+        file = annotations or _find_annotations(folder, split)
+        content = _Content(folder, file, log)
+        categories, entries = content.entries(_Category), content.entries(_Image)
+        if not entries:
+            raise error("empty-list", "names no image", file, fix="export it with its images")
+        spelling = Spelling(classes or _default_classes(categories, names or {}), names or {})
+        first = next(iter(entries.values())).file_name
+        start = images or _find_images(folder, split, file, first)
+        records = content.records(entries, content.rows(entries, categories, spelling), start)
+        found = Dataset(folder.path, split, spelling.classes, records, (file,))
     if strict:
         log.raise_first_error()
     return replace(found, faults=tuple(log.faults))
@@ -151,67 +159,52 @@ def _join(place: str, name: str) -> str:
     return posixpath.normpath(f"{place}/{name}")
 
 
-@dataclass(frozen=True)
-class _Reader:
-    folder: Folder
-    split: str
-    log: FaultLog
+def _find_annotations(folder: Folder, split: str) -> str:
+    found = _candidates(folder, split)
+    if len(found) == 1:
+        return found[0]
+    what = f"several JSON files fit: {', '.join(found)}" if found else "no JSON file fits"
+    fix = "rename it (train.json), name it (annotations=...), or take the split that it names"
+    raise error("no-annotations", f"split {split!r}: {what}", ".", fix=fix)
 
-    def read(
-        self,
-        file: str | None,
-        start: str | None,
-        classes: tuple[str, ...] | None,
-        names: Mapping[str, str],
-    ) -> Dataset:
-        """Everything that is not at fault; arguments as in :func:`read_coco`."""
-        file = file or self._find_annotations()
-        content = self._load(file)
-        categories = self._entries(content, _Category, file)
-        images = self._entries(content, _Image, file)
-        if not images:
-            raise error("empty-list", "names no image", file, fix="export it with its images")
-        spelling = Spelling(classes or _default_classes(categories, names), names)
-        own = {category.id: category.name for category in categories.values()}
-        rows: dict[int | str, list[Row] | None] = {image.id: [] for image in images.values()}
-        for position, box in self._entries(content, _Box, file).items():
-            self._add_row(rows, box, own, spelling, f"annotations[{position}]", file)
-        start = start or self._find_images(file, next(iter(images.values())).file_name)
-        records = self._records(images, rows, start, file)
-        return Dataset(self.folder.path, self.split, spelling.classes, records, (file,))
 
-    def _find_annotations(self) -> str:
-        found = _candidates(self.folder, self.split)
-        if len(found) == 1:
-            return found[0]
-        what = f"several JSON files fit: {', '.join(found)}" if found else "no JSON file fits"
-        fix = "rename it (train.json), name it (annotations=...), or take the split that it names"
-        raise error("no-annotations", f"split {self.split!r}: {what}", ".", fix=fix)
+def _find_images(folder: Folder, split: str, file: str, first: str) -> str:
+    own = PurePosixPath(file).parent.as_posix()
+    places = (".", "images", split, f"images/{split}", own)
+    for place in places:
+        if folder.exists(_join(place, first)):
+            return place
+    message = f"images[0]: {first!r} is in none of {', '.join(places)}"
+    raise error("missing-image", message, file, fix="name the folder with images=...")
 
-    def _find_images(self, file: str, first: str) -> str:
-        own = PurePosixPath(file).parent.as_posix()
-        places = (".", "images", self.split, f"images/{self.split}", own)
-        for place in places:
-            if self.folder.exists(_join(place, first)):
-                return place
-        message = f"images[0]: {first!r} is in none of {', '.join(places)}"
-        raise error("missing-image", message, file, fix="name the folder with images=...")
 
-    def _load(self, file: str) -> dict[str, Any]:
+def _default_classes(
+    categories: Mapping[str, _Category], names: Mapping[str, str]
+) -> tuple[str, ...]:
+    by_id = sorted(categories.values(), key=lambda category: category.id)
+    ours = [names.get(category.name, category.name) for category in by_id]
+    kept = tuple(dict.fromkeys(name for name in ours if name != ""))
+    return CLASSES if set(kept) <= set(CLASSES) else kept
+
+
+class _Content:
+    """A COCO file, list by list; whatever is at fault goes into the log and is left out."""
+
+    def __init__(self, folder: Folder, file: str, log: FaultLog) -> None:
+        self.folder, self.file, self.log = folder, file, log
         try:
-            content = json.loads(self.folder.text(file))
+            self.lists: dict[str, list[Any]] = json.loads(folder.text(file))
         except json.JSONDecodeError as bad:
             raise error("bad-json", f"is not JSON ({bad.msg})", file, bad.lineno) from None
         for key in LISTS.values():
-            if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            if not isinstance(self.lists, dict) or not isinstance(self.lists.get(key), list):
                 raise error("bad-json", f"has no list {key!r}", file, fix="export COCO detection")
-        return content
 
-    def _entries(self, content: dict[str, Any], kind: type[Entry], file: str) -> dict[int, Entry]:
-        """Position -> entry, for the entries of a list that are sound and no repetition."""
-        found: dict[int, Entry] = {}
+    def entries(self, kind: type[Entry]) -> dict[str, Entry]:
+        """Place in the file (``images[3]``) -> entry; no id occurs twice."""
+        found: dict[str, Entry] = {}
         ids = set()
-        for position, value in enumerate(content[LISTS[kind]]):
+        for position, value in enumerate(self.lists[LISTS[kind]]):
             place = f"{LISTS[kind]}[{position}]"
             with self.log.catching():
                 try:
@@ -219,80 +212,69 @@ class _Reader:
                 except ValidationError as bad:
                     first = bad.errors()[0]
                     where = ".".join([place, *map(str, first["loc"])])
-                    raise error("bad-entry", f"{where}: {first['msg']}", file) from None
+                    raise error("bad-entry", f"{where}: {first['msg']}", self.file) from None
                 if entry.id is not None and entry.id in ids:
-                    raise error("bad-entry", f"{place}: id {entry.id!r} occurs before", file)
+                    raise error("bad-entry", f"{place}: id {entry.id!r} occurs before", self.file)
                 ids.add(entry.id)
-                found[position] = entry
+                found[place] = entry
         return found
 
-    def _add_row(
+    def rows(
         self,
-        rows: dict[int | str, list[Row] | None],
-        box: _Box,
-        categories: Mapping[int, str],
+        images: Mapping[str, _Image],
+        categories: Mapping[str, _Category],
         spelling: Spelling,
-        place: str,
-        file: str,
-    ) -> None:
-        """Put a box to the others of its image; one at fault spoils the image (None)."""
-        with self.log.catching():
-            if box.image_id not in rows:
-                message = f"{place}: there is no image with id {box.image_id!r}"
-                raise error("unknown-image", message, file, fix="remove the entry")
-            own, rows[box.image_id] = rows[box.image_id], None
-            name = categories.get(box.category_id, f"of category_id {box.category_id}")
-            label = spelling.label(name, file, place=f"{place}: ")
-            rows[box.image_id] = own
-            if box.iscrowd:
-                self.log.add("note", "crowd", f"{place} is a crowd region: left out", file)
-            elif label and own is not None:
-                x, y, width, height = box.bbox
-                corners = (x, y, x + width, y + height)
-                own.append(Row(corners, label, file, None, f"{place} ({name})"))
+    ) -> dict[int | str, list[Row] | None]:
+        """Image id -> its boxes; None if one of them is at fault."""
+        rows: dict[int | str, list[Row] | None] = {image.id: [] for image in images.values()}
+        names = {category.id: category.name for category in categories.values()}
+        for place, box in self.entries(_Box).items():
+            with self.log.catching():
+                if box.image_id not in rows:
+                    message = f"{place}: there is no image with id {box.image_id!r}"
+                    raise error("unknown-image", message, self.file, fix="remove the entry")
+                own, rows[box.image_id] = rows[box.image_id], None
+                name = names.get(box.category_id, f"of category_id {box.category_id}")
+                label = spelling.label(name, self.file, place=f"{place}: ")
+                rows[box.image_id] = own
+                if box.iscrowd:
+                    self.log.add("note", "crowd", f"{place} is a crowd: left out", self.file)
+                elif label and own is not None:
+                    x, y, width, height = box.bbox
+                    corners = (x, y, x + width, y + height)
+                    own.append(Row(corners, label, self.file, None, f"{place} ({name})"))
+        return rows
 
-    def _records(
-        self,
-        images: Mapping[int, _Image],
-        rows: Mapping[int | str, list[Row] | None],
-        start: str,
-        file: str,
+    def records(
+        self, images: Mapping[str, _Image], rows: Mapping[int | str, list[Row] | None], start: str
     ) -> tuple[Annotation, ...]:
+        """The images that have no fault, in the order of the file."""
         stems = Counter(PurePosixPath(image.file_name).stem for image in images.values())
         records: dict[str, Annotation | None] = {}
-        for position, image in images.items():
-            name, place = PurePosixPath(image.file_name), f"images[{position}]: "
+        for place, image in images.items():
+            name = PurePosixPath(image.file_name)
             image_id = name.stem if stems[name.stem] == 1 else name.with_suffix("").as_posix()
             with self.log.catching():
                 if image_id in records:
-                    message = f"{place}{name} is a second image named {image_id}"
-                    raise error("two-images", message, file, fix="rename one of them")
+                    message = f"{place}: {name} is a second image named {image_id}"
+                    raise error("two-images", message, self.file, fix="rename one of them")
                 records[image_id] = None
                 path = _join(start, image.file_name)
-                size = self._measure(image, path, place, file)
+                size = self._measure(image, path, place)
                 if (own := rows[image.id]) is not None:
                     if not own:
-                        message = f"{place}{name} has no box: a background image"
-                        self.log.add("note", "no-box", message, file)
+                        message = f"{place}: {name} has no box: a background image"
+                        self.log.add("note", "no-box", message, self.file)
                     boxes, labels = boxes_within(own, *size, self.log)
                     level = image.occlusion_level
                     records[image_id] = Annotation(image_id, path, boxes, labels, level, *size)
         return tuple(record for record in records.values() if record is not None)
 
-    def _measure(self, image: _Image, path: str, place: str, file: str) -> tuple[int, int]:
-        size = image_size(self.folder.file(path, file), path)
+    def _measure(self, image: _Image, path: str, place: str) -> tuple[int, int]:
+        size = image_size(self.folder.file(path, self.file), path)
         claimed = (image.width or size[0], image.height or size[1])
         if claimed != size:
             sizes = f"{size[0]} x {size[1]} pixels, not {claimed[0]} x {claimed[1]}"
             fix = "restore the image that the boxes were drawn on"
-            raise error("size-differs", f"{place}{path} has {sizes}", file, fix=fix)
+            raise error("size-differs", f"{place}: {path} has {sizes}", self.file, fix=fix)
         return size
-
-
-def _default_classes(
-    categories: Mapping[int, _Category], names: Mapping[str, str]
-) -> tuple[str, ...]:
-    by_id = sorted(categories.values(), key=lambda category: category.id)
-    ours = [names.get(category.name, category.name) for category in by_id]
-    kept = tuple(dict.fromkeys(name for name in ours if name != ""))
-    return CLASSES if set(kept) <= set(CLASSES) else kept

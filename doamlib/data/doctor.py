@@ -41,7 +41,7 @@ def check(
 
     Args:
         root: the dataset's folder; nothing outside it is read.
-        format: ``auto`` takes OPIXray's layout where there is a ``train`` or ``test`` list in it.
+        format: ``auto`` takes OPIXray's layout where its image folders or no JSON file is there.
         classes: class names in label order; default as in the readers.
         names: spelling in the files -> class name; ``""`` leaves a class out.
         workers: threads that decode.
@@ -82,9 +82,10 @@ def check(
 
 
 def _detect(folder: Folder) -> Literal["opixray", "coco"]:
-    layout = any(folder.exists(f"{split}/{split}_image") for split in ("train", "test"))
+    if any(folder.exists(f"{split}/{split}_image") for split in ("train", "test")):
+        return "opixray"
     json = bool(find_splits(folder.path)) or any(n.endswith(".json") for n in folder.names("."))
-    return "coco" if json and not layout else "opixray"
+    return "coco" if json else "opixray"
 
 
 def _splits(folder: Folder, format: str) -> tuple[str, ...]:

@@ -74,14 +74,13 @@ def test_single_samples_and_batches_agree(train, tmp_path):
 
 def test_changing_a_batch_changes_nothing_behind_it(train, tmp_path):
     cached = open_cache(train, SIZE, tmp_path)
-    before = cached[0]
-    images, targets = cached.batch([0])
-    images.zero_()
-    targets[0]["boxes"].zero_()
-    targets[0]["labels"].zero_()
-    torch.testing.assert_close(cached[0].image, before.image, rtol=0, atol=0)
-    torch.testing.assert_close(cached[0].boxes, before.boxes, rtol=0, atol=0)
-    assert cached[0].labels.tolist() == before.labels.tolist() == [1]
+    images, targets = cached.batch([1])
+    pixels, boxes = images.clone(), targets[0]["boxes"].clone()
+    for tensor in (images, *targets[0].values()):
+        tensor.zero_()
+    torch.testing.assert_close(cached[1].image, pixels[0], rtol=0, atol=0)
+    torch.testing.assert_close(cached[1].boxes, boxes, rtol=0, atol=0)
+    assert cached[1].labels.tolist() == [3, 4]
 
 
 def test_a_second_run_decodes_nothing(train, tmp_path, monkeypatch):

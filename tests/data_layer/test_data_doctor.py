@@ -139,7 +139,8 @@ def test_nothing_outside_the_root_is_opened(sound, tmp_path, monkeypatch):
     for module in (builtins, io):
         monkeypatch.setattr(module, "open", watching(io.open))
     report = check(sound.root)
-    assert str(sound.path("train", "image", "009000.jpg").resolve()) in opened
+    for kind, name in (("image", "009000.jpg"), ("annotation", "009000.txt")):
+        assert str(sound.path("train", kind, name).resolve()) in opened  # the watch works
     assert not [name for name in opened if Path(name).is_relative_to(decoy.resolve())]
     outside = {fault.file for fault in report.faults if fault.code == "outside-root"}
     assert outside == {

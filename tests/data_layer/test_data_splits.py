@@ -144,6 +144,23 @@ def test_a_written_list_is_a_split_list(sound, many):
     assert read_opixray(sound.root, "train").image_ids == ("009002", "009000")
 
 
+def test_fingerprints_know_levels_and_classes(sound):
+    before = read_opixray(sound.root, "test").fingerprint
+    mapped = read_opixray(
+        sound.root,
+        "test",
+        classes=("x", "Knife", "y"),
+        names={"Straight_Knife": "Knife", "Scissor": "y"},
+    )
+    assert [r.labels.tolist() for r in mapped.records] == [[2], [3], [3]]  # the labels are the same
+    assert mapped.fingerprint != before
+    lists = [sound.root / f"test/test_knife-{level}.txt" for level in (1, 2)]
+    texts = [path.read_text() for path in lists]
+    for path, text in zip(lists, reversed(texts), strict=True):
+        path.write_text(text)
+    assert read_opixray(sound.root, "test").fingerprint != before
+
+
 def test_fingerprints_know_content_and_nothing_else(sound):
     def fingerprint():
         return read_opixray(sound.root, "train").fingerprint
