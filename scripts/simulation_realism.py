@@ -65,9 +65,7 @@ def _smoothed(name: str, histogram: np.ndarray) -> np.ndarray:
 
 def score(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> dict[str, float]:
     """Intersection of two sets of pooled histograms, each in 0..1."""
-    return {
-        k: float(np.minimum(_smoothed(k, one[k]), _smoothed(k, other[k])).sum()) for k in one
-    }
+    return {k: float(np.minimum(_smoothed(k, one[k]), _smoothed(k, other[k])).sum()) for k in one}
 
 
 def as_jpeg(image: np.ndarray, quality: int = 92) -> np.ndarray:

@@ -112,14 +112,15 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "laptop": ("laptop",),
     "electronics": (
         *("phone",) * 9,
-        *("tablet", "power_bank", "charger") * 2,
+        *("tablet",) * 4,
+        *("power_bank", "charger") * 2,
         *("cable",) * 5,
         *("circuit_board", "earphones") * 2,
         *("hard_disk", "headphones", "camera", "usb_stick", "batteries", "hair_dryer"),
     ),
     "vessels": (
-        *("bottle", "toy", "book") * 2,
-        *("can", "jar", "squeeze_tube", "soap", "wallet", "shoe"),
+        *("bottle", "toy") * 2,
+        *("book", "can", "jar", "squeeze_tube", "soap", "wallet", "shoe"),
     ),
     "small": (
         *("coins", "keys", "buckle", "zipper", "screws", "studs", "wire_frame") * 2,
@@ -137,16 +138,16 @@ FITTINGS = ("zipper_pull",) * 5 + ("buckle", "screws", "studs", "zipper")
 
 CONTENTS: dict[str, dict[str, float]] = {
     "tray": {
-        "cloth": 2.2,
+        "cloth": 1.8,
         "film": 0.8,
         "laptop": 0.35,
-        "electronics": 3.4,
+        "electronics": 3.7,
         "vessels": 1.1,
         "small": 1.1,
         "tools": 0.9,
     },
     "backpack": {
-        "cloth": 3.2,
+        "cloth": 2.6,
         "film": 2.0,
         "laptop": 0.35,
         "electronics": 2.4,
@@ -155,7 +156,7 @@ CONTENTS: dict[str, dict[str, float]] = {
         "tools": 0.9,
     },
     "suitcase": {
-        "cloth": 4.5,
+        "cloth": 3.6,
         "film": 1.2,
         "laptop": 0.15,
         "electronics": 1.8,

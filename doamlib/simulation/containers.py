@@ -124,23 +124,27 @@ def backpack(dice: Dice) -> Container:
     """Layers of creased nylon over a padded back, pockets, straps, seams and wrinkles."""
     u = dice.between
     width, height = u(300, 400), u(340, 450)
-    back = smooth(
-        rounded(width * 0.92, height * 0.92, 80) + dice.generator.normal(0, 5, (20, 2)), 2
-    )
-    parts: list[Primitive] = [Soft(back, u(0.1, 0.4), "cotton", 4.0, *cloth_texture(dice))]
+    right = points([0.5, 0.3], [0.5, -0.1], [u(0.32, 0.48), -0.36], [u(0.1, 0.25), -0.5])
+    left = (right * (-1, 1))[::-1]
+    shape = np.concatenate([points([0.42, 0.5]), right, left, points([-0.42, 0.5])])
+
+    def layer(share: float) -> np.ndarray:
+        wavy = smooth(shape, 1) * (width * share, height * share)
+        return smooth(wavy + dice.generator.normal(0, 4, wavy.shape), 2)
+
+    back = Soft(layer(0.92), u(0.1, 0.7), "cotton", 4.0, *cloth_texture(dice))
+    parts: list[Primitive] = [back]
     for _ in range(dice.count(3, 5)):
-        share, at = u(0.45, 1.0), dice.point(20, 25)
-        outline = rounded(width * share, height * share, 90 * share, at)
-        outline = smooth(outline + dice.generator.normal(0, 4, outline.shape), 2)
+        outline = layer(u(0.45, 1.0)) + dice.point(20, 25)
         parts.append(Soft(outline, u(0.08, 0.22), "nylon", 1.0, *cloth_texture(dice, "film")))
         parts.append(_line(outline, u(0.7, 2.0), u(0.08, 0.35), "nylon", closed=True))
     for _ in range(2):
         strap = wander(dice, 6, u(40, 65), 0.25) + dice.point(width * 0.3, height * 0.3)
         parts.append(_line(strap, u(30, 50), u(0.05, 0.12), "nylon"))
         parts += [_line(np.add(strap, (dx, 0)), 1.0, u(0.1, 0.3), "nylon") for dx in (-14, 14)]
-    for _ in range(dice.count(10, 22)):
-        wrinkle = wander(dice, 6, u(12, 45), 0.4) + dice.point(width * 0.45, height * 0.45)
-        parts.append(_line(wrinkle, u(0.5, 1.2), u(0.05, 0.3), "nylon"))
+    for _ in range(dice.count(8, 16)):
+        wrinkle = wander(dice, 6, u(12, 40), 0.25) + dice.point(width * 0.45, height * 0.45)
+        parts.append(_line(wrinkle, u(0.5, 1.4), u(0.04, 0.2), "nylon"))
     inside = (0.0, 0.0, width * 0.43, height * 0.43)
     return Container("backpack", parts, width, height, inside, dice.count(6, 18))
 
@@ -190,8 +194,8 @@ CONTAINERS: dict[str, Callable[[Dice], Container]] = {
 def cloth(dice: Dice) -> list[Primitive]:
     """A garment: one to three folded layers with soft edges, some hems and seams."""
     u = dice.between
-    width, height = u(80, 320), u(60, 250)
-    load = abs(dice.normal(0.9)) + 0.2
+    width, height = u(90, 345), u(70, 270)
+    load = abs(dice.normal(1.35)) + 0.3
     material = dice.pick(("cotton",) * 7 + ("nylon",) * 2 + ("leather",))
     outline = blob(dice, width, height, 0.2, 12) if dice.chance(0.5) else rounded(width, height, 14)
     parts: list[Primitive] = []

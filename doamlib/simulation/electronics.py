@@ -55,7 +55,7 @@ def phone(dice: Dice) -> list[Primitive]:
         slab(_frame(length, width, 5, 9), -3.5, 3.5, frame),
         slab(rounded(length, width, 9), 3.0, 3.7, "glass"),
         slab(inner, -3.6, -3.0, dice.pick(("glass", "abs", "al" if frame == "al" else "abs"))),
-        slab(rectangle(length * 0.82, width * 0.9), 2.0, 2.5, "al", u(0.2, 0.9)),
+        slab(rectangle(length * 0.82, width * 0.9), 2.0, 2.5, "al", u(0.4, 1.4)),
     ]
     end = dice.sign()
     cell = rounded(
@@ -87,7 +87,7 @@ def tablet(dice: Dice) -> list[Primitive]:
         slab(rounded(length, width, 9), 3, 3.8, "glass"),
         slab(_frame(length, width, 5, 9), -3, 3, "al", 0.7),
         slab(rounded(length, width, 9), -4, -3.3, dice.pick(("al", "abs"))),
-        slab(rectangle(length * 0.92, width * 0.92), 2.0, 2.5, "al", u(0.2, 0.8)),
+        slab(rectangle(length * 0.92, width * 0.92), 2.0, 2.5, "al", u(0.6, 2.0)),
     ]
     cells = [
         rounded(length * 0.36, width * u(0.6, 0.8), 2, (s * length * 0.19, -width * 0.05))

@@ -448,9 +448,12 @@ def toy(dice: Dice) -> list[Primitive]:
 def book(dice: Dice) -> list[Primitive]:
     """Pages between covers; some spiral-bound."""
     width, height, depth = dice.between(110, 235), dice.between(90, 175), dice.between(4, 28)
+    cover = rectangle(width * 1.02, height * 1.03)
     parts: list[Primitive] = [
-        slab(rectangle(width, height), -depth / 2, depth / 2, "paper"),
-        slab(rectangle(width * 1.02, height * 1.02), depth / 2, depth / 2 + 1.5, "paper"),
+        slab(rectangle(width, height), -depth / 2, depth / 2, "paper", 0.9),
+        slab(rectangle(width * 0.97, height, (width * 0.02, 0)), 0, depth * 0.2, "paper", 0.5),
+        slab(cover, depth / 2, depth / 2 + dice.between(0.5, 3), "paper"),
+        slab(rectangle(3, height, (-width / 2 + 2, 0)), -depth / 2, depth / 2, "paper", 0.8),
     ]
     if dice.chance(0.3):
         spiral = zigzag((-width / 2, height / 2), (width / 2, height / 2), int(width / 5), 3)

@@ -17,7 +17,7 @@ from doamlib.simulation.display import DisplayChain, clean_colour, luminance, to
 from doamlib.simulation.physics import log_attenuation, physics
 
 SILHOUETTE = 0.02
-"""High-energy log-attenuation above which a pixel belongs to the item."""
+"""High-energy log-attenuation (thin-layer value) above which a pixel belongs to the item."""
 CORE_SHARE = 0.25
 """The core is what attenuates more than this share of the item's 90th percentile."""
 K0, K1 = 0.10, 1.5
@@ -26,7 +26,7 @@ CLUTTER_PX = 2.0
 """Standard deviation of the clutter window."""
 TRAY_LOAD = 0.25
 """Polyethylene load (g/cm2) of the bare tray that visibility is compared with."""
-LEVEL_LIMITS = (0.12, 0.32)
+LEVEL_LIMITS = (0.14, 0.33)
 """OL1 below the first, OL3 from the second."""
 BLACK_LUMA = 15.0
 
@@ -72,7 +72,9 @@ def level_of(value: float) -> int:
 
 def silhouette_of(basis: np.ndarray) -> np.ndarray:
     """Where an item alone attenuates visibly: bool (H, W) of basis maps (2, H, W)."""
-    return log_attenuation(basis)[1] > SILHOUETTE
+    data = physics()
+    thin = [np.float32(data.high @ data.mu[name]) for name in ("pe", "steel")]
+    return basis[0] * thin[0] + basis[1] * thin[1] > SILHOUETTE
 
 
 def _colour(basis: np.ndarray) -> np.ndarray:
@@ -90,7 +92,7 @@ def measure_occlusion(own: np.ndarray, others: np.ndarray) -> Occlusion:
         ValueError: the item has no visible pixel here.
     """
     low, high = log_attenuation(own)
-    silhouette = high > SILHOUETTE
+    silhouette = silhouette_of(own)
     if not silhouette.any():
         raise ValueError("the item has no visible pixel in this window")
     core = silhouette & (high > CORE_SHARE * np.quantile(high[silhouette], 0.9))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -10,6 +11,13 @@ import numpy as np
 from doamlib.simulation.dice import Dice
 
 Point = Sequence[float] | np.ndarray
+QUARTER = np.stack([np.cos(np.arange(5) * math.pi / 8), np.sin(np.arange(5) * math.pi / 8)], 1)
+
+
+@functools.cache
+def _circle(n: int) -> np.ndarray:
+    angle = np.linspace(0, 2 * math.pi, n, endpoint=False)
+    return np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
 def points(*pairs: Point) -> np.ndarray:
@@ -25,15 +33,13 @@ def rectangle(width: float, height: float, at: Point = (0, 0)) -> np.ndarray:
 
 def ellipse(a: float, b: float | None = None, at: Point = (0, 0), n: int = 28) -> np.ndarray:
     """Ellipse with half-axes a and b (a circle without b)."""
-    angle = np.linspace(0, 2 * np.pi, n, endpoint=False)
-    return np.stack([a * np.cos(angle), (a if b is None else b) * np.sin(angle)], 1) + at
+    return _circle(n) * (a, a if b is None else b) + at
 
 
 def rounded(width: float, height: float, radius: float, at: Point = (0, 0)) -> np.ndarray:
     """Rectangle with round corners (20 points)."""
     radius = min(radius, width * 0.499, height * 0.499)
-    quarter = np.radians(np.linspace(0, 90, 5))
-    arc = radius * np.stack([np.cos(quarter), np.sin(quarter)], 1)
+    arc = radius * QUARTER
     corner = np.array([width / 2 - radius, height / 2 - radius])
     turns = [(1, 1), (-1, 1), (-1, -1), (1, -1)]
     arcs = [(arc if sx * sy > 0 else arc[::-1]) * (sx, sy) + corner * (sx, sy) for sx, sy in turns]

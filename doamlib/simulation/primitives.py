@@ -24,6 +24,10 @@ FINE_AREA_PX = 4000
 """Regions up to this area are drawn four times finer than a pixel, larger ones two times."""
 
 
+Box = tuple[int, int, int, int]
+"""Columns and rows x0, y0, x1, y1, ends excluded."""
+
+
 @dataclass(frozen=True)
 class View:
     """Where and how an item is seen.
@@ -65,18 +69,18 @@ class Patch:
         return cls(x0, y0, np.zeros((2, max(y1 - y0, 0), max(x1 - x0, 0)), np.float32))
 
     @property
-    def box(self) -> tuple[int, int, int, int]:
+    def box(self) -> Box:
         """Frame columns and rows covered: x0, y0, x1, y1 (ends excluded)."""
         height, width = self.basis.shape[1:]
         return self.x, self.y, self.x + width, self.y + height
 
-    def overlap(self, box: tuple[int, int, int, int]) -> tuple[int, int, int, int] | None:
+    def overlap(self, box: Box) -> Box | None:
         """Where a frame rectangle meets this patch, in frame pixels, or None."""
         x0, y0, x1, y1 = self.box
         x0, y0, x1, y1 = max(x0, box[0]), max(y0, box[1]), min(x1, box[2]), min(y1, box[3])
         return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
-    def window(self, box: tuple[int, int, int, int]) -> np.ndarray:
+    def window(self, box: Box) -> np.ndarray:
         """View of the basis maps inside a frame rectangle that this patch contains."""
         x0, y0, x1, y1 = box
         return self.basis[:, y0 - self.y : y1 - self.y, x0 - self.x : x1 - self.x]
@@ -88,40 +92,46 @@ class Patch:
             inside = self.window(box)
             inside += other.window(box)
 
-    def add(self, box: tuple[int, int, int, int], load: np.ndarray, material: str) -> None:
+    def add(self, box: Box, load: np.ndarray, material: str) -> None:
         """Add ``load`` g/cm2 (float32, the size of ``box``) of a material."""
         inside, kind = self.window(box), physics().materials[material]
         for plane, share in zip(inside, (kind.polyethylene, kind.iron), strict=True):
             if share:
                 plane += load * np.float32(share)
 
-    def region(self, outline: np.ndarray, margin: float = 0.0) -> tuple[int, int, int, int] | None:
-        """The part of this patch that an outline in frame pixels can touch."""
-        (x0, y0), (x1, y1) = outline.min(0) - margin, outline.max(0) + margin
-        return self.overlap((math.floor(x0) - 1, math.floor(y0) - 1, int(x1) + 3, int(y1) + 3))
+
+def _around(points: np.ndarray, margin: float = 0.0) -> np.ndarray:
+    """Bounds (x0, y0, x1, y1) of points (N, 2)."""
+    return np.concatenate([points.min(0) - margin, points.max(0) + margin])
 
 
-def _fine(paths: Sequence[np.ndarray], box: tuple[int, int, int, int], times: int) -> list:
-    """Paths in frame pixels as OpenCV's fixed-point coordinates on a finer grid."""
-    return [
-        np.round(((path - box[:2]) * times - 0.5) * 16).astype(np.int32).reshape(-1, 1, 2)
-        for path in paths
-    ]
-
-
-def _fineness(box: tuple[int, int, int, int]) -> int:
+def _fineness(box: Box) -> int:
     return 4 if (box[2] - box[0]) * (box[3] - box[1]) <= FINE_AREA_PX else 2
 
 
-def _coverage(layers: Sequence[Sequence[np.ndarray]], box: tuple[int, int, int, int]) -> np.ndarray:
-    """Mean share of each pixel that the layers (even-odd outlines) cover: float32, 0 to 1."""
+def _fixed_point(points: np.ndarray, box: Box, times: int) -> np.ndarray:
+    """Frame pixels as OpenCV's fixed-point coordinates on a finer grid, int32 (N, 2)."""
+    return np.round(((points - box[:2]) * times - 0.5) * 16).astype(np.int32)
+
+
+def _coverage(layers: Sequence[np.ndarray], sizes: Sequence[int], box: Box) -> np.ndarray:
+    """Mean share of each pixel that the layers cover: float32, 0 to 1.
+
+    Args:
+        layers: Points (N, 2) in frame pixels of every layer.
+        sizes: Lengths of the outlines that follow each other in a layer (even-odd rule).
+        box: Frame rectangle.
+    """
     times = _fineness(box)
     width, height = box[2] - box[0], box[3] - box[1]
     value = 255 // len(layers)
+    ends = np.cumsum(sizes).tolist()
     total = None
-    for outlines in layers:
+    for points in layers:
+        grid = _fixed_point(points, box, times)
+        outlines = [grid[end - size : end] for size, end in zip(sizes, ends, strict=True)]
         mask = np.zeros((height * times, width * times), np.uint8)
-        cv2.fillPoly(mask, _fine(outlines, box, times), value, cv2.LINE_8, 4)
+        cv2.fillPoly(mask, outlines, value, cv2.LINE_8, 4)
         total = mask if total is None else cv2.add(total, mask)
     mean = cv2.resize(total.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     return mean * np.float32(1 / (value * len(layers)))
@@ -147,24 +157,22 @@ class Slab:
     density: float = 1.0
 
     def extent(self, view: View) -> np.ndarray:
-        """Frame points whose box holds the projection."""
-        return np.concatenate(
-            [view.project(o, z) for o in self.outlines for z in (self.z0, self.z1)]
-        )
+        """Bounds of the projection in frame pixels: x0, y0, x1, y1."""
+        seen = view.project(np.concatenate(self.outlines))
+        ends = np.outer((self.z0, self.z1), view.rotation[:2, 2] * view.scale)
+        return np.concatenate([seen.min(0) + ends.min(0), seen.max(0) + ends.max(0)])
 
-    def paint(self, patch: Patch, view: View) -> None:
-        """Add the plate to a patch."""
-        box = patch.region(self.extent(view))
-        if box is None:
-            return
+    def paint(self, patch: Patch, view: View, box: Box) -> None:
+        """Add the plate to a patch, inside a box of it."""
         depth = self.z1 - self.z0
-        shift = math.hypot(*view.rotation[:2, 2]) * view.scale * depth
-        slices = min(max(math.ceil(shift / SLICE_SHIFT_PX), 1), MAX_SLICES)
-        heights = [self.z0 + (k + 0.5) * depth / slices for k in range(slices)]
-        layers = [[view.project(outline, z) for outline in self.outlines] for z in heights]
+        along = view.rotation[:2, 2] * view.scale
+        slices = min(max(math.ceil(math.hypot(*along) * depth / SLICE_SHIFT_PX), 1), MAX_SLICES)
+        seen = view.project(np.concatenate(self.outlines))
+        layers = [seen + along * (self.z0 + (k + 0.5) * depth / slices) for k in range(slices)]
         path = depth / max(abs(view.rotation[2, 2]), MIN_OBLIQUITY) / 10
         load = np.float32(path * _density(self.material) * self.density)
-        patch.add(box, _coverage(layers, box) * load, self.material)
+        cover = _coverage(layers, [len(outline) for outline in self.outlines], box)
+        patch.add(box, cover * load, self.material)
 
     def mapped(self, matrix: np.ndarray, offset: np.ndarray) -> Slab:
         """The plate under an in-plane map (turn, mirror, shift)."""
@@ -182,23 +190,18 @@ class Tube:
     closed: bool = False
 
     def extent(self, view: View) -> np.ndarray:
-        """Frame points whose box holds the projection."""
-        path = view.project(self.path)
-        reach = self.radius * view.scale
-        return np.concatenate([path - reach, path + reach])
+        """Bounds of the projection in frame pixels: x0, y0, x1, y1."""
+        return _around(view.project(self.path), self.radius * view.scale)
 
-    def paint(self, patch: Patch, view: View) -> None:
+    def paint(self, patch: Patch, view: View, box: Box) -> None:
         """Add the tube to a patch: nested lines stand for its circular section."""
-        box = patch.region(self.extent(view))
-        if box is None:
-            return
         path = view.project(self.path)
         times = _fineness(box)
         width, height = box[2] - box[0], box[3] - box[1]
         diameter = 2 * self.radius * view.scale * times
         nested = 1 if diameter < 4 else 2 if diameter < 10 else 4
         widths = [max(round(diameter * math.sqrt(1 - (k / nested) ** 2)), 1) for k in range(nested)]
-        lines = _fine([path], box, times)
+        lines = [_fixed_point(path, box, times)]
         total = np.zeros((height * times, width * times), np.uint8)
         for thickness in widths:
             mask = np.zeros_like(total)
@@ -244,19 +247,16 @@ class Lathe:
         return unit, np.array([-unit[1], unit[0]]), max(seen, 0.25)
 
     def extent(self, view: View) -> np.ndarray:
-        """Frame points whose box holds the projection."""
+        """Bounds of the projection in frame pixels: x0, y0, x1, y1."""
         along, across, seen = self._axes(view)
         radius = self.outer.max()
         corners = [
             along * x * seen + across * r for x in self.x[[0, -1]] for r in (-radius, radius)
         ]
-        return view.centre + np.array(corners) * view.scale
+        return _around(view.centre + np.array(corners) * view.scale)
 
-    def paint(self, patch: Patch, view: View) -> None:
-        """Add the solid to a patch."""
-        box = patch.region(self.extent(view))
-        if box is None:
-            return
+    def paint(self, patch: Patch, view: View, box: Box) -> None:
+        """Add the solid to a patch, inside a box of it."""
         along, across, seen = (np.float32(v) for v in self._axes(view))
         column = (np.arange(box[0], box[2]) + 0.5 - view.centre[0]).astype(np.float32) / view.scale
         row = (np.arange(box[1], box[3]) + 0.5 - view.centre[1]).astype(np.float32) / view.scale
@@ -301,15 +301,12 @@ class Sheet:
     offset: np.ndarray = field(default_factory=lambda: np.zeros(2))
 
     def extent(self, view: View) -> np.ndarray:
-        """Frame points whose box holds the projection."""
+        """Bounds of the projection in frame pixels: x0, y0, x1, y1."""
         corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (self.width / 2, self.height / 2)
-        return view.project(corners @ self.matrix.T + self.offset, self.z)
+        return _around(view.project(corners @ self.matrix.T + self.offset, self.z))
 
-    def paint(self, patch: Patch, view: View) -> None:
-        """Add the raster to a patch."""
-        box = patch.region(self.extent(view))
-        if box is None:
-            return
+    def paint(self, patch: Patch, view: View, box: Box) -> None:
+        """Add the raster to a patch, inside a box of it."""
         rows, columns = self.raster.shape[:2]
         pixel = np.diag([self.width / columns, self.height / rows])
         centre = view.project(self.offset[None], self.z)[0] - box[:2] - 0.5
@@ -347,20 +344,16 @@ class Soft:
     frame: np.ndarray
 
     def extent(self, view: View) -> np.ndarray:
-        """Frame points whose box holds the projection."""
-        path, reach = view.project(self.outline), 3 * self.edge * view.scale
-        return np.concatenate([path - reach, path + reach])
+        """Bounds of the projection in frame pixels: x0, y0, x1, y1."""
+        return _around(view.project(self.outline), 3 * self.edge * view.scale)
 
-    def paint(self, patch: Patch, view: View) -> None:
-        """Add the cloth to a patch."""
-        box = patch.region(self.extent(view))
-        if box is None:
-            return
-        cover = _coverage([[view.project(self.outline)]], box)
+    def paint(self, patch: Patch, view: View, box: Box) -> None:
+        """Add the cloth to a patch, inside a box of it."""
+        cover = _coverage([view.project(self.outline)], [len(self.outline)], box)
         if self.edge * view.scale > 0.3:
             cover = cv2.GaussianBlur(cover, (0, 0), self.edge * view.scale)
-        to_item = np.linalg.inv(view.rotation[:2, :2] * view.scale)
-        matrix = self.frame[:, :2] @ to_item
+        (a, b), (c, d) = view.rotation[:2, :2] * view.scale
+        matrix = self.frame[:, :2] @ np.array([[d, -b], [-c, a]]) / (a * d - b * c)
         shift = matrix @ (np.array(box[:2]) + 0.5 - view.centre) + self.frame[:, 2]
         cover *= cv2.warpAffine(
             self.texture,
@@ -404,9 +397,7 @@ def moved(
     return [part.mapped(matrix, np.asarray(by, float)) for part in parts]
 
 
-def paint(
-    parts: Sequence[Primitive], view: View, clip: tuple[int, int, int, int] | None = None
-) -> Patch:
+def paint(parts: Sequence[Primitive], view: View, clip: Box | None = None) -> Patch:
     """Draw parts on a patch of their own, just large enough.
 
     Args:
@@ -414,13 +405,14 @@ def paint(
         view: Where it is seen.
         clip: Frame rectangle outside which nothing is wanted (x0, y0, x1, y1).
     """
-    outline = np.concatenate([part.extent(view) for part in parts])
-    x0, y0 = np.floor(outline.min(0)).astype(int) - 2
-    x1, y1 = np.ceil(outline.max(0)).astype(int) + 2
+    bounds = np.array([part.extent(view) for part in parts])
+    bounds = np.column_stack([np.floor(bounds[:, :2]) - 1, np.ceil(bounds[:, 2:]) + 1]).astype(int)
+    box = (*bounds[:, :2].min(0).tolist(), *bounds[:, 2:].max(0).tolist())
     if clip is not None:
-        x0, y0, x1, y1 = max(x0, clip[0]), max(y0, clip[1]), min(x1, clip[2]), min(y1, clip[3])
-    patch = Patch.empty(int(x0), int(y0), int(x1), int(y1))
-    if patch.basis.size:
-        for part in parts:
-            part.paint(patch, view)
+        box = max(box[0], clip[0]), max(box[1], clip[1]), min(box[2], clip[2]), min(box[3], clip[3])
+    patch = Patch.empty(*box)
+    for part, touched in zip(parts, bounds.tolist(), strict=True):
+        inside = patch.overlap(touched)
+        if inside:
+            part.paint(patch, view, inside)
     return patch

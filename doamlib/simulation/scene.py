@@ -15,22 +15,21 @@ import numpy as np
 from doamlib.simulation.catalogue import CONTENTS, FITTINGS, GROUPS, KINDS, Kind
 from doamlib.simulation.containers import CONTAINERS, Container
 from doamlib.simulation.dice import Dice
-from doamlib.simulation.primitives import Patch, View, paint
+from doamlib.simulation.outlines import turned
+from doamlib.simulation.primitives import Box, Patch, View, paint
 
 FRAME = (1225, 954)
 """Width and height of a full frame in pixels."""
 SCALE_RANGE = (0.92, 1.08)
 """Pixels per millimetre."""
 CONTAINER_SHARES = ("tray",) * 31 + ("backpack",) * 12 + ("suitcase",) * 7
-DENSITY = (0.45, 1.5)
+DENSITY = (0.4, 1.4)
 """Range of the factor on a container's mean contents."""
-EMPTIEST_OF = 6
-EMPTIEST_SHARE = 0.75
-"""Share of items put at the emptiest of six places instead of the first."""
+EMPTIEST_OF = 8
+EMPTIEST_SHARE = 0.85
+"""Share of items put at the emptiest of eight places instead of the first."""
 OVERHANG = 0.12
 """Share of items that may stick out of their container."""
-
-Box = tuple[int, int, int, int]
 
 
 def rotation(psi: float, tilt: float = 0.0, axis: float = 0.0) -> np.ndarray:
@@ -104,6 +103,13 @@ class Item:
             self._painted = paint(self.kind.build(dice), view)
         return self._painted
 
+    def part_in(self, box: Box, scale: float) -> Patch:
+        """What of the item lies in a frame rectangle; cloth and film are never painted whole."""
+        if self.kind.listed:
+            return self.patch(scale)
+        view, dice = self.view(scale)
+        return paint(self.kind.build(dice), view, box)
+
     def may_touch(self, box: Box, scale: float) -> bool:
         """False where even the item's reach cannot enter a frame rectangle."""
         x, y = self.at * scale
@@ -124,18 +130,14 @@ class Placed:
     container: Container
     at: np.ndarray
     turn: float
-    _painted: Patch | None = field(default=None, repr=False)
 
-    def to_frame(self, point: np.ndarray) -> np.ndarray:
-        """Frame millimetres of a point in the container."""
-        return rotation(self.turn)[:2, :2] @ point + self.at
+    def to_frame(self, points: np.ndarray) -> np.ndarray:
+        """Frame millimetres of points (..., 2) in the container."""
+        return turned(points, self.turn) + self.at
 
-    def patch(self, scale: float, frame: Box) -> Patch:
-        """The container painted alone, cut at the frame (painted once, then kept)."""
-        if self._painted is None:
-            view = View(rotation(self.turn), self.at * scale, scale)
-            self._painted = paint(self.container.parts, view, frame)
-        return self._painted
+    def part_in(self, box: Box, scale: float) -> Patch:
+        """What of the container lies in a frame rectangle."""
+        return paint(self.container.parts, View(rotation(self.turn), self.at * scale, scale), box)
 
 
 @dataclass
@@ -163,36 +165,36 @@ class Scene:
         """The basis maps of a frame rectangle, containers and harmless items summed."""
         total = Patch.empty(*box)
         for placed in self.containers:
-            total.paste(placed.patch(self.scale, self.box))
+            total.paste(placed.part_in(box, self.scale))
         for item in self.items:
             if item.may_touch(box, self.scale):
-                total.paste(item.patch(self.scale))
+                total.paste(item.part_in(box, self.scale))
         return total
 
 
-def place(dice: Dice, container: Placed, reach: float, others: Sequence[Item]) -> np.ndarray:
+def place(dice: Dice, placed: Placed, reach: float, others: Sequence[Item]) -> np.ndarray:
     """The placement law: where in its container an item's middle lies, mm in the frame.
 
     The item stays inside by 0.6 of its reach (some stick out); most take the emptiest of
-    six such places.
+    eight such places.
     """
-    x, y, half_width, half_height = container.container.inside
+    x, y, half_width, half_height = placed.container.inside
     share = 0.1 if dice.chance(OVERHANG) else 0.6
     room = [max(half - share * reach, 0.12 * half) for half in (half_width, half_height)]
     tries = EMPTIEST_OF if dice.chance(EMPTIEST_SHARE) else 1
-    spots = [container.to_frame(np.add(dice.point(*room), (x, y))) for _ in range(tries)]
-    return min(spots, key=lambda spot: _crowding(spot, reach, others))
+    spots = placed.to_frame(np.add([dice.point(*room) for _ in range(tries)], (x, y)))
+    return spots[np.argmin(_crowding(spots, reach, others))]
 
 
-def _crowding(spot: np.ndarray, reach: float, others: Sequence[Item]) -> float:
-    """How deeply other named items' discs overlap a disc around a spot."""
-    total = 0.0
-    for item in others:
-        if item.kind.listed:
-            apart = math.hypot(*(item.at - spot))
-            overlap = 0.7 * (reach + item.kind.reach) - apart
-            total += max(overlap, 0.0) / reach
-    return total
+def _crowding(spots: np.ndarray, reach: float, others: Sequence[Item]) -> np.ndarray:
+    """How deeply other named items' discs overlap a disc around each spot (N, 2)."""
+    named = [item for item in others if item.kind.listed]
+    if not named:
+        return np.zeros(len(spots))
+    apart = np.array([item.at for item in named])[:, None] - spots
+    reaches = np.array([item.kind.reach for item in named])[:, None]
+    overlap = 0.7 * (reach + reaches) - np.hypot(apart[..., 0], apart[..., 1])
+    return np.maximum(overlap, 0).sum(0)
 
 
 def _fill(dice: Dice, placed: Placed, items: list[Item], density: float) -> None:

@@ -69,10 +69,11 @@ def _film(dice: Dice) -> np.ndarray:
     """Crinkled plastic or nylon: nearly nothing, with many thin creases."""
     size = CLOTH_SIZE
     load = 0.5 + 0.3 * _fractal(dice, size, dice.between(40, 90), 2)
-    for _ in range(dice.count(2, 4)):
-        field = _fractal(dice, size, dice.between(40, 120), 2, dice.between(1, 3))
-        lines = _contours(field, dice.between(2, 8), dice.between(0.4, 0.9))
-        load += dice.between(0.8, 2.5) * lines * (_fractal(dice, size, 60, 2) > -0.1)
+    for _ in range(dice.count(1, 3)):
+        field = _fractal(dice, size, dice.between(90, 200), 2, dice.between(1, 3))
+        lines = _contours(field, dice.between(3, 9), dice.between(0.4, 1.0))
+        fade = np.clip(0.5 + 1.5 * _fractal(dice, size, 70, 2), 0, 1)
+        load += dice.between(0.8, 2.2) * lines * fade
     return np.maximum(load, 0.02).astype(np.float32)
 
 
