@@ -1,10 +1,173 @@
-"""FCOS: to be written."""
+"""FCOS on ResNet-50 with a feature pyramid (Tian et al., ICCV 2019; arXiv:1904.01355).
 
-from torch import nn
+Head, loss, anchors and decoding are torchvision's, as are the residual block and the pyramid. Only
+the stack of blocks is written here, because torchvision's ResNet has fixed widths; at full size its
+tensors carry the same names. Batch normalisation is trained, as torchvision does from scratch.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+from torchvision.models.detection import FCOS as TorchvisionFCOS
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.resnet import Bottleneck
+from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+from doamlib.detector_config import DetectorConfig, scaled
+
+BLOCKS = (3, 4, 6, 3)
+
+
+class ResNet50(nn.Module):
+    """ResNet-50 without its classifier.
+
+    Attributes:
+        out_channels: channels of the maps at strides 8, 16 and 32.
+    """
+
+    def __init__(self, width: float):
+        super().__init__()
+        planes = [scaled(64 * 2**k, width) for k in range(4)]
+        self.conv1 = nn.Conv2d(3, planes[0], kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes[0])
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        channels = planes[0]
+        for number, (own, count) in enumerate(zip(planes, BLOCKS, strict=True), start=1):
+            stage = residual_stage(channels, own, count, stride=1 if number == 1 else 2)
+            self.add_module(f"layer{number}", stage)
+            channels = own * Bottleneck.expansion
+        self.out_channels = [own * Bottleneck.expansion for own in planes[1:]]
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        """Normalised images B,C,S,S to the maps of the last three stages."""
+        stem = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        c3 = self.layer2(self.layer1(stem))
+        c4 = self.layer3(c3)
+        return OrderedDict(c3=c3, c4=c4, c5=self.layer4(c4))
+
+
+def residual_stage(in_channels: int, planes: int, count: int, stride: int) -> nn.Sequential:
+    """Bottleneck blocks of one resolution; the first one changes size and channels."""
+    out_channels = planes * Bottleneck.expansion
+    shortcut = nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False),
+        nn.BatchNorm2d(out_channels),
+    )
+    first = Bottleneck(in_channels, planes, stride, shortcut)
+    return nn.Sequential(first, *(Bottleneck(out_channels, planes) for _ in range(count - 1)))
+
+
+def regroup(tower: nn.Sequential) -> None:
+    """Group-normalise 8 channels at a time at every width, as 32 groups do at full width.
+
+    torchvision's fixed 32 groups would leave a slim head one channel each, whose mean over a 1x1
+    map is the channel itself: nothing would remain.
+    """
+    for index, layer in enumerate(tower):
+        if isinstance(layer, nn.GroupNorm):
+            tower[index] = nn.GroupNorm(layer.num_channels // 8, layer.num_channels)
+
+
+class Pyramid(nn.Module):
+    """ResNet-50 and the feature pyramid P3 to P7 on it.
+
+    Attributes:
+        out_channels: channels of every map.
+    """
+
+    def __init__(self, width: float):
+        super().__init__()
+        self.body = ResNet50(width)
+        # torchvision's head can only be built for multiples of 32 channels.
+        self.out_channels = scaled(256, width, multiple=32)
+        coarsest = LastLevelP6P7(self.out_channels, self.out_channels)
+        self.fpn = FeaturePyramidNetwork(self.body.out_channels, self.out_channels, coarsest)
+
+    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        """Normalised images B,C,S,S to five maps at strides 8 to 128."""
+        return self.fpn(self.body(images))
 
 
 class FCOS(nn.Module):
-    """Not there yet."""
+    """Network, loss and decoding; :class:`doamlib.detectors.Detector` prepares its input.
 
-    def __init__(self, config):
-        raise NotImplementedError("FCOS is not written yet")
+    The input is the next multiple of 32 of ``config.image_size``. No stage falls away at small
+    sizes: the five maps are 40, 20, 10, 5 and 3 at 320 and 12, 6, 3, 2 and 1 at 96.
+    """
+
+    output_layers = ("model.head.classification_head.cls_logits",)
+    imagenet_weights = "ResNet50_Weights.IMAGENET1K_V1"
+
+    def __init__(self, config: DetectorConfig):
+        super().__init__()
+        self.image_size = 32 * -(-config.image_size // 32)
+        self.model = TorchvisionFCOS(
+            Pyramid(config.width),
+            config.num_classes,
+            score_thresh=config.score_threshold,
+            nms_thresh=config.nms_iou,
+            detections_per_img=config.detections_per_image,
+        )
+        for head in (self.model.head.classification_head, self.model.head.regression_head):
+            regroup(head.conv)
+
+    @property
+    def first_convolution(self) -> nn.Conv2d:
+        """The convolution that reads the image."""
+        return self.model.backbone.body.conv1
+
+    def from_imagenet(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Torchvision's ResNet-50 tensors under the names they have in a detector."""
+        body = "network.model.backbone.body"
+        return {f"{body}.{n}": t for n, t in tensors.items() if not n.startswith("fc.")}
+
+    def forward(self, images: Tensor) -> dict[str, Tensor | list]:
+        """Normalised images B,C,S,S to the head's outputs (torchvision's names), float32.
+
+        ``anchors`` (P, 4) are the places that the outputs speak for, ``places`` their number on
+        each map.
+        """
+        maps = list(self.model.backbone(images).values())
+        outputs = {name: value.float() for name, value in self.model.head(maps).items()}
+        sizes = [(self.image_size, self.image_size)]
+        outputs["anchors"] = self.model.anchor_generator(ImageList(images[:1], sizes), maps)[0]
+        outputs["places"] = [m.shape[-2] * m.shape[-1] for m in maps]
+        return outputs
+
+    def loss(
+        self, outputs: dict[str, Tensor | list], boxes: Tensor, labels: Tensor
+    ) -> dict[str, Tensor]:
+        """Torchvision's focal, GIoU and centre-ness losses, divided by the batch's positives.
+
+        Args:
+            outputs: of :meth:`forward`.
+            boxes: (B, G, 4) in pixels of the input, padded.
+            labels: int64 (B, G), 1 to K, 0 for padding.
+
+        Returns:
+            Scalars ``classification``, ``bbox_regression``, ``bbox_ctrness``.
+        """
+        targets = [
+            {"boxes": box[label > 0], "labels": label[label > 0] - 1}
+            for box, label in zip(boxes, labels, strict=True)
+        ]
+        anchors = [outputs["anchors"]] * len(targets)
+        return self.model.compute_loss(targets, outputs, anchors, outputs["places"])
+
+    def detect(self, outputs: dict[str, Tensor | list]) -> list[dict[str, Tensor]]:
+        """Detections of each image in pixels of the input."""
+        places = outputs["places"]
+        names = ("cls_logits", "bbox_regression", "bbox_ctrness")
+        by_map = {name: list(outputs[name].split(places, dim=1)) for name in names}
+        images = len(outputs["cls_logits"])
+        anchors = [list(outputs["anchors"].split(places))] * images
+        sizes = [(self.image_size, self.image_size)] * images
+        found = self.model.postprocess_detections(by_map, anchors, sizes)
+        return [detection | {"labels": detection["labels"] + 1} for detection in found]

@@ -13,7 +13,7 @@ from doamlib.doam import DOAMConfig
 from doamlib.weights import load_imagenet_backbone
 
 SIZE = 96
-NAMES = ["ssd"]
+NAMES = ["ssd", "yolov3", "fcos"]
 PLAIN = {name: DetectorConfig(name=name, width=0.125, image_size=SIZE) for name in NAMES}
 
 
