@@ -66,7 +66,7 @@ def build(
     notebooks = list(toc_notebooks(source))
     for number, name in enumerate(notebooks, start=1):
         made = pages / name
-        stamp = digest_of([world, _sha256((source / name).read_bytes())])
+        stamp = digest_of([world, _content(source / name)])
         if _stamp(made) == stamp and not stale_quotes(made, stored):
             continue
         report(f"[{number}/{len(notebooks)}] executing {name}")
@@ -149,6 +149,12 @@ def _tidy(path: Path, used: str) -> None:
     ]
     notebook.metadata.pop("papermill", None)
     nbformat.write(notebook, path)
+
+
+def _content(path: Path) -> list:
+    """What a notebook says and does: neither cell ids nor outputs left by somebody's session."""
+    cells = nbformat.read(path, as_version=4).cells
+    return [[cell.cell_type, cell.source, cell.metadata.get("tags", [])] for cell in cells]
 
 
 def _stage(source: Path, pages: Path, executed: set[str]) -> None:

@@ -172,7 +172,10 @@ def cell_source(parameters: Parameters) -> str:
     A test compares the notebooks with it, and ``scripts/sync_notebooks.py`` writes it into them.
     """
     fields = Parameters.model_fields
-    lines = ["# Change these here, or from outside: papermill ... -f params/quick.yaml"]
+    lines = [
+        "# Change these here, or from outside: papermill ... -f params/quick.yaml",
+        "# fmt: off",  # papermill reads one parameter a line
+    ]
     for key, value in parameters.model_dump(mode="json").items():
         lines.append(f"{key} = {value!r}  # {fields[key].description}")
     return "\n".join(lines)

@@ -46,7 +46,7 @@ def test_opixray_file_lacks_only_the_folder():
         ("epochs", True, "integer"),
         ("seeds", "[0, 0]", "each once"),
         ("seeds", [], "at least one"),
-        ("seeds", "zero", "valid tuple"),
+        ("seeds", "zero", "valid array"),
         ("arms", ["SSD", "SDD"], "'SDD' is not an arm; choose from SSD"),
         ("dataset", "voc", "'simulation', 'opixray' or 'coco'"),
         ("schedule", None, "'constant' or 'cosine'"),

@@ -1,0 +1,179 @@
+"""The build: the whole book with smoke parameters, and every way in which it must fail."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from doamlib import paths
+from doamlib.book import BuildError, build, check_quotes, execute
+from doamlib.parameters import ParameterError, cell_source
+from doamlib.runs import RunStore
+
+pytestmark = pytest.mark.slow
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+
+
+@pytest.fixture(scope="module")
+def built(study, smoke):
+    """The landing page of the book, built once from what the repository holds."""
+    study.results()
+    lines = []
+    return build(smoke, lines.append), lines
+
+
+class Page(HTMLParser):
+    """Links, anchors and loaded resources of a page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.anchors, self.loads = [], set(), []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.anchors |= {values[key] for key in ("id", "name") if values.get(key)}
+        if tag == "a" and values.get("href"):
+            self.links.append(values["href"])
+        if tag in ("script", "img", "source", "iframe") and values.get("src"):
+            self.loads.append(values["src"])
+        if tag == "link" and values.get("rel") not in ("canonical", "search"):
+            self.loads.append(values["href"])
+
+
+def test_every_page_of_the_contents_is_rendered_with_its_outputs(built):
+    page, lines = built
+    assert page.is_file()
+    for notebook in paths.book().glob("*.ipynb"):
+        text = page.with_name(f"{notebook.stem}.html").read_text(encoding="utf-8")
+        assert "cell_output" in text
+    assert lines[-1] == "rendering the pages"
+
+
+def test_links_lead_somewhere_and_nothing_is_loaded_from_a_network(built):
+    root = built[0].parent
+    pages = {path: Page(path) for path in root.glob("*.html")}
+    faults = []
+    for path, page in pages.items():
+        for load in page.loads:
+            if re.match(r"(https?:)?//", load):
+                faults.append(f"{path.name} loads {load}")
+            elif not load.startswith("data:"):
+                target = path.parent / unquote(load.split("?")[0].split("#")[0])
+                if not target.exists():
+                    faults.append(f"{path.name} loads {load}, which is not there")
+        for link in page.links:
+            if re.match(r"[a-z]+:", link):
+                continue
+            name, anchor = urldefrag(link)
+            target = (path.parent / unquote(name)).resolve() if name else path
+            if not target.exists():
+                faults.append(f"{path.name} links to {link}")
+            elif anchor and target in pages and unquote(anchor) not in pages[target].anchors:
+                faults.append(f"{path.name} links to {link}: no such anchor")
+    assert faults == []
+
+
+def test_a_second_build_executes_nothing(built, smoke):
+    lines = []
+    build(smoke, lines.append)
+    assert lines == ["rendering the pages"]
+
+
+def test_parameters_are_shown_once_with_the_values_that_were_used(built, smoke):
+    notebook = nbformat.read(paths.build() / "pages" / "doam.ipynb", as_version=4)
+    shown = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    assert [cell.source for cell in shown] == [cell_source(smoke)]
+    assert all("injected-parameters" not in c.metadata.get("tags", []) for c in notebook.cells)
+
+
+def test_a_tampered_result_is_noticed_before_rendering(built, study, tmp_path):
+    shutil.copytree(paths.runs(), tmp_path, dirs_exist_ok=True)
+    pages = [paths.build() / "pages" / "attention_comparison.ipynb"]
+    check_quotes(pages, RunStore(tmp_path))
+    path = next(tmp_path.glob("*/metrics.json"))
+    metrics = json.loads(path.read_text())
+    metrics["AP"]["mAP"] += 0.001
+    path.write_text(json.dumps(metrics))
+    with pytest.raises(BuildError, match=f"result {path.parent.name} has changed"):
+        check_quotes(pages, RunStore(tmp_path))
+    shutil.rmtree(path.parent)
+    with pytest.raises(BuildError, match=f"result {path.parent.name} is gone"):
+        check_quotes(pages, RunStore(tmp_path))
+
+
+@pytest.fixture
+def small_book(tmp_path, monkeypatch, smoke):
+    """A book of one notebook and one page; returns a function that builds it."""
+    monkeypatch.setenv("DOAM_HOME", str(tmp_path / "home"))
+    source = tmp_path / "book"
+    source.mkdir()
+    (source / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n- file: page\n")
+    (source / "references.bib").write_text("")
+    shutil.copytree(paths.book() / "_vendor", source / "_vendor")
+
+    def make(code="x = 1", text="Fine.", index="# Book\n\nFine.\n"):
+        parameters = new_code_cell(cell_source(smoke), metadata={"tags": ["parameters"]})
+        cells = [new_markdown_cell(f"# Page\n\n{text}"), parameters, new_code_cell(code)]
+        nbformat.write(new_notebook(cells=cells, metadata=KERNEL), source / "page.ipynb")
+        (source / "index.md").write_text(index)
+        return build(smoke, lambda line: None, source=source)
+
+    return make
+
+
+def test_a_failing_cell_fails_the_build_with_notebook_cell_and_error(small_book):
+    with pytest.raises(
+        BuildError, match=r"page\.ipynb, cell 3: ZeroDivisionError: division by zero"
+    ):
+        small_book(code="ratio = 1 / 0")
+    assert not (paths.build() / "pages" / "page.ipynb").exists()
+
+
+def test_an_undefined_reference_fails_the_build(small_book):
+    with pytest.raises(BuildError, match="no-such-page"):
+        small_book(index="# Book\n\nSee {doc}`no-such-page`.\n")
+
+
+def test_a_number_that_was_never_quoted_fails_the_build(small_book):
+    with pytest.raises(BuildError, match="never-stored"):
+        small_book(text="mAP {glue:text}`never-stored:.1f`.")
+
+
+def test_only_what_changed_is_executed_again(small_book):
+    code = "from pathlib import Path\nwith Path('{}').open('a') as f: f.write('x')"
+    count = paths.home() / "count"
+    count.parent.mkdir(parents=True)
+    small_book(code=code.format(count))
+    small_book(code=code.format(count), index="# Another title\n\nFine.\n")
+    assert count.read_text() == "x"
+    small_book(code=code.format(count) + "\n# changed")
+    assert count.read_text() == "xx"
+
+
+def test_a_notebook_without_a_parameter_is_refused(smoke, tmp_path):
+    cell = new_code_cell("profile = 'x'", metadata={"tags": ["parameters"]})
+    nbformat.write(new_notebook(cells=[cell], metadata=KERNEL), tmp_path / "old.ipynb")
+    with pytest.raises(ParameterError, match=r"old\.ipynb: its parameters cell lacks dataset"):
+        execute(tmp_path / "old.ipynb", tmp_path / "out.ipynb", smoke)
+
+
+def test_every_notebook_runs_alone_with_plain_papermill(study, smoke, tmp_path):
+    """The readme's example: a file, one parameter on top, and a key that papermill lets through."""
+    import subprocess
+    import sys
+
+    papermill = Path(sys.executable).with_name("papermill")
+    params = Path(__file__).parent.parent / "params" / "smoke.yaml"
+    command = [papermill, paths.book() / "doam.ipynb", tmp_path / "out.ipynb", "-f", params]
+    done = subprocess.run([*command, "-p", "seeds", "[1]"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    refused = subprocess.run([*command, "-p", "epoch", "3"], capture_output=True, text=True)
+    assert refused.returncode != 0
+    assert "ParameterError: epoch = 3: no such parameter" in refused.stderr

@@ -1,0 +1,105 @@
+"""What every notebook in the repository must be before anybody executes it."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from doamlib.book import toc_notebooks
+from doamlib.parameters import cell_source, from_file
+
+REPOSITORY = Path(__file__).parent.parent
+BOOK = REPOSITORY / "book"
+NOTEBOOKS = sorted(path for path in BOOK.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def prose(text):
+    """Markdown without what may hold figures: roles, code, mathematics, links, citations."""
+    for pattern in (
+        r"```.*?```",
+        r"\{[a-z:]+\}`[^`]*`",
+        r"`[^`]*`",
+        r"\$\$.*?\$\$",
+        r"\$[^$]*\$",
+        r"\]\([^)]*\)",
+        r"https?://\S+",
+    ):
+        text = re.sub(pattern, " ", text, flags=re.DOTALL)
+    return text
+
+
+def test_every_notebook_is_in_the_table_of_contents():
+    assert sorted(toc_notebooks(BOOK)) == [path.relative_to(BOOK).as_posix() for path in NOTEBOOKS]
+
+
+def test_no_outputs_and_a_kernel_to_run_on(notebook):
+    assert all(not cell.outputs and cell.execution_count is None for cell in code_cells(notebook))
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_the_first_code_cell_holds_all_parameters_and_the_next_checks_them(notebook):
+    cells = code_cells(notebook)
+    assert "parameters" in cells[0].metadata.tags
+    assert cells[0].source == cell_source(from_file(REPOSITORY / "params" / "quick.yaml"))
+    assert "from_notebook(globals())" in cells[1].source
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+
+
+def test_cells_are_small_and_plain(notebook):
+    for cell in code_cells(notebook):
+        assert len(cell.source.splitlines()) <= 40
+        assert not re.search(r"^\s*[%!]", cell.source, re.MULTILINE), cell.source
+
+
+def test_the_page_says_what_it_teaches_needs_and_costs(notebook):
+    head = notebook.cells[0].source
+    for promise in ("**You will learn**", "**You need**", "**Cost**"):
+        assert promise in head
+    assert "colophon(" in code_cells(notebook)[-1].source
+
+
+def typed_numbers(text):
+    """Decimal numbers in prose; an IoU threshold and a version are names, not results."""
+    names = re.sub(r"IoU (above )?0\.5\b|Python 3\.\d+", " ", prose(text))
+    return re.findall(r"\d+\.\d+|\d+ ?%", names)
+
+
+def test_no_result_is_typed_by_hand(notebook):
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            assert typed_numbers(cell.source) == [], cell.source[:200]
+
+
+def test_markdown_pages_hold_no_typed_result_either():
+    for path in BOOK.glob("*.md"):
+        assert typed_numbers(path.read_text()) == [], path.name
+
+
+def test_the_check_for_typed_numbers_sees_one():
+    assert typed_numbers("DOAM gains 3.12 mAP, that is 4 %") == ["3.12", "4 %"]
+    assert typed_numbers("gains {glue:text}`gain:.1f` at IoU 0.5, $k = 1.5$, `lr=0.1`") == []
+
+
+def test_every_quoted_name_is_stored_on_the_same_page(notebook):
+    wanted = {
+        name.split(":")[0]
+        for cell in notebook.cells
+        if cell.cell_type == "markdown"
+        for name in re.findall(r"\{glue:text\}`([^`]+)`", cell.source)
+    }
+    code = "\n".join(cell.source for cell in code_cells(notebook))
+    stored = set(re.findall(r"quote\(\s*f?\"([^\"]+)\"", code))
+    stored |= {"page-profile", "page-seconds", "page-gib"}
+    patterns = [re.sub(r"\\\{.*?\\\}", ".+", re.escape(name)) for name in stored]
+    assert all(any(re.fullmatch(p, name) for p in patterns) for name in wanted), wanted - stored

@@ -1,0 +1,77 @@
+"""A number in prose is the stored one, and tampering on either side is seen."""
+
+import json
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, output_from_msg
+
+from doamlib import quoting
+from doamlib.quoting import GLUE_PREFIX, quote, stale_quotes
+
+
+class Stored:
+    """Stands in for a Result."""
+
+    def __init__(self, key="k1", digest="d1"):
+        self.key, self._digest = key, digest
+
+    def digest(self):
+        return self._digest
+
+
+@pytest.fixture
+def executed(tmp_path, monkeypatch):
+    """Run ``quote`` as a notebook would and store what it displays as an executed copy."""
+
+    def run(*arguments):
+        shown = []
+        monkeypatch.setattr(
+            quoting, "display", lambda data, raw, metadata: shown.append((data, metadata))
+        )
+        quote(*arguments)
+        cell = new_code_cell("quote(...)")
+        for data, metadata in shown:
+            content = {"data": data, "metadata": metadata, "transient": {}}
+            cell.outputs.append(
+                output_from_msg({"header": {"msg_type": "display_data"}, "content": content})
+            )
+        path = tmp_path / "page.ipynb"
+        nbformat.write(new_notebook(cells=[cell]), path)
+        return path
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(70.894, "70.894"), (5, "5"), (0.0, "0"), (-1.0, "-1"), ("a lot", "a lot")]
+)
+def test_the_page_holds_the_full_number_under_its_name(executed, value, text):
+    output = nbformat.read(executed("gain", value), 4).cells[0].outputs[0]
+    assert output.data == {GLUE_PREFIX + "text/plain": text}
+    assert output.metadata["scrapbook"]["name"] == "gain"
+
+
+def test_untouched_is_not_stale(executed):
+    assert stale_quotes(executed("gain", 1.5, Stored()), {"k1": "d1"}) == []
+
+
+def test_a_changed_result_is_seen(executed):
+    (fault,) = stale_quotes(executed("gain", 1.5, Stored()), {"k1": "other"})
+    assert (
+        fault == "page.ipynb, code cell 1, gain: result k1 has changed since this page was executed"
+    )
+
+
+def test_a_vanished_result_is_seen(executed):
+    (fault,) = stale_quotes(executed("gain", 1.5, Stored()), {})
+    assert "result k1 is gone" in fault
+
+
+def test_a_number_edited_in_the_executed_copy_is_seen(executed):
+    path = executed("gain", 1.5, Stored())
+    content = json.loads(path.read_text())
+    content["cells"][0]["outputs"][0]["data"][GLUE_PREFIX + "text/plain"] = ["2.5"]
+    path.write_text(json.dumps(content))
+    (fault,) = stale_quotes(path, {"k1": "d1"})
+    assert "the quoted number is not the one that was computed" in fault
