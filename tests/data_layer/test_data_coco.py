@@ -112,6 +112,8 @@ def test_several_annotation_files_need_a_choice(coco):
     assert len(read_coco(coco.root, "test_easy", images="train")) == 2
     with pytest.raises(DataError, match="no JSON file fits"):
         read_coco(coco.root, "val")
+    coco.write("annotations/test.json")  # the plain name wins
+    assert read_coco(coco.root, "test", images="train").sources == ("annotations/test.json",)
 
 
 def test_alike_stems_are_told_apart_by_their_folders(layout):
