@@ -13,8 +13,6 @@ CLASSES = ("Folding_Knife", "Straight_Knife", "Scissor", "Utility_Knife", "Multi
 SHORT_NAMES = ("FO", "ST", "SC", "UT", "MU")
 """The paper's abbreviations (Table II), in the same order."""
 
-LABELS = {name: label for label, name in enumerate(CLASSES, start=1)}
-
 
 @dataclass(frozen=True)
 class Spelling:

@@ -138,10 +138,7 @@ class _Reader:
                     message = f"{stem!r} is not in {whole}"
                     self.log.add("warning", "level-unlisted", message, name, line=line)
                 elif found.setdefault(stem, level) != level:
-                    message, fix = (
-                        f"{stem!r} has level {found[stem]} as well",
-                        "keep one of the two",
-                    )
+                    message, fix = f"{stem!r} has level {found[stem]} too", "keep one of them"
                     self.log.add("error", "two-levels", message, name, line=line, fix=fix)
         for stem in stems if present else ():
             if stem not in found:
@@ -180,10 +177,8 @@ class _Reader:
             if not math.isfinite(x1 + y1 + x2 + y2):
                 raise ValueError
         except ValueError:
-            fix = "write: image class x1 y1 x2 y2"
-            raise error(
-                "bad-row", f"no class and four corners: {text!r}", file, line, fix
-            ) from None
+            message, fix = f"not a class and a box: {text!r}", "write: image class x1 y1 x2 y2"
+            raise error("bad-row", message, file, line, fix) from None
         return Row((x1, y1, x2, y2), self.spelling.label(name, file, line), file, line, name)
 
 

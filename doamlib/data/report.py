@@ -59,7 +59,7 @@ class Comparison(Config):
 
 
 class Report(Config):
-    """What :func:`check` found. ``model_dump_json()`` is the machine-readable form.
+    """What :func:`check` found. ``as_json()`` is the machine-readable form.
 
     Attributes:
         root: the folder as it was given.
@@ -69,7 +69,8 @@ class Report(Config):
         splits: by name.
         comparisons: with the paper's tables; empty for data with other classes.
         known: what does not add up in the paper's own numbers; read it beside the comparisons.
-        faults: all of them, in the order of the files.
+        faults: all of them, in the order of the files. ``str(report)`` cuts long lists of one kind
+            and says so; this has them whole.
     """
 
     root: str
@@ -80,6 +81,9 @@ class Report(Config):
     comparisons: tuple[Comparison, ...]
     known: tuple[str, ...]
     faults: tuple[Fault, ...]
+
+    def __str__(self) -> str:
+        return self.text()
 
     def text(self, limit: int | None = 20) -> str:
         """For people.
@@ -104,7 +108,7 @@ class Report(Config):
         lines += self._fault_lines(limit)
         errors = sum(fault.severity == "error" for fault in self.faults)
         verdict = "training can go on" if self.ok else "training cannot go on"
-        return "\n".join([*lines, f"{errors:,} errors: {verdict}"])
+        return "\n".join([*lines, f"errors: {errors:,}; {verdict}"])
 
     def _fault_lines(self, limit: int | None) -> Iterator[str]:
         """Errors first, then warnings, then notes; of each code at most ``limit``."""

@@ -158,7 +158,7 @@ def test_nothing_outside_the_root_is_opened(sound, tmp_path, monkeypatch):
 def test_json_report_fits_its_schema_and_reads_back(sound):
     sound.append("train/train_knife.txt", "nowhere\n")
     report = check(sound.root)
-    text = report.model_dump_json(indent=1)
+    text = report.as_json()
     jsonschema.validate(json.loads(text), Report.model_json_schema())
     assert Report.model_validate_json(text) == report
     assert json.loads(text)["ok"] is False
@@ -172,7 +172,8 @@ def test_text_cuts_long_lists_and_says_so(sound):
     assert "... and 3 more [missing-image]" in short
     assert [f"nowhere-{i}" in short for i in range(5)] == [True, True, False, False, False]
     assert all(str(fault) in whole for fault in report.faults)
-    assert whole.splitlines()[-1] == "10 errors: training cannot go on"
+    assert whole.splitlines()[-1] == "errors: 10; training cannot go on"
+    assert str(report) == report.text(limit=20)
     assert check(sound.root / "train/train_knife.txt").text().count("\n") == 2
 
 
