@@ -1,14 +1,23 @@
-"""Which harmless kinds exist, how far they reach, and how often each lies in which container."""
+"""Which kinds of item exist, how far they reach, and how often each lies in which container.
+
+The numbers are in ``catalogue.json``; a kind's builder is the function of its name in the module
+that the file names.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from doamlib.simulation import containers, electronics, everyday
 from doamlib.simulation.cutters import CUTTERS
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.primitives import Primitive
+
+_MODULES = {"electronics": electronics, "everyday": everyday, "containers": containers}
+_TABLE = json.loads(Path(__file__).with_name("catalogue.json").read_text())
 
 
 @dataclass(frozen=True)
@@ -30,139 +39,30 @@ class Kind:
     listed: bool = True
 
 
-def _kinds(module: object, reach: dict[str, float], flat: tuple[str, ...] = ()) -> dict[str, Kind]:
-    return {n: Kind(n, getattr(module, n), r, n in flat) for n, r in reach.items()}
-
-
 KINDS: dict[str, Kind] = {
-    **_kinds(
-        electronics,
-        {
-            "phone": 95,
-            "tablet": 155,
-            "laptop": 218,
-            "hard_disk": 95,
-            "circuit_board": 115,
-            "power_bank": 88,
-            "charger": 170,
-            "cable": 150,
-            "earphones": 95,
-            "headphones": 115,
-            "camera": 85,
-            "usb_stick": 36,
-            "batteries": 60,
-            "hair_dryer": 145,
-        },
-        flat=("tablet", "laptop", "circuit_board"),
-    ),
-    **_kinds(
-        everyday,
-        {
-            "ruler": 158,
-            "nail_file": 105,
-            "spatula": 135,
-            "tweezers": 66,
-            "comb": 67,
-            "spoon": 110,
-            "fork": 108,
-            "screwdriver": 118,
-            "spanner": 108,
-            "metal_bar": 84,
-            "pen": 82,
-            "nail_clippers": 40,
-            "rod_bundle": 145,
-            "coins": 52,
-            "keys": 72,
-            "lighter": 50,
-            "buckle": 35,
-            "belt": 110,
-            "zipper": 170,
-            "zipper_pull": 32,
-            "glasses": 70,
-            "carabiner": 42,
-            "watch": 88,
-            "screws": 65,
-            "studs": 160,
-            "umbrella": 192,
-            "bottle": 130,
-            "can": 88,
-            "jar": 40,
-            "squeeze_tube": 105,
-            "soap": 62,
-            "toy": 78,
-            "book": 155,
-            "wallet": 85,
-            "shoe": 160,
-            "wire_frame": 85,
-        },
-        flat=("book", "shoe"),
-    ),
-    "cloth": Kind("cloth", containers.cloth, 260, flat=True, listed=False),
-    "film": Kind("film", containers.film, 170, flat=True, listed=False),
+    name: Kind(
+        name,
+        getattr(_MODULES[module], name),
+        reach,
+        name in _TABLE["flat"],
+        name not in _TABLE["unlisted"],
+    )
+    for module, kinds in _TABLE["reach_mm"].items()
+    for name, reach in kinds.items()
 }
-_CUTTER_REACH = (145, 135, 118, 135, 125)
-CUTTER_KINDS = {
-    name: Kind(name, build, reach)
-    for (name, build), reach in zip(CUTTERS.items(), _CUTTER_REACH, strict=True)
+"""Harmless kinds, cloth and film included, by name."""
+
+CUTTER_KINDS: dict[str, Kind] = {
+    name: Kind(name, build, _TABLE["cutter_reach_mm"][name]) for name, build in CUTTERS.items()
 }
+"""The five cutters by class name."""
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "cloth": ("cloth",),
-    "film": ("film",),
-    "laptop": ("laptop",),
-    "electronics": (
-        *("phone",) * 9,
-        *("tablet",) * 4,
-        *("power_bank", "charger") * 2,
-        *("cable",) * 5,
-        *("circuit_board", "earphones") * 2,
-        *("hard_disk", "headphones", "camera", "usb_stick", "batteries", "hair_dryer"),
-    ),
-    "vessels": (
-        *("bottle", "toy") * 2,
-        *("book", "can", "jar", "squeeze_tube", "soap", "wallet", "shoe"),
-    ),
-    "small": (
-        *("coins", "keys", "buckle", "zipper", "screws", "studs", "wire_frame") * 2,
-        *("lighter", "belt", "glasses", "carabiner", "watch", "umbrella", "usb_stick"),
-    ),
-    "tools": (
-        *("spatula", "nail_file", "comb", "metal_bar") * 3,
-        *("ruler", "screwdriver", "rod_bundle") * 2,
-        *("tweezers", "spoon", "fork", "spanner", "pen", "nail_clippers"),
-    ),
+    group: tuple(name for name, weight in kinds.items() for _ in range(weight))
+    for group, kinds in _TABLE["groups"].items()
 }
-"""Kinds by group; a kind named twice is twice as likely. ``tools`` are the cutters' distractors."""
+"""Kinds by group, repeated by weight. ``tools`` are the cutters' distractors, ``fittings`` hang on
+bags."""
 
-FITTINGS = ("zipper_pull",) * 5 + ("buckle", "screws", "studs", "zipper")
-
-CONTENTS: dict[str, dict[str, float]] = {
-    "tray": {
-        "cloth": 1.8,
-        "film": 0.8,
-        "laptop": 0.35,
-        "electronics": 3.7,
-        "vessels": 1.1,
-        "small": 1.1,
-        "tools": 0.9,
-    },
-    "backpack": {
-        "cloth": 2.6,
-        "film": 2.0,
-        "laptop": 0.35,
-        "electronics": 2.4,
-        "vessels": 1.2,
-        "small": 3.0,
-        "tools": 0.9,
-    },
-    "suitcase": {
-        "cloth": 3.6,
-        "film": 1.2,
-        "laptop": 0.15,
-        "electronics": 1.8,
-        "vessels": 2.0,
-        "small": 3.0,
-        "tools": 0.9,
-    },
-}
+CONTENTS: dict[str, dict[str, float]] = _TABLE["contents"]
 """Mean number of items by container and group, at density 1."""

@@ -9,6 +9,8 @@ to the pictures that the DOAM papers print (see ``scripts/simulation_fit_display
 from __future__ import annotations
 
 import functools
+import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,66 +21,6 @@ from doamlib.simulation.dice import Dice
 from doamlib.simulation.physics import effective_z
 
 HUE_STEPS = 64
-HUE_Z = (7.6, 9.7, 12.0, 15.0, 18.5, 23.0)
-"""Z-effective at which each colour column is reached: organic, yellow-green, green, teal, blue,
-deep blue; linear in between."""
-LUMA = (0, 16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 236, 246, 255)
-# Hue in degrees and saturation (in per cent) of each column at each LUMA, measured as medians
-# over the published pictures.
-HUE = (
-    (28, 28, 28, 28, 28, 28, 28.5, 29, 28.5, 29, 29.5, 29.7, 31, 34, 37, 38, 40, 40),
-    (60, 60, 60, 60, 60, 60, 60, 60, 60, 57, 55, 56, 55, 51, 48, 48, 48, 48),
-    (135, 133, 130, 130, 130, 130, 134, 138, 139, 143, 141, 131, 118, 108, 98, 91, 91, 91),
-    (191, 191, 193, 194, 194, 194, 193, 189, 186, 182, 180, 185, 189, 189, 189, 186, 186, 186),
-    (
-        228,
-        225,
-        223,
-        222,
-        221,
-        219,
-        217,
-        216.5,
-        216,
-        216.5,
-        215,
-        212,
-        210.5,
-        209,
-        208,
-        208,
-        208,
-        208,
-    ),
-    (
-        230,
-        228,
-        226,
-        224,
-        223,
-        222,
-        221,
-        219.5,
-        218.5,
-        217.5,
-        216,
-        213,
-        211,
-        209,
-        208,
-        208,
-        208,
-        208,
-    ),
-)
-SATURATION = (
-    (80, 82, 84, 85, 85, 85, 85, 85, 85, 78, 66, 54, 40, 25, 14.5, 10, 8, 0),
-    (70, 60, 55, 55, 55, 55, 55, 55, 55, 53, 50, 41, 26, 18, 11, 10, 8, 0),
-    (70, 60, 50, 46, 44, 44, 44, 44, 45, 44, 39, 32, 26, 16, 12, 10, 8, 0),
-    (85, 70, 62, 60, 60, 60, 59, 57, 53, 46, 40, 31, 24, 17, 12, 10, 8, 0),
-    (93, 85, 80, 78, 77, 76, 73, 67, 61, 53, 44, 36, 25, 16, 12, 10, 8, 0),
-    (95, 90, 86, 82, 80, 77, 74, 69, 62, 55, 46, 37, 25, 16, 12, 10, 8, 0),
-)
 LOW_SHARE = 0.35
 """Share of the low-energy channel in the displayed luminance."""
 
@@ -140,21 +82,40 @@ class DisplayChain(Config):
 
 
 @functools.cache
+def colour_columns() -> dict:
+    """Hue and saturation by luma of six columns, each at a Z-effective; linear in between.
+
+    Medians over the published pictures; see ``colours.json``.
+    """
+    return json.loads(Path(__file__).with_name("colours.json").read_text())
+
+
+@functools.cache
 def colour_table() -> np.ndarray:
     """Colour by hue index and luma, uint8 (64, 256, 3) RGB; every entry has its column's luma."""
+    points, columns = colour_columns()["luma"], colour_columns()["columns"]
     luma = np.arange(256)
     weights = np.array([0.299, 0.587, 0.114])
-    columns = []
-    for hue, saturation in zip(HUE, SATURATION, strict=True):
-        planes = [np.interp(luma, LUMA, hue), np.interp(luma, LUMA, saturation) / 100, np.ones(256)]
-        rgb = cv2.cvtColor(np.stack(planes, 1)[None].astype(np.float32), cv2.COLOR_HSV2RGB)[0]
-        columns.append(np.clip(rgb * (luma / (rgb @ weights))[:, None], 0, 255))
-    at = np.linspace(0, len(HUE_Z) - 1, HUE_STEPS)
-    table = [
-        [np.interp(at, range(len(columns)), [c[y, k] for c in columns]) for k in range(3)]
-        for y in luma
-    ]
-    return np.round(np.array(table).transpose(2, 0, 1)).astype(np.uint8)
+    colours = []
+    for column in columns:
+        hue = np.interp(luma, points, column["hue_degrees"])
+        saturation = np.interp(luma, points, column["saturation_percent"]) / 100
+        hsv = np.stack([hue, saturation, np.ones(256)], 1)[None].astype(np.float32)
+        rgb = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0]
+        colours.append(np.clip(rgb * (luma / (rgb @ weights))[:, None], 0, 255))
+    at = np.linspace(0, len(columns) - 1, HUE_STEPS)
+    left = np.minimum(at.astype(int), len(columns) - 2)
+    share = (at - left)[:, None, None]
+    colours = np.array(colours)
+    return np.round(colours[left] * (1 - share) + colours[left + 1] * share).astype(np.uint8)
+
+
+@functools.cache
+def _hue_by_z() -> np.ndarray:
+    """Hue index at every twentieth of Z-effective from 0 to 50."""
+    columns = [column["effective_z"] for column in colour_columns()["columns"]]
+    rows = np.linspace(0, HUE_STEPS - 1, len(columns))
+    return np.interp(np.linspace(0, 50, 1001), columns, rows).astype(np.float32)
 
 
 def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -220,9 +181,8 @@ def tone(log: np.ndarray, chain: DisplayChain) -> np.ndarray:
 
 def hue_index(low: np.ndarray, high: np.ndarray, chain: DisplayChain) -> np.ndarray:
     """Row of the colour table by Z-effective, float32 (H, W), 0 (organic) to 63 (deep blue)."""
-    table = np.interp(np.linspace(0, 50, 1001), HUE_Z, np.linspace(0, HUE_STEPS - 1, len(HUE_Z)))
     at = effective_z(low, high) * np.float32(20 * chain.hue_shift)
-    return table.astype(np.float32)[np.minimum(at, 1000).astype(np.int32)]
+    return _hue_by_z()[np.minimum(at, 1000).astype(np.int32)]
 
 
 def colourise(low: np.ndarray, high: np.ndarray, chain: DisplayChain) -> np.ndarray:

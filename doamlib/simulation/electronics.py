@@ -11,14 +11,11 @@ from doamlib.simulation.outlines import (
     Point,
     coil,
     ellipse,
-    grip,
     points,
     rectangle,
     rounded,
-    smooth_path,
     turned,
     wander,
-    zigzag,
 )
 from doamlib.simulation.primitives import Primitive, Tube, moved, slab
 from doamlib.simulation.textures import board
@@ -266,19 +263,6 @@ def earphones(dice: Dice) -> list[Primitive]:
     return parts
 
 
-def headphones(dice: Dice) -> list[Primitive]:
-    """A bow and two cups."""
-    u = dice.between
-    bow = ellipse(80, 75, n=40)[2:20]
-    parts: list[Primitive] = [Tube(bow, 5, "abs"), Tube(bow, 1.5, "steel", 0.7)]
-    for side in (-1, 1):
-        at, tall = (side * 76, -10), u(30, 37)
-        parts.append(slab([ellipse(28, tall, at), ellipse(16, 22, at)], -10, 10, "abs", 0.35))
-        parts.append(slab(ellipse(16, at=at, n=20), -3, 3, "magnet", 0.35))
-        parts.append(slab(ellipse(9, at=at, n=14), -4, 4, "cu", 0.35))
-    return parts
-
-
 def camera(dice: Dice) -> list[Primitive]:
     """Body, board, battery, lens barrels and glass."""
     u = dice.between
@@ -306,35 +290,4 @@ def usb_stick(dice: Dice) -> list[Primitive]:
         slab([rectangle(14, 12, (24, 0)), rectangle(12, 10, (24, 0))], -2.2, 2.2, "steel"),
         slab(rounded(34, 17, 3), -3.5, 3.5, "abs", 0.6),
         board(dice, 30, 14),
-    ]
-
-
-def batteries(dice: Dice) -> list[Primitive]:
-    """Two to six AA cells side by side."""
-    ys = [15.0 * k for k in range(dice.count(2, 6))]
-    shell = [
-        f(y)
-        for y in ys
-        for f in (lambda y: rounded(50, 14, 1, (0, y)), lambda y: rounded(49, 13, 1, (0, y)))
-    ]
-    cells = [
-        slab([rounded(48, 13, 1, (0, y)) for y in ys], -4, 4, "alkaline"),
-        slab([rectangle(2.5, 5, (25, y)) for y in ys], -2, 2, "steel"),
-        slab(shell, -5, 5, "steel", 0.5),
-    ]
-    return moved(cells, (0, -ys[-1] / 2))
-
-
-def hair_dryer(dice: Dice) -> list[Primitive]:
-    """Barrel, motor, heating wire, handle and cable."""
-    barrel = _frame(150, 80, 5, 38)
-    handle = grip(dice, 100, 36, 0.05)
-    return [
-        slab(barrel, -36, 36, "abs", 0.25),
-        slab(barrel[0], -2, 2, "abs"),
-        *moved([slab(handle, -8, 8, "abs", 0.4)], (-35, -25), math.pi / 2 + 0.2),
-        slab(ellipse(21, at=(-30, 0)), -15, 12, "steel", 0.3),
-        slab(ellipse(9, at=(-30, 0)), -15, 15, "cu", 0.4),
-        Tube(zigzag((0, 0), (60, 0), 15, 26), 0.5, "steel"),
-        Tube(smooth_path(points((-50, -120), (-80, -60), (-20, 40), (60, 60))), 2.5, "pvc"),
     ]

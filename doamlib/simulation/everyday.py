@@ -409,31 +409,6 @@ def can(dice: Dice) -> list[Primitive]:
     return [Lathe(x, outer, outer - wall, metal), *lids, content]
 
 
-def jar(dice: Dice) -> list[Primitive]:
-    """A round box of cream, seen from above."""
-    radius = dice.between(16, 38)
-    return [
-        slab([ellipse(radius), ellipse(radius - 2)], -14, 14, "pp"),
-        slab(ellipse(radius - 2), -12, dice.between(-5, 10), dice.pick(("water", "food", "pe"))),
-    ]
-
-
-def squeeze_tube(dice: Dice) -> list[Primitive]:
-    """Toothpaste or cream."""
-    length, width = dice.between(80, 160), dice.between(25, 45)
-    half = points([-0.5, 0.5], [0.42, 0.45], [0.5, 0.2]) * (length, width)
-    body = np.concatenate([half, (half * (1, -1))[::-1]])
-    material = dice.pick(("water", "food"))
-    layers = [slab(body * (1, f), -4, 4, material, 0.9) for f in (1, 0.85, 0.6)]
-    return [*layers, slab(rectangle(18, width * 0.5, (length * 0.55, 0)), -8, 8, "pp", 0.5)]
-
-
-def soap(dice: Dice) -> list[Primitive]:
-    """A bar of soap."""
-    body = rounded(dice.between(60, 100), dice.between(40, 60), 12)
-    return [slab(body * f, -4, 4, "pe", 0.9) for f in (1, 0.9, 0.8)]
-
-
 def toy(dice: Dice) -> list[Primitive]:
     """A lump of plastic, rubber, wood or food."""
     body = blob(dice, dice.between(40, 110), dice.between(30, 80))

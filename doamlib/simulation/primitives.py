@@ -20,6 +20,7 @@ SLICE_SHIFT_PX = 0.8
 MAX_SLICES = 48
 MIN_OBLIQUITY = 0.08
 """Floor of the cosine between a slab's normal and the beam: limits the path of edge-on slabs."""
+MAX_FORESHORTENING = 6.0
 FINE_AREA_PX = 4000
 """Regions up to this area are drawn four times finer than a pixel, larger ones two times."""
 
@@ -137,6 +138,11 @@ def _coverage(layers: Sequence[np.ndarray], sizes: Sequence[int], box: Box) -> n
     return mean * np.float32(1 / (value * len(layers)))
 
 
+def _odd(width: float) -> int:
+    """Nearest odd number: OpenCV draws thickness 2k (and 2k - 1) as 2k + 1 pixels."""
+    return 2 * round((width - 1) / 2) + 1 if width > 1 else 1
+
+
 def _density(material: str) -> float:
     return physics().materials[material].density
 
@@ -200,24 +206,23 @@ class Tube:
         width, height = box[2] - box[0], box[3] - box[1]
         diameter = 2 * self.radius * view.scale * times
         nested = 1 if diameter < 4 else 2 if diameter < 10 else 4
-        widths = [max(round(diameter * math.sqrt(1 - (k / nested) ** 2)), 1) for k in range(nested)]
+        widths = [_odd(diameter * math.sqrt(1 - (k / nested) ** 2)) for k in range(nested)]
         lines = [_fixed_point(path, box, times)]
         total = np.zeros((height * times, width * times), np.uint8)
-        for thickness in widths:
+        for wide in widths:
             mask = np.zeros_like(total)
-            cv2.polylines(mask, lines, self.closed, 60, thickness, cv2.LINE_8, 4)
+            cv2.polylines(mask, lines, self.closed, 60, max(wide - 1, 1), cv2.LINE_8, 4)
             total = cv2.add(total, mask)
         mean = cv2.resize(total.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
         section = math.pi * self.radius**2 / 100 * _density(self.material) * self.density
-        drawn_cm = 60 * sum(widths) / times / view.scale / 10
-        load = section / drawn_cm * self._foreshortening(path, view.scale)
+        steps = np.abs(np.diff(path, axis=0))
+        length = np.hypot(steps[:, 0], steps[:, 1]).sum() + 1e-6
+        thin = steps.max(1).sum() / length  # pixels a unit length of an 8-connected line has
+        drawn_cm = 60 * sum(w if w > 1 else thin for w in widths) / times / view.scale / 10
+        # A wire seen along its axis is darker: its length over the length seen.
+        real = np.linalg.norm(np.diff(self.path, axis=0), axis=1).sum() * view.scale
+        load = section / drawn_cm * min(real / length, MAX_FORESHORTENING)
         patch.add(box, mean * np.float32(load), self.material)
-
-    def _foreshortening(self, path: np.ndarray, scale: float) -> float:
-        """Length along the path over length seen; a wire seen along its axis is darker."""
-        real = np.linalg.norm(np.diff(self.path, axis=0), axis=1).sum() * scale
-        seen = np.linalg.norm(np.diff(path, axis=0), axis=1).sum()
-        return min(real / max(seen, 1e-6), 6.0)
 
     def mapped(self, matrix: np.ndarray, offset: np.ndarray) -> Tube:
         """The tube under an in-plane map (turn, mirror, shift)."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from doamlib.simulation.catalogue import CONTENTS, FITTINGS, GROUPS, KINDS, Kind
+from doamlib.simulation.catalogue import CONTENTS, GROUPS, KINDS, Kind
 from doamlib.simulation.containers import CONTAINERS, Container
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.outlines import turned
@@ -204,7 +204,7 @@ def _fill(dice: Dice, placed: Placed, items: list[Item], density: float) -> None
     x, y, half_width, half_height = placed.container.inside
     for _ in range(placed.container.fittings):
         spot = placed.to_frame(np.add(dice.point(half_width * 1.15, half_height * 1.15), (x, y)))
-        items.append(Item(KINDS[dice.pick(FITTINGS)], dice.seed(), spot, placed.turn))
+        items.append(Item(KINDS[dice.pick(GROUPS["fittings"])], dice.seed(), spot, placed.turn))
 
 
 def draw_item(dice: Dice, placed: Placed, kind: Kind, others: Sequence[Item]) -> Item:
