@@ -8,6 +8,8 @@ relatives of DOAM; Eq. 13 and 15 are their equations there.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -155,14 +157,20 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         (B, E, H, W).
     """
     height, width = query.shape[-2:]
-    factor = 1
-    while -(-height // factor) * -(-width // factor) > MAX_KEYS:
-        factor += 1
+    factor = pooling_factor(height, width)
     if factor > 1:
         key, value = (F.max_pool2d(x, factor, ceil_mode=True) for x in (key, value))
     flat = (x.flatten(2).transpose(1, 2).unsqueeze(1).contiguous() for x in (query, key, value))
     attended = F.scaled_dot_product_attention(*flat, scale=1.0)
     return attended.squeeze(1).transpose(1, 2).reshape(len(query), -1, height, width)
+
+
+def pooling_factor(height: int, width: int) -> int:
+    """Side of the blocks that are pooled into one key: the smallest that leaves 400 or fewer."""
+    factor = 1
+    while math.ceil(height / factor) * math.ceil(width / factor) > MAX_KEYS:
+        factor += 1
+    return factor
 
 
 def make_attention(name: str, channels: int) -> nn.Module:

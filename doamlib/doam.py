@@ -11,6 +11,7 @@ two different modules. :class:`DOAMConfig` names each difference as one field.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any, Literal
 
 import torch
@@ -127,12 +128,19 @@ class SobelEdges(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images B,3,H,W (RGB, 0..255) to edge magnitude B,1,H,W (not normalised, up to 1443)."""
         # bfloat16 keeps 8 bits of a pixel difference, too few: no autocast here.
-        with torch.autocast(images.device.type, enabled=False):
+        with full_precision(images.device.type):
             images = images.float()
             grey = images[:, :1] if self.channel == "red" else images.mean(dim=1, keepdim=True)
             edges = F.conv2d(grey, self.kernels, padding=1)
             # The tiny constant keeps the square root's slope finite where there is no edge.
             return (edges.square().sum(dim=1, keepdim=True) + 1e-12).sqrt()
+
+
+def full_precision(device: str) -> AbstractContextManager:
+    """No autocast inside; does nothing on a device without it (meta, where layers are counted)."""
+    if torch.amp.is_autocast_available(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 def normalise_edges(edges: Tensor, over: Literal["image", "batch"] = "image") -> Tensor:
