@@ -28,7 +28,7 @@ from doamlib.data.classes import CLASSES
 from doamlib.simulation.compose import compose
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.occlusion import LEVEL_LIMITS, level_of
-from doamlib.simulation.render import Placement, arrange, measure_subject
+from doamlib.simulation.steps import Placement, arrange, measure_subject
 
 VARIANTS = 24
 NATURAL_SCENES = 400

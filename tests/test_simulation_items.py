@@ -11,23 +11,13 @@ from numpy.testing import assert_allclose
 
 from doamlib.data.classes import CLASSES
 from doamlib.simulation.blades import PLASTICS
+from doamlib.simulation.canvas import Patch, View
 from doamlib.simulation.catalogue import CONTENTS, CUTTER_KINDS, GROUPS, KINDS
 from doamlib.simulation.containers import CONTAINERS
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.outlines import ellipse, points, rectangle
 from doamlib.simulation.physics import physics
-from doamlib.simulation.primitives import (
-    Lathe,
-    Patch,
-    Sheet,
-    Slab,
-    Soft,
-    Tube,
-    View,
-    moved,
-    paint,
-    slab,
-)
+from doamlib.simulation.primitives import Lathe, Sheet, Slab, Soft, Tube, moved, paint, slab
 from doamlib.simulation.scene import rotation
 
 SEEDS = st.integers(0, 2**32)

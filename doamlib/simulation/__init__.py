@@ -5,8 +5,8 @@ step.
 """
 
 from doamlib.simulation.config import GENERATOR_VERSION, SimulationConfig
-from doamlib.simulation.generate import generate
-from doamlib.simulation.render import (
+from doamlib.simulation.dataset import generate
+from doamlib.simulation.steps import (
     Placement,
     Rendering,
     render,

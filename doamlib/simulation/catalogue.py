@@ -11,12 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from doamlib.simulation import containers, electronics, everyday
+from doamlib.simulation import containers, electronics, everyday, tools
 from doamlib.simulation.cutters import CUTTERS
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.primitives import Primitive
 
-_MODULES = {"electronics": electronics, "everyday": everyday, "containers": containers}
+_MODULES = {
+    "electronics": electronics,
+    "tools": tools,
+    "everyday": everyday,
+    "containers": containers,
+}
 _TABLE = json.loads(Path(__file__).with_name("catalogue.json").read_text())
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from doamlib.simulation.canvas import Patch
 from doamlib.simulation.catalogue import CUTTER_KINDS, GROUPS, KINDS, Kind
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.display import DisplayChain, colourise, expose
@@ -17,7 +18,6 @@ from doamlib.simulation.occlusion import (
     silhouette_of,
 )
 from doamlib.simulation.physics import log_attenuation
-from doamlib.simulation.primitives import Patch
 from doamlib.simulation.scene import FRAME, Box, Item, Scene, draw_item, draw_scene
 
 MIN_VISIBLE = 0.7

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
+from doamlib.simulation.canvas import Box, Patch, View, bounds_of, filled, stroked
 from doamlib.simulation.physics import physics
 
 SLICE_SHIFT_PX = 0.8
@@ -21,126 +22,6 @@ MAX_SLICES = 48
 MIN_OBLIQUITY = 0.08
 """Floor of the cosine between a slab's normal and the beam: limits the path of edge-on slabs."""
 MAX_FORESHORTENING = 6.0
-FINE_AREA_PX = 4000
-"""Regions up to this area are drawn four times finer than a pixel, larger ones two times."""
-
-
-Box = tuple[int, int, int, int]
-"""Columns and rows x0, y0, x1, y1, ends excluded."""
-
-
-@dataclass(frozen=True)
-class View:
-    """Where and how an item is seen.
-
-    Attributes:
-        rotation: float64 (3, 3), item frame to beam frame.
-        centre: Frame pixels (x, y) of the item's origin; pixel i covers [i, i + 1).
-        scale: Pixels per millimetre.
-    """
-
-    rotation: np.ndarray
-    centre: np.ndarray
-    scale: float
-
-    def project(self, path: np.ndarray, z: float = 0.0) -> np.ndarray:
-        """Frame pixels (N, 2) of points (N, 2) at height z, or of points (N, 3)."""
-        matrix = self.rotation[:2] * self.scale
-        flat = path @ matrix[:, : path.shape[1]].T
-        return flat + (self.centre + matrix[:, 2] * z)
-
-
-@dataclass
-class Patch:
-    """A rectangle of the frame holding the two basis maps.
-
-    Attributes:
-        x: Frame column of its left edge.
-        y: Frame row of its upper edge.
-        basis: Polyethylene and iron load in g/cm2, float32 (2, H, W).
-    """
-
-    x: int
-    y: int
-    basis: np.ndarray
-
-    @classmethod
-    def empty(cls, x0: int, y0: int, x1: int, y1: int) -> Patch:
-        """A patch of air covering columns x0 to x1 and rows y0 to y1 (ends excluded)."""
-        return cls(x0, y0, np.zeros((2, max(y1 - y0, 0), max(x1 - x0, 0)), np.float32))
-
-    @property
-    def box(self) -> Box:
-        """Frame columns and rows covered: x0, y0, x1, y1 (ends excluded)."""
-        height, width = self.basis.shape[1:]
-        return self.x, self.y, self.x + width, self.y + height
-
-    def overlap(self, box: Box) -> Box | None:
-        """Where a frame rectangle meets this patch, in frame pixels, or None."""
-        x0, y0, x1, y1 = self.box
-        x0, y0, x1, y1 = max(x0, box[0]), max(y0, box[1]), min(x1, box[2]), min(y1, box[3])
-        return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
-
-    def window(self, box: Box) -> np.ndarray:
-        """View of the basis maps inside a frame rectangle that this patch contains."""
-        x0, y0, x1, y1 = box
-        return self.basis[:, y0 - self.y : y1 - self.y, x0 - self.x : x1 - self.x]
-
-    def paste(self, other: Patch) -> None:
-        """Add another patch where both overlap."""
-        box = self.overlap(other.box)
-        if box:
-            inside = self.window(box)
-            inside += other.window(box)
-
-    def add(self, box: Box, load: np.ndarray, material: str) -> None:
-        """Add ``load`` g/cm2 (float32, the size of ``box``) of a material."""
-        inside, kind = self.window(box), physics().materials[material]
-        for plane, share in zip(inside, (kind.polyethylene, kind.iron), strict=True):
-            if share:
-                plane += load * np.float32(share)
-
-
-def _around(points: np.ndarray, margin: float = 0.0) -> np.ndarray:
-    """Bounds (x0, y0, x1, y1) of points (N, 2)."""
-    return np.concatenate([points.min(0) - margin, points.max(0) + margin])
-
-
-def _fineness(box: Box) -> int:
-    return 4 if (box[2] - box[0]) * (box[3] - box[1]) <= FINE_AREA_PX else 2
-
-
-def _fixed_point(points: np.ndarray, box: Box, times: int) -> np.ndarray:
-    """Frame pixels as OpenCV's fixed-point coordinates on a finer grid, int32 (N, 2)."""
-    return np.round(((points - box[:2]) * times - 0.5) * 16).astype(np.int32)
-
-
-def _coverage(layers: Sequence[np.ndarray], sizes: Sequence[int], box: Box) -> np.ndarray:
-    """Mean share of each pixel that the layers cover: float32, 0 to 1.
-
-    Args:
-        layers: Points (N, 2) in frame pixels of every layer.
-        sizes: Lengths of the outlines that follow each other in a layer (even-odd rule).
-        box: Frame rectangle.
-    """
-    times = _fineness(box)
-    width, height = box[2] - box[0], box[3] - box[1]
-    value = 255 // len(layers)
-    ends = np.cumsum(sizes).tolist()
-    total = None
-    for points in layers:
-        grid = _fixed_point(points, box, times)
-        outlines = [grid[end - size : end] for size, end in zip(sizes, ends, strict=True)]
-        mask = np.zeros((height * times, width * times), np.uint8)
-        cv2.fillPoly(mask, outlines, value, cv2.LINE_8, 4)
-        total = mask if total is None else cv2.add(total, mask)
-    mean = cv2.resize(total.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    return mean * np.float32(1 / (value * len(layers)))
-
-
-def _odd(width: float) -> int:
-    """Nearest odd number: OpenCV draws thickness 2k (and 2k - 1) as 2k + 1 pixels."""
-    return 2 * round((width - 1) / 2) + 1 if width > 1 else 1
 
 
 def _density(material: str) -> float:
@@ -177,7 +58,7 @@ class Slab:
         layers = [seen + along * (self.z0 + (k + 0.5) * depth / slices) for k in range(slices)]
         path = depth / max(abs(view.rotation[2, 2]), MIN_OBLIQUITY) / 10
         load = np.float32(path * _density(self.material) * self.density)
-        cover = _coverage(layers, [len(outline) for outline in self.outlines], box)
+        cover = filled(layers, [len(outline) for outline in self.outlines], box)
         patch.add(box, cover * load, self.material)
 
     def mapped(self, matrix: np.ndarray, offset: np.ndarray) -> Slab:
@@ -197,32 +78,18 @@ class Tube:
 
     def extent(self, view: View) -> np.ndarray:
         """Bounds of the projection in frame pixels: x0, y0, x1, y1."""
-        return _around(view.project(self.path), self.radius * view.scale)
+        return bounds_of(view.project(self.path), self.radius * view.scale)
 
     def paint(self, patch: Patch, view: View, box: Box) -> None:
         """Add the tube to a patch: nested lines stand for its circular section."""
         path = view.project(self.path)
-        times = _fineness(box)
-        width, height = box[2] - box[0], box[3] - box[1]
-        diameter = 2 * self.radius * view.scale * times
-        nested = 1 if diameter < 4 else 2 if diameter < 10 else 4
-        widths = [_odd(diameter * math.sqrt(1 - (k / nested) ** 2)) for k in range(nested)]
-        lines = [_fixed_point(path, box, times)]
-        total = np.zeros((height * times, width * times), np.uint8)
-        for wide in widths:
-            mask = np.zeros_like(total)
-            cv2.polylines(mask, lines, self.closed, 60, max(wide - 1, 1), cv2.LINE_8, 4)
-            total = cv2.add(total, mask)
-        mean = cv2.resize(total.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+        thickness, drawn = stroked(path, self.closed, 2 * self.radius * view.scale, box)
         section = math.pi * self.radius**2 / 100 * _density(self.material) * self.density
-        steps = np.abs(np.diff(path, axis=0))
-        length = np.hypot(steps[:, 0], steps[:, 1]).sum() + 1e-6
-        thin = steps.max(1).sum() / length  # pixels a unit length of an 8-connected line has
-        drawn_cm = 60 * sum(w if w > 1 else thin for w in widths) / times / view.scale / 10
         # A wire seen along its axis is darker: its length over the length seen.
         real = np.linalg.norm(np.diff(self.path, axis=0), axis=1).sum() * view.scale
-        load = section / drawn_cm * min(real / length, MAX_FORESHORTENING)
-        patch.add(box, mean * np.float32(load), self.material)
+        seen = np.linalg.norm(np.diff(path, axis=0), axis=1).sum() + 1e-6
+        load = section / (drawn / view.scale / 10) * min(real / seen, MAX_FORESHORTENING)
+        patch.add(box, thickness * np.float32(load), self.material)
 
     def mapped(self, matrix: np.ndarray, offset: np.ndarray) -> Tube:
         """The tube under an in-plane map (turn, mirror, shift)."""
@@ -258,7 +125,7 @@ class Lathe:
         corners = [
             along * x * seen + across * r for x in self.x[[0, -1]] for r in (-radius, radius)
         ]
-        return _around(view.centre + np.array(corners) * view.scale)
+        return bounds_of(view.centre + np.array(corners) * view.scale)
 
     def paint(self, patch: Patch, view: View, box: Box) -> None:
         """Add the solid to a patch, inside a box of it."""
@@ -308,7 +175,7 @@ class Sheet:
     def extent(self, view: View) -> np.ndarray:
         """Bounds of the projection in frame pixels: x0, y0, x1, y1."""
         corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (self.width / 2, self.height / 2)
-        return _around(view.project(corners @ self.matrix.T + self.offset, self.z))
+        return bounds_of(view.project(corners @ self.matrix.T + self.offset, self.z))
 
     def paint(self, patch: Patch, view: View, box: Box) -> None:
         """Add the raster to a patch, inside a box of it."""
@@ -350,11 +217,11 @@ class Soft:
 
     def extent(self, view: View) -> np.ndarray:
         """Bounds of the projection in frame pixels: x0, y0, x1, y1."""
-        return _around(view.project(self.outline), 3 * self.edge * view.scale)
+        return bounds_of(view.project(self.outline), 3 * self.edge * view.scale)
 
     def paint(self, patch: Patch, view: View, box: Box) -> None:
         """Add the cloth to a patch, inside a box of it."""
-        cover = _coverage([view.project(self.outline)], [len(self.outline)], box)
+        cover = filled([view.project(self.outline)], [len(self.outline)], box)
         if self.edge * view.scale > 0.3:
             cover = cv2.GaussianBlur(cover, (0, 0), self.edge * view.scale)
         (a, b), (c, d) = view.rotation[:2, :2] * view.scale

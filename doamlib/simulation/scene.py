@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from doamlib.simulation.canvas import Box, Patch, View
 from doamlib.simulation.catalogue import CONTENTS, GROUPS, KINDS, Kind
 from doamlib.simulation.containers import CONTAINERS, Container
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.outlines import turned
-from doamlib.simulation.primitives import Box, Patch, View, paint
+from doamlib.simulation.primitives import paint
 
 FRAME = (1225, 954)
 """Width and height of a full frame in pixels."""

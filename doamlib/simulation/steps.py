@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from doamlib.simulation.canvas import Patch
 from doamlib.simulation.catalogue import CUTTER_KINDS, KINDS
 from doamlib.simulation.compose import compose, tight_box, window_size
 from doamlib.simulation.containers import CONTAINERS
@@ -18,7 +19,6 @@ from doamlib.simulation.dice import Dice
 from doamlib.simulation.display import DisplayChain, clean_colour, colourise, expose
 from doamlib.simulation.occlusion import Occlusion, measure_occlusion, silhouette_of
 from doamlib.simulation.physics import effective_z, log_attenuation
-from doamlib.simulation.primitives import Patch
 from doamlib.simulation.scene import FRAME, Box, Item, Placed, Scene, rotation
 
 
