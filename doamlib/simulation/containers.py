@@ -79,7 +79,7 @@ def tray(dice: Dice) -> Container:
     rim = rounded(width, rim_h, 30, (0, rim_y))
     inner = rounded(width - 2 * lip, rim_h - 2 * lip, 22, (0, rim_y))
     floor = rounded(floor_w, floor_h, 20, floor_at)
-    base = u(0.24, 0.56)
+    base = u(0.22, 0.52)
 
     def corners(w: float, h: float, at: tuple[float, float]) -> np.ndarray:
         return rectangle(w, h, at)  # back left, back right, front right, front left

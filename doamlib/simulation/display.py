@@ -40,7 +40,7 @@ class DisplayChain(Config):
     row_gain: float = Field(0.0026, ge=0, description="Spread of the rows' gain.")
     column_gain: float = Field(0.002, ge=0, description="Spread of the columns' gain.")
     floor: float = Field(5.2, gt=0, description="Largest log-attenuation that is measured.")
-    z_blur_px: float = Field(1.7, gt=0, description="Smoothing before Z-effective, pixels.")
+    z_blur_px: float = Field(2.0, gt=0, description="Smoothing before Z-effective, pixels.")
     sharpen_fine: float = Field(0.85, ge=0, description="Unsharp amount, narrow kernel.")
     sharpen_fine_px: float = Field(0.68, gt=0, description="Narrow kernel, pixels.")
     sharpen_wide: float = Field(1.7, ge=0, description="Unsharp amount, wide kernel.")

@@ -122,9 +122,12 @@ def laptop(dice: Dice) -> list[Primitive]:
     parts += _laptop_cells(dice, length, width)
     end = dice.sign()
     main = board(dice, min(length * u(0.5, 0.6), 180), min(width * u(0.4, 0.55), 130))
-    parts += moved([main, *_cans(dice, 150, 80, 18)], (end * length * 0.18, width * 0.2))
-    side = board(dice, length * u(0.25, 0.34), width * u(0.3, 0.5))
-    parts += moved([side, *_cans(dice, 80, 60, 8)], (-end * length * 0.3, width * u(0, 0.25)))
+    at = (end * length * u(0.08, 0.2), width * u(0.12, 0.24))
+    parts += moved([main, *_cans(dice, 150, 80, 18)], at)
+    for _ in range(dice.count(0, 2)):
+        side = board(dice, length * u(0.12, 0.34), width * u(0.15, 0.5))
+        at = (-end * length * u(0.15, 0.35), width * u(-0.3, 0.25))
+        parts += moved([side, *_cans(dice, 80, 60, 6)], at)
     for _ in range(dice.count(1, 2)):
         parts += moved(_fan(dice), (length * u(-0.4, 0.4), width * 0.28))
     if dice.chance(0.4):
@@ -167,7 +170,7 @@ def hard_disk(dice: Dice, size: float = 1.0) -> list[Primitive]:
         ),
         slab(ellipse(47 * size, at=(12 * size, 0), n=36), -1.5, 1.0, "al", 0.9),
         slab(ellipse(14 * size, at=(12 * size, 0), n=20), -depth, depth, "al"),
-        slab(rectangle(40 * size, 30 * size, (-48 * size, -28 * size)), -6, 5, "magnet", 0.3),
+        slab(rectangle(40 * size, 30 * size, (-48 * size, -28 * size)), -6, 5, "magnet", 0.1),
         *moved([board(dice, length * 0.9, width * 0.45)], (0, -width * 0.22)),
     ]
 

@@ -60,7 +60,11 @@ def pose(dice: Dice) -> np.ndarray:
 
 def lying(dice: Dice) -> np.ndarray:
     """Flat things: any direction, often along the container, hardly tilted."""
-    psi = dice.between(0, 2 * math.pi) if dice.chance(0.4) else dice.normal(0.25)
+    psi = (
+        dice.between(0, 2 * math.pi)
+        if dice.chance(0.4)
+        else math.pi * dice.count(0, 1) + dice.normal(0.25)
+    )
     return rotation(psi, abs(dice.normal(0.04)), dice.between(0, math.pi))
 
 
