@@ -7,7 +7,7 @@ from torchvision.ops import batched_nms
 
 from doamlib.detector_config import DetectorConfig
 
-CANDIDATES_PER_CLASS = 400
+CANDIDATES_PER_CLASS = 200
 
 
 def select_detections(
@@ -15,7 +15,7 @@ def select_detections(
 ) -> list[dict[str, Tensor]]:
     """The detections of each image, strongest first.
 
-    Of each class the strongest 400 boxes above ``config.score_threshold`` take part.
+    Of each class the strongest 200 boxes above ``config.score_threshold`` take part.
 
     Args:
         boxes: (B, P, 4), x1, y1, x2, y2 in pixels of the network's input; clipped to it here.

@@ -186,6 +186,7 @@ def test_losses_equal_torchvision(full_pair):
 def test_detections_equal_torchvision(full_pair):
     ours, theirs = full_pair
     outputs = some_outputs(ours, 2, spread=1.5)
+    theirs.topk_candidates = 200  # the official code's number before suppression
     expected = theirs.postprocess_detections(
         theirs_named(outputs), [ours.priors] * 2, [(300, 300)] * 2
     )

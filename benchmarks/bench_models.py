@@ -1,0 +1,237 @@
+"""How long the models take, against their own convolutions (CPU) or the card's matrix rate (GPU).
+
+    python benchmarks/bench_models.py cpu --out results.json
+    python benchmarks/bench_models.py cuda --out results.json
+
+The CPU table answers three questions, each as the median of ratios of runs that follow one another,
+so that a machine that slows down for a while slows down both: what DOAM adds to SSD300, what SSD300
+takes beyond its convolutions, and what share of inference decoding and suppression are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from doamlib.counting import count_layers, totals
+from doamlib.detectors import Detector, DetectorConfig, build_detector
+from doamlib.doam import DOAM, DOAMConfig
+from doamlib.memory import reuse_freed_memory
+
+Step = Callable[[], None]
+NAMES = ("ssd", "yolov3", "fcos")
+
+
+def batch_of(count: int, side: int, device: str = "cpu") -> tuple[Tensor, list[dict[str, Tensor]]]:
+    """Random bytes as images, and two items of usual size in each."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
+    targets = []
+    for _ in range(count):
+        corner = torch.rand(2, 2, generator=generator) * side * 0.8
+        size = (0.05 + 0.1 * torch.rand(2, 2, generator=generator)) * side
+        boxes = torch.cat([corner, corner + size], dim=1).to(device)
+        targets.append({"boxes": boxes, "labels": torch.tensor([1, 2], device=device)})
+    return images.to(device), targets
+
+
+def training_step(detector: Detector, images: Tensor, targets: list) -> Step:
+    """Forward, loss and backward; no optimiser."""
+
+    def step() -> None:
+        detector.zero_grad(set_to_none=True)
+        sum(detector(images, targets).values()).backward()
+
+    return step
+
+
+def doam_step(doam: DOAM, pixels: Tensor) -> Step:
+    """DOAM alone, forward and backward, as in front of a detector: no gradient to the pixels."""
+    gradient = torch.ones_like(doam(pixels))
+
+    def step() -> None:
+        doam.zero_grad(set_to_none=True)
+        doam(pixels).backward(gradient)
+
+    return step
+
+
+def convolutions_step(detector: Detector, images: Tensor) -> Step:
+    """Every convolution of the network alone, forward and backward, on inputs of its own shape."""
+    calls: list[tuple[nn.Conv2d, torch.Size]] = []
+    layers = [layer for layer in detector.network.modules() if isinstance(layer, nn.Conv2d)]
+    hooks = [
+        layer.register_forward_pre_hook(
+            lambda module, inputs: calls.append((module, inputs[0].shape))
+        )
+        for layer in layers
+    ]
+    with torch.no_grad():
+        detector.network(detector.network_input(detector.pixels(images)[0]))
+    for hook in hooks:
+        hook.remove()
+
+    def step() -> None:
+        for number, (layer, shape) in enumerate(calls):
+            layer.zero_grad(set_to_none=True)
+            inputs = torch.empty(shape).contiguous(memory_format=torch.channels_last)
+            output = layer(inputs.requires_grad_(number > 0))
+            output.backward(torch.empty_like(output))
+
+    return step
+
+
+def seconds(step: Step) -> float:
+    """Of one run."""
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def compare(first: Step, second: Step, repeats: int) -> dict[str, float]:
+    """Times of both, and the median over repeats of first / second, each pair run in a row."""
+    first(), second()
+    pairs = [(seconds(first), seconds(second)) for _ in range(repeats)]
+    ratios = sorted(a / b for a, b in pairs)
+    return {
+        "seconds": statistics.median(a for a, _ in pairs),
+        "against_seconds": statistics.median(b for _, b in pairs),
+        "ratio": statistics.median(ratios),
+        "ratio_low": ratios[0],
+        "ratio_high": ratios[-1],
+    }
+
+
+def decoding_share(detector: Detector, images: Tensor, repeats: int) -> dict[str, float]:
+    """Share of inference that decoding and suppression take, every prior above the threshold."""
+    detector.eval()
+    with torch.inference_mode():
+        outputs = detector.network(detector.network_input(detector.pixels(images)[0]))
+        decode, whole = (lambda: detector.network.detect(outputs)), (lambda: detector(images))
+        result = compare(decode, whole, repeats)
+    detector.train()
+    return result
+
+
+def cpu(repeats: int) -> dict[str, dict[str, float]]:
+    """The three questions at full size, batch 8, and for the slim profile of the book, batch 24."""
+    table = {}
+    for profile, config, count in (
+        ("ssd300", DetectorConfig(), 8),
+        ("ssd160 width 1/4", DetectorConfig(width=0.25, image_size=160), 24),
+    ):
+        detector = build_detector(config, seed=0).train()
+        images, targets = batch_of(count, config.image_size)
+        step = training_step(detector, images, targets)
+        pixels = detector.pixels(images)[0].contiguous(memory_format=torch.channels_last)
+        doam = DOAM(DOAMConfig(gamma=0.5)).to(memory_format=torch.channels_last)
+        table[f"{profile}: DOAM / plain step"] = compare(doam_step(doam, pixels), step, repeats)
+        alone = convolutions_step(detector, images)
+        table[f"{profile}: step / convolutions alone"] = compare(step, alone, repeats)
+        table[f"{profile}: decoding / inference"] = decoding_share(detector, images, repeats)
+    return table
+
+
+def cuda(repeats: int) -> dict[str, dict[str, float]]:
+    """Training images a second in bfloat16, with the share of the card's measured matrix rate."""
+    rate = matrix_rate()
+    table = {"matrix products": {"flops_per_second": rate}}
+    for name in NAMES:
+        for doam in (None, DOAMConfig.reference()):
+            for count in (24, 64):
+                config = DetectorConfig(name=name, doam=doam)
+                label = f"{name}{'+doam' if doam else ''}, batch {count}"
+                table[label] = cuda_training(config, count, repeats, rate)
+                print(label, json.dumps(table[label]), flush=True)
+    return table
+
+
+def cuda_training(
+    config: DetectorConfig, count: int, repeats: int, rate: float
+) -> dict[str, float]:
+    """One detector at one batch size: optimiser step included."""
+    torch.cuda.reset_peak_memory_stats()
+    detector = build_detector(config, seed=0).cuda().train()
+    images, targets = batch_of(count, detector.image_size, "cuda")
+    optimizer = torch.optim.SGD(detector.parameters(), lr=1e-5, momentum=0.9, weight_decay=5e-4)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cuda", torch.bfloat16):
+            losses = detector(images, targets)
+        sum(losses.values()).backward()
+        optimizer.step()
+
+    for _ in range(5):
+        step()
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        step()
+    torch.cuda.synchronize()
+    taken = (time.perf_counter() - start) / repeats
+    products = totals(count_layers(detector, tuple(images.shape)))["products"]
+    return {
+        "images_per_second": count / taken,
+        "step_milliseconds": 1000 * taken,
+        # Backward does the work of forward twice; two operations a product.
+        "share_of_matrix_rate": 3 * 2 * products / taken / rate,
+        "peak_memory_gib": torch.cuda.max_memory_allocated() / 2**30,
+    }
+
+
+def matrix_rate(side: int = 8192, repeats: int = 30) -> float:
+    """Operations a second of a large bfloat16 matrix product."""
+    a = torch.randn(side, side, device="cuda", dtype=torch.bfloat16)
+    for _ in range(3):
+        a @ a
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        a @ a
+    torch.cuda.synchronize()
+    return repeats * 2 * side**3 / (time.perf_counter() - start)
+
+
+def machine(mode: str) -> dict[str, str | int]:
+    """What the numbers were measured on."""
+    return {
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "python": platform.python_version(),
+        "device": torch.cuda.get_device_name() if mode == "cuda" else platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("mode", choices=["cpu", "cuda"])
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--repeats", type=int, help="runs a number; default 7 (cpu) or 30 (cuda)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    reuse_freed_memory()
+    repeats = arguments.repeats or {"cpu": 7, "cuda": 30}[arguments.mode]
+    table = cpu(repeats) if arguments.mode == "cpu" else cuda(repeats)
+    temporary = arguments.out.with_suffix(".tmp")
+    result = {"machine": machine(arguments.mode), "repeats": repeats, "results": table}
+    temporary.write_text(json.dumps(result, indent=1) + "\n")
+    os.replace(temporary, arguments.out)
+    for label, row in table.items():
+        print(f"{label:45}", "  ".join(f"{key} {value:.4g}" for key, value in row.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""One setting of the C library that makes training on a CPU faster."""
+
+from __future__ import annotations
+
+import ctypes
+
+# From glibc's malloc.h.
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+
+
+def reuse_freed_memory() -> bool:
+    """Let this process keep the memory of freed tensors for the next ones.
+
+    By default glibc returns every large block to the system and asks for it anew, and the system
+    clears it page by page: a quarter of the time of a training step on a CPU. Changes no result.
+
+    Returns:
+        Whether the C library is one that knows the setting (glibc, so most of Linux).
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
