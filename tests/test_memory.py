@@ -18,10 +18,10 @@ if sys.argv[1] == "reuse":
     assert reuse_freed_memory()
 torch.set_num_threads(1)
 for _ in range(10):  # the heap grows to what is needed
-    torch.empty(2**22).fill_(1)
+    torch.empty(2**24).fill_(1)
 before = faults()
 for _ in range(10):
-    torch.empty(2**22).fill_(1)
+    torch.empty(2**24).fill_(1)
 print(faults() - before)
 """
 
