@@ -167,6 +167,7 @@ def test_the_catalogue_is_complete():
     used = {name for group in GROUPS.values() for name in group}
     assert used == set(KINDS)
     assert all(set(mean) <= set(GROUPS) for mean in CONTENTS.values())
+    assert all(list(mean)[-1] == "tools" for mean in CONTENTS.values()), "placed last, as cutters"
     assert len([kind for kind in KINDS.values() if kind.listed]) >= 25
 
 

@@ -216,16 +216,14 @@ def belt_load(dice: Dice, shape: tuple[int, int], span: tuple[int, int]) -> np.n
 def render_pixels(basis: np.ndarray, chain: DisplayChain, dice: Dice, belt: bool) -> np.ndarray:
     """The scanner's picture of basis maps: uint8 (H, W, 3) RGB, rows without load pure white."""
     height, width = basis.shape[1:]
-    loaded = np.flatnonzero((basis[0] + basis[1]).max(axis=1) > 0)
     image = np.full((height, width, 3), 255, np.uint8)
-    if not len(loaded):
-        return image
-    first, last = int(loaded[0]), int(loaded[-1]) + 1
-    if belt:
+    rows = np.flatnonzero(basis.any(axis=(0, 2)))
+    if belt and len(rows):
         basis = basis.copy()
-        basis[0] += belt_load(dice, (height, width), (first, last))
-        first, last = max(first - 120, 0), min(last + 120, height)
-    rows = slice(max(first - 8, 0), min(last + 8, height))
-    measured = expose(*log_attenuation(basis[:, rows]), chain, dice.generator)
-    image[rows] = colourise(*measured, chain)
+        basis[0] += belt_load(dice, (height, width), (int(rows[0]), int(rows[-1]) + 1))
+        rows = np.flatnonzero(basis.any(axis=(0, 2)))
+    if len(rows):
+        shown = slice(max(int(rows[0]) - 8, 0), int(rows[-1]) + 9)
+        measured = expose(*log_attenuation(basis[:, shown]), chain, dice.generator)
+        image[shown] = colourise(*measured, chain)
     return image

@@ -39,7 +39,7 @@ class Container:
         width: Outer width in mm, before it is turned.
         height: Outer height in mm.
         inside: Centre x, y and half width, half height of the contents' rectangle, mm.
-        fittings: How many zippers, buckles, screws and carabiners hang on it.
+        fittings: How many zipper pulls, buckles, screws and studs hang on it.
     """
 
     kind: str
@@ -81,43 +81,47 @@ def tray(dice: Dice) -> Container:
     floor = rounded(floor_w, floor_h, 20, floor_at)
     base = u(0.22, 0.52)
 
-    def corners(w: float, h: float, at: tuple[float, float]) -> np.ndarray:
-        return rectangle(w, h, at)  # back left, back right, front right, front left
-
-    top, bottom = (
-        corners(width - 2 * lip, rim_h - 2 * lip, (0, rim_y)),
-        corners(floor_w, floor_h, floor_at),
-    )
     parts = [
         _plate([rim, inner], base * u(0.5, 0.8), "pp"),
         _plate(inner, base * u(0.5, 0.7), "pp"),
         _plate(floor, base * u(0.3, 0.5), "pp"),
-    ]
-    dark = dice.count(0, 1)
-    loads = [u(0.2, 0.5), u(0.5, 1.2), u(0.2, 0.5), u(0.5, 1.2)]
-    loads[1 + 2 * dark] *= u(1.0, 4.0)
-    for side, load in enumerate(loads):
-        after = (side + 1) % 4
-        wall = np.stack([top[side], top[after], bottom[after], bottom[side]])
-        parts.append(_plate(wall, base * load, "pp"))
-    parts += [
         _line(rim, 1.6, u(0.15, 0.35), "pp", closed=True),
         _line(inner, 1.2, u(0.05, 0.2), "pp", closed=True),
         _line(floor, 1.2, u(0.08, 0.25), "pp", closed=True),
     ]
+    top = rectangle(width - 2 * lip, rim_h - 2 * lip, (0, rim_y))
+    parts += _tray_walls(dice, top, rectangle(floor_w, floor_h, floor_at), base, lip)
+    y = rim_y - rim_h / 2 + 4
+    for x in np.array([-0.3, 0.0, 0.28]) * width:
+        parts.append(_line(points([x - 7, y], [x + 7, y]), 1.0, 0.7, "pp"))
+        parts.append(_line(points([x, y], [x, y + 10]), 1.0, 0.5, "pp"))
+    inside = (floor_at[0], floor_at[1] - 0.1 * floor_h, floor_w * 0.48, floor_h * 0.48)
+    return Container("tray", parts, width, height, inside)
+
+
+def _tray_walls(
+    dice: Dice, top: np.ndarray, bottom: np.ndarray, base: float, lip: float
+) -> list[Primitive]:
+    """Four walls between the rim's and the floor's corners, and their dark folds.
+
+    Corners are back left, back right, front right, front left; one side wall is the darkest.
+    """
+    u = dice.between
+    loads = [u(0.2, 0.5), u(0.5, 1.2), u(0.2, 0.5), u(0.5, 1.2)]
+    loads[dice.pick((1, 3))] *= u(1.0, 4.0)
+    parts: list[Primitive] = []
+    for side, load in enumerate(loads):
+        after = (side + 1) % 4
+        wall = np.stack([top[side], top[after], bottom[after], bottom[side]])
+        parts.append(_plate(wall, base * load, "pp"))
     sag = (top[2] + top[3]) / 2 + [0, u(-2, 6)]
     front = smooth_path(np.stack([top[3] - [lip, 0], sag, top[2] + [lip, 0]]), 3)
     parts.append(_line(front, u(0.5, 0.9), u(2, 8), "pp"))
-    for a, b in ((3, 3), (2, 2), (0, 3), (1, 2)):
+    for above, below in ((3, 3), (2, 2), (0, 3), (1, 2)):
         if dice.chance(0.5):
-            fold = np.stack([top[a] * 0.6 + bottom[a] * 0.4, bottom[b]])
+            fold = np.stack([top[above] * 0.6 + bottom[above] * 0.4, bottom[below]])
             parts.append(_line(fold, u(0.5, 1.0), u(0.5, 7), "pp"))
-    y = rim_y - rim_h / 2
-    for x in np.array([-0.3, 0.0, 0.28]) * width:
-        parts.append(_line(points([x - 7, y + 4], [x + 7, y + 4]), 1.0, 0.7, "pp"))
-        parts.append(_line(points([x, y + 4], [x, y + 14]), 1.0, 0.5, "pp"))
-    inside = (floor_at[0], floor_at[1] - 0.1 * floor_h, floor_w * 0.48, floor_h * 0.48)
-    return Container("tray", parts, width, height, inside)
+    return parts
 
 
 def backpack(dice: Dice) -> Container:

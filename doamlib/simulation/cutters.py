@@ -15,7 +15,7 @@ import numpy as np
 
 from doamlib.simulation.blades import PLASTICS, bevelled, profile, rivets, scales
 from doamlib.simulation.dice import Dice
-from doamlib.simulation.outlines import ellipse, grip, points, rectangle, rounded, smooth
+from doamlib.simulation.outlines import ellipse, grip, points, rectangle, rounded, smooth, turned
 from doamlib.simulation.primitives import Primitive, Tube, moved, slab
 
 
@@ -24,7 +24,7 @@ def folding_knife(dice: Dice) -> list[Primitive]:
     u = dice.between
     length, width, thickness = u(78, 118), u(16, 27), u(1.3, 2.7)
     handle = grip(dice, length, width, 0.12)
-    kind = dice.pick(("plastic",) * 9 + ("wood",) * 5 + ("fr4",) * 3 + ("steel", "al", "al"))
+    kind = dice.pick(("plastic",) * 10 + ("wood",) * 5 + ("fr4",) * 3 + ("steel", "al"))
     material = dice.pick(PLASTICS) if kind == "plastic" else kind
     depth = u(0.8, 1.6) if kind in ("steel", "al") else u(2.2, 4.5)
     gap = thickness / 2 + 0.3
@@ -94,46 +94,60 @@ def scissor(dice: Dice) -> list[Primitive]:
     length = u(80, 180)
     blade_length = length * u(0.38, 0.58)
     thickness = u(1.2, 2.8) * (0.7 + 0.3 * length / 180)
-    width = length * u(0.06, 0.10)
+    width, taper = length * u(0.06, 0.10), u(1.0, 1.6)
     opening = u(0, 0.75) if dice.chance(0.75) else u(0, 0.12)
-    plastic = dice.pick(PLASTICS) if dice.chance(0.6) else None
     handle = length - blade_length
     ring_a = handle * u(0.26, 0.36)
-    ring_b, wall = ring_a * u(0.55, 0.75), u(4, 7.5) if plastic else u(2.8, 5)
-    depth, uneven, tilt = u(6, 11), u(1, 1.35), u(-0.25, 0.1)
-    wired, drop, taper = dice.chance(0.3), u(0.8, 1.1), u(1.0, 1.6)
+    ring = ring_a * np.array([1.0, u(0.55, 0.75)])
+    uneven, drop = u(1, 1.35), u(0.8, 1.1)
+    draw_ring = _ring_maker(dice)
+    x = np.linspace(0, 1, 12)
+    inner = -0.25 * width * (1 - x)
+    outer = inner + width * (1 - 0.88 * x**taper)
     parts: list[Primitive] = []
     for side in (1, -1):
         z = side * (thickness / 2 + 0.05)
-        x = np.linspace(0, 1, 12)
-        inner = -0.25 * width * (1 - x)
-        outer = inner + width * (1 - 0.88 * x**taper)
-        half = bevelled(x * blade_length, outer, inner, z, thickness, 0.45, 3)
-        half.append(
-            slab(ellipse(width * 0.55, n=16), z - thickness / 2, z + thickness / 2, "stainless")
-        )
-        a, b = (ring_a * uneven, ring_b * uneven) if side > 0 else (ring_a, ring_b)
+        a, b = ring * (uneven if side > 0 else 1.0)
         centre = points([a - handle, -b * drop - width * 0.2])[0]
         shank = points(
             [width * 0.3, width * 0.35],
             [0, -width * 0.5],
-            [centre[0] + a * 0.8, centre[1] - b * 0.15],
-            [centre[0] + a * 0.75, centre[1] + b * 0.35],
+            np.add(centre, (a * 0.8, -b * 0.15)),
+            np.add(centre, (a * 0.75, b * 0.35)),
         )
-        half.append(slab(shank, z - thickness / 2, z + thickness / 2, "stainless"))
-        ring = ellipse(a, b) @ [[math.cos(tilt), math.sin(tilt)], [-math.sin(tilt), math.cos(tilt)]]
-        if plastic:
-            neck = np.concatenate([shank[2:], shank[:2] * 0.4])
-            half.append(slab(neck, z - depth / 2, z + depth / 2, plastic))
-            hole = ring * (1 - wall / a, 1 - wall / b)
-            half.append(slab([ring + centre, hole + centre], z - depth / 2, z + depth / 2, plastic))
-            if wired:
-                half.append(Tube((ring * 0.93 + centre)[2:9], 1.4, "stainless"))
-        else:
-            half.append(Tube(ring * 0.9 + centre, wall / 2, "stainless", closed=True))
+        plates = [ellipse(width * 0.55, n=16), shank]
+        half = bevelled(x * blade_length, outer, inner, z, thickness, 0.45, 3)
+        half += [slab(plate, z - thickness / 2, z + thickness / 2, "stainless") for plate in plates]
+        half += draw_ring(a, b, centre, shank, z)
         parts += moved(half, angle=side * opening / 2, mirror=side < 0)
     parts.append(rivets([(0, 0)], -thickness - 1, thickness + 1, u(2, 4)))
     return moved(parts, ((handle - blade_length) / 2, 0))
+
+
+def _ring_maker(dice: Dice) -> Callable[..., list[Primitive]]:
+    """One style of finger rings for both halves: moulded plastic or bent steel rod."""
+    u = dice.between
+    plastic = dice.pick(PLASTICS) if dice.chance(0.6) else None
+    wall = u(4, 7.5) if plastic else u(2.8, 5)
+    depth, tilt, wired = u(6, 11), u(-0.25, 0.1), dice.chance(0.3)
+
+    def draw(
+        a: float, b: float, centre: np.ndarray, shank: np.ndarray, z: float
+    ) -> list[Primitive]:
+        ring = turned(ellipse(a, b), tilt)
+        if not plastic:
+            return [Tube(ring * 0.9 + centre, wall / 2, "stainless", closed=True)]
+        neck = np.concatenate([shank[2:], shank[:2] * 0.4])
+        hole = ring * (1 - wall / a, 1 - wall / b)
+        parts: list[Primitive] = [
+            slab(neck, z - depth / 2, z + depth / 2, plastic),
+            slab([ring + centre, hole + centre], z - depth / 2, z + depth / 2, plastic),
+        ]
+        if wired:
+            parts.append(Tube((ring * 0.93 + centre)[2:9], 1.4, "stainless"))
+        return parts
+
+    return draw
 
 
 def utility_knife(dice: Dice) -> list[Primitive]:
@@ -143,52 +157,67 @@ def utility_knife(dice: Dice) -> list[Primitive]:
     blade_length = full * u(0.8, 1.0)
     length, shell = blade_length * u(1.15, 1.5), width * u(1.15, 1.5) + u(3, 8)
     exposed = blade_length * (u(0, 0.5) if dice.chance(0.4) else u(0, 0.05))
-    tip, slant = length / 2 + exposed, width * u(0.35, 0.6)
-    root, half = tip - blade_length, width / 2
-    z = thickness / 2
-    outline = points([root, half], [tip - slant, half], [tip, -half], [root, -half])
-    parts: list[Primitive] = [slab(outline, -z, z, "steel")]
-    scores = np.arange(tip - slant - 6, root + 8, -u(5, 10) * (width / 18) ** 0.5)
-    lines = [
-        points([x, half], [x + 0.9, half], [x + 0.9 + slant, -half], [x + slant, -half])
-        for x in scores
-    ]
-    parts.append(slab(lines, -z, z, "steel", -0.45))
-    ground = rectangle(blade_length, width * 0.12, ((tip + root) / 2, -width * 0.44))
-    parts.append(slab(ground, -z, z, "steel", -0.5))
+    parts = _snap_blade(dice, blade_length, width, length / 2 + exposed, thickness)
     if dice.chance(0.7):
-        wall, metal = u(0.4, 0.9), dice.pick(("steel", "steel", "stainless", "al"))
-        parts.append(slab(rectangle(length * 0.97, width + 3), -2, wall - 2, metal))
-        sides = [rectangle(length * 0.97, wall * 1.6, (0, s * (half + 1.5))) for s in (-1, 1)]
-        parts.append(slab(sides, -2, 2, metal))
-        if dice.chance(0.5):
-            at = np.arange(-length * 0.4, length * 0.42, 4.0)
-            teeth = [rectangle(1.2, 1.6, (x, half + 1.5)) for x in at]
-            parts.append(slab(teeth, -2, 2, metal, -0.5))
+        parts += _channel(dice, length * 0.97, width)
     plastic = dice.pick(PLASTICS)
     body = rounded(length, shell, u(3, 9))
     if dice.chance(0.5):
         body[:, 1] += u(1, 3) * np.sin(body[:, 0] / length * 2 * math.pi)
     slot = rounded(length * 0.75, width * 0.35, 2, (length * 0.08, 0))
+    button = rounded(u(9, 16), width * 0.55, 1.5)
+    clip = [rounded(u(16, 24), width * 0.9, 1.5), rounded(7, width * 0.35, 1)]
+    slider = [
+        slab(button, 0.5, 2.2, "steel"),
+        slab(clip, 0.4, 1.2, "steel"),
+        Tube(points([-6, -width * 0.3], [6, width * 0.3]), 0.5, "steel"),
+        slab(rounded(u(18, 30), width * 0.6, 3), 2, u(6, 10), plastic),
+    ]
     parts += [
         slab([body, slot], 2, 2 + u(1.5, 5), plastic),
         slab(body, -2 - u(1.5, 5), -2, plastic),
+        *moved(slider, (u(-0.25, 0.35) * length, 0)),
     ]
-    slider = u(-0.25, 0.35) * length
-    parts.append(slab(rounded(u(9, 16), width * 0.55, 1.5, (slider, 0)), 0.5, 2.2, "steel"))
-    clip = [
-        rounded(u(16, 24), width * 0.9, 1.5, (slider, 0)),
-        rounded(7, width * 0.35, 1, (slider, 0)),
-    ]
-    parts.append(slab(clip, 0.4, 1.2, "steel"))
-    spring = points([slider - 6, -width * 0.3], [slider + 6, width * 0.3])
-    parts.append(Tube(spring, 0.5, "steel"))
-    parts.append(slab(rounded(u(18, 30), width * 0.6, 3, (slider, 0)), 2, u(6, 10), plastic))
     if dice.chance(0.6):
         parts.append(rivets([(-length * 0.44, u(-3, 3))], -3, 3, u(2, 3.5)))
     if dice.chance(0.4):
         cap = rounded(14, shell, 3, (7 - length / 2, 0))
         parts.append(slab(cap, -2, 2, "zamak" if dice.chance(0.3) else plastic))
+    return parts
+
+
+def _snap_blade(
+    dice: Dice, length: float, width: float, tip: float, thickness: float
+) -> list[Primitive]:
+    """A slanted blade with score lines and a ground edge, its tip at x = tip."""
+    root, half, slant = tip - length, width / 2, width * dice.between(0.35, 0.6)
+    pitch = dice.between(5, 10) * (width / 18) ** 0.5
+    outline = points([root, half], [tip - slant, half], [tip, -half], [root, -half])
+    score = points([0, half], [0.9, half], [0.9 + slant, -half], [slant, -half])
+    scores = [np.add(score, (x, 0)) for x in np.arange(tip - slant - 6, root + 8, -pitch)]
+    ground = rectangle(length, width * 0.12, ((tip + root) / 2, -width * 0.44))
+    z = thickness / 2
+    return [
+        slab(outline, -z, z, "steel"),
+        slab(scores, -z, z, "steel", -0.45),
+        slab(ground, -z, z, "steel", -0.5),
+    ]
+
+
+def _channel(dice: Dice, length: float, width: float) -> list[Primitive]:
+    """The folded metal guide in which the blade slides, some with locking teeth."""
+    wall, metal = dice.between(0.4, 0.9), dice.pick(("steel", "steel", "stainless", "al"))
+    edge = width / 2 + 1.5
+    sides = [rectangle(length, wall * 1.6, (0, s * edge)) for s in (-1, 1)]
+    parts: list[Primitive] = [
+        slab(rectangle(length, width + 3), -2, wall - 2, metal),
+        slab(sides, -2, 2, metal),
+    ]
+    if dice.chance(0.5):
+        teeth = [
+            rectangle(1.2, 1.6, (x, edge)) for x in np.arange(-0.41 * length, 0.42 * length, 4)
+        ]
+        parts.append(slab(teeth, -2, 2, metal, -0.5))
     return parts
 
 
@@ -227,16 +256,20 @@ def _swiss_knife(dice: Dice) -> list[Primitive]:
     pins = [(length * x, width * u(0.1, 0.3)) for x in (-0.43, 0.0, 0.43)]
     parts.append(rivets(pins, -reach, reach, 1.3, "brass"))
     if dice.chance(0.55):
-        turns = u(4, 6)
-        angle = np.linspace(0, 2 * math.pi * turns, int(14 * turns))
-        x = np.linspace(-length * 0.05, length * 0.38, len(angle))
-        y = -width / 2 - u(-2, 3) + 3.2 * np.sin(angle)
-        parts.append(Tube(np.stack([x, y, 3.2 * np.cos(angle)], 1), 1.0, "stainless"))
-        root = points([-0.05 * length, -0.45 * width], [-0.12 * length, -0.2 * width])
-        parts.append(Tube(root, 1.5, "stainless"))
+        parts += _corkscrew(dice, length, width)
     if dice.chance(0.5):
         parts.append(Tube(ellipse(6, at=(length / 2 + 7, 0), n=18), 0.7, "steel", closed=True))
     return parts
+
+
+def _corkscrew(dice: Dice, length: float, width: float) -> list[Primitive]:
+    turns = dice.between(4, 6)
+    angle = np.linspace(0, 2 * math.pi * turns, int(14 * turns))
+    x = np.linspace(-length * 0.05, length * 0.38, len(angle))
+    y = -width / 2 - dice.between(-2, 3) + 3.2 * np.sin(angle)
+    root = points([-0.05 * length, -0.45 * width], [-0.12 * length, -0.2 * width])
+    helix = np.stack([x, y, 3.2 * np.cos(angle)], 1)
+    return [Tube(helix, 1.0, "stainless"), Tube(root, 1.5, "stainless")]
 
 
 def _plier_tool(dice: Dice) -> list[Primitive]:

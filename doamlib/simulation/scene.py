@@ -153,18 +153,11 @@ class Scene:
         scale: Pixels per millimetre.
         containers: One to three, the main one first.
         items: Harmless items, cloth and fittings.
-        frame: Width and height of the frame in pixels.
     """
 
     scale: float
     containers: list[Placed]
     items: list[Item]
-    frame: tuple[int, int] = FRAME
-
-    @property
-    def box(self) -> Box:
-        """The whole frame."""
-        return 0, 0, *self.frame
 
     def region(self, box: Box) -> Patch:
         """The basis maps of a frame rectangle, containers and harmless items summed."""

@@ -108,7 +108,7 @@ def measure_subject(scene: Scene, subject: int) -> tuple[Patch, Occlusion]:
     item = scene.items[subject]
     others = [other for other in scene.items if other is not item]
     patch = item.patch(scene.scale)
-    around = Scene(scene.scale, scene.containers, others, scene.frame).region(patch.box)
+    around = Scene(scene.scale, scene.containers, others).region(patch.box)
     return patch, measure_occlusion(patch.basis, around.basis)
 
 
@@ -140,7 +140,7 @@ def render(
 
 def render_cutter(name: str, seed: int = 0, field_of_view: float = 0.2) -> Rendering:
     """One cutter alone, flat on a tray, as in Fig. 1."""
-    item = Placement(name, psi=Dice([seed, 2]).between(0, 2 * np.pi), seed=seed)
+    item = Placement(name, psi=Dice([seed, *name.encode()]).between(0, 2 * np.pi), seed=seed)
     return render([item], subject=0, field_of_view=field_of_view, seed=seed)
 
 

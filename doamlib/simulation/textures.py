@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -77,55 +78,67 @@ def _film(dice: Dice) -> np.ndarray:
     return np.maximum(load, 0.02).astype(np.float32)
 
 
+class _Etching:
+    """A circuit board in the making: loads in g/cm2 by material on a fine grid."""
+
+    def __init__(self, dice: Dice) -> None:
+        shape = (BOARD_MM[1] * BOARD_FINE, BOARD_MM[0] * BOARD_FINE)
+        base = {"fr4": 0.22, "cu": 0.03, "chip": 0.0, "solder": 0.0}
+        self.layers = {name: np.full(shape, load, np.float32) for name, load in base.items()}
+        self.dice = dice
+
+    def scatter(self, mm2: float) -> Iterator[tuple[float, float]]:
+        """One random place for every so many square millimetres."""
+        for _ in range(int(BOARD_MM[0] * BOARD_MM[1] / mm2)):
+            yield self.dice.between(0, BOARD_MM[0]), self.dice.between(0, BOARD_MM[1])
+
+    def add(self, name: str, x: float, y: float, w: float, h: float, load: float) -> None:
+        """A rectangle with its corner at x, y (mm)."""
+        x0, y0, x1, y1 = (max(round(v * BOARD_FINE), 0) for v in (x, y, x + w, y + h))
+        self.layers[name][y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)] += load
+
+    def raster(self) -> np.ndarray:
+        """Basis loads, float32 (H, W, 2), at BOARD_PX_PER_MM."""
+        kinds = [physics().materials[name] for name in self.layers]
+        shares = np.array([[m.polyethylene, m.iron] for m in kinds], np.float32)
+        size = (BOARD_MM[0] * BOARD_PX_PER_MM, BOARD_MM[1] * BOARD_PX_PER_MM)
+        loads = np.stack(list(self.layers.values()), axis=2) @ shares
+        return cv2.resize(loads, size, interpolation=cv2.INTER_AREA)
+
+
 def _board(dice: Dice) -> np.ndarray:
     """A populated circuit board: float32 (H, W, 2), basis g/cm2 at BOARD_PX_PER_MM."""
-    width, height = BOARD_MM
-    layers = {
-        name: np.full((height * BOARD_FINE, width * BOARD_FINE), base, np.float32)
-        for name, base in (("fr4", 0.22), ("cu", 0.03), ("chip", 0.0), ("solder", 0.0))
-    }
-
-    def add(name: str, x: float, y: float, w: float, h: float, load: float) -> None:
-        x0, y0, x1, y1 = (max(round(v * BOARD_FINE), 0) for v in (x, y, x + w, y + h))
-        layers[name][y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)] += load
-
-    def scatter(per_mm2: float):
-        for _ in range(int(width * height * per_mm2)):
-            yield dice.between(0, width), dice.between(0, height)
-
-    u = dice.between
-    for x, y in scatter(1 / 300):
+    etching, u = _Etching(dice), dice.between
+    add, scatter = etching.add, etching.scatter
+    for x, y in scatter(300):
         add("cu", x, y, u(5, 35), u(3, 25), u(0.02, 0.10))
-    for x, y in scatter(1 / 160):
+    for x, y in scatter(160):
         a, b, load = u(2, 10), u(2, 8), u(0.15, 0.6)
         add("chip", x, y, a, b, load)
         if dice.chance(0.5):
             add("solder", x - 0.6, y, 0.5, b, 0.12)
             add("solder", x + a, y, 0.5, b, 0.12)
-    for x, y in scatter(1 / 1200):
-        a, b, load = u(9, 20), u(8, 16), u(0.3, 0.9)
-        add("chip", x, y, a, b, load)
+    for x, y in scatter(1200):
+        a, b = u(9, 20), u(8, 16)
+        add("chip", x, y, a, b, u(0.3, 0.9))
         add("cu", x + 1, y + 1, a - 2, b - 2, u(0.0, 0.2))
-    for x, y in scatter(1 / 30):
+    for x, y in scatter(30):
         add("solder", x, y, u(0.6, 2.0), u(0.5, 1.4), u(0.1, 0.6))
-    for x, y in scatter(1 / 900):
-        upright, pins = dice.chance(0.5), dice.count(6, 18)
-        for i in range(pins):
-            dx, dy = (0, 1.5 * i) if upright else (1.5 * i, 0)
-            add("cu", x + dx, y + dy, 2.4 if upright else 0.8, 0.8 if upright else 2.4, 0.9)
-    for x, y in scatter(1 / 700):
+    for x, y in scatter(900):
+        upright = dice.chance(0.5)
+        w, h = (2.4, 0.8) if upright else (0.8, 2.4)
+        for i in range(dice.count(6, 18)):
+            add("cu", x + 1.5 * i * (not upright), y + 1.5 * i * upright, w, h, 0.9)
+    for x, y in scatter(700):
         centre = (int(x * BOARD_FINE), int(y * BOARD_FINE))
-        cv2.circle(layers["solder"], centre, int(u(0.8, 2.4) * BOARD_FINE), u(0.2, 0.9), -1)
-    for x, y in scatter(1 / 1100):
+        radius = int(u(0.8, 2.4) * BOARD_FINE)
+        cv2.circle(etching.layers["solder"], centre, radius, u(0.2, 0.9), -1)
+    for x, y in scatter(1100):
         a, b, wall = u(7, 20), u(6, 14), u(0.3, 0.8)
         for box in ((x, y, a, 0.7), (x, y + b, a, 0.7), (x, y, 0.7, b), (x + a, y, 0.7, b)):
             add("cu", *box, wall)
         add("cu", x, y, a, b, 0.08)
-    kinds = [physics().materials[name] for name in layers]
-    loads = np.stack(list(layers.values()), axis=2)
-    raster = loads @ np.array([[m.polyethylene, m.iron] for m in kinds], np.float32)
-    size = (width * BOARD_PX_PER_MM, height * BOARD_PX_PER_MM)
-    return cv2.resize(raster, size, interpolation=cv2.INTER_AREA)
+    return etching.raster()
 
 
 @functools.cache
