@@ -2,7 +2,7 @@
 
 The paper's figure of occlusion levels shows six cutters: on cloth and in a backpack (OL1), half on
 a phone and half on a laptop (OL2), on stacked electronics and under a bundle of rods (OL3). Each is
-re-created in 24 variants (shapes, places and classes vary) and O is measured.
+re-created in 100 variants (shapes, places and classes vary) and O is measured.
 
 * OL2/OL3: the middle of the gap between the OL2 examples' 90% and the OL3 examples' 10% quantile.
 * OL1/OL2: the examples overlap (as they do by eye), so every border between the OL1 examples' 90%
@@ -30,8 +30,8 @@ from doamlib.simulation.dice import Dice
 from doamlib.simulation.occlusion import LEVEL_LIMITS, level_of
 from doamlib.simulation.steps import Placement, arrange, measure_subject
 
-VARIANTS = 24
-NATURAL_SCENES = 400
+VARIANTS = 100
+NATURAL_SCENES = 600
 PAPER_OL1_SHARE = 0.519
 
 

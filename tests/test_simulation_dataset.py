@@ -21,15 +21,15 @@ from pycocotools import mask as coco_mask
 from pydantic import ValidationError
 
 from doamlib.data.classes import CLASSES
-from doamlib.simulation import SimulationConfig, generate
+from doamlib.simulation import GENERATOR_VERSION, SimulationConfig, generate
 from doamlib.simulation.compose import window_size
 from doamlib.simulation.dataset import _remaining
 from doamlib.simulation.image import make_image
-from doamlib.simulation.occlusion import level_of
+from doamlib.simulation.occlusion import LEVEL_LIMITS, level_of
 from doamlib.simulation.quotas import ImagePlan, largest_remainder, plan_images
 
 SMALL = SimulationConfig(train_images=5, test_images=4, seed=3, field_of_view=0.25)
-GOLDEN = Path(__file__).parent / "data" / "simulation" / "golden.json"
+STORED = Path(__file__).parent / "data" / "simulation"
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +260,7 @@ def test_a_killed_run_continues_and_ends_up_the_same(dataset, tmp_path):
     root = tmp_path / "killed"
     script = f"""
         from pathlib import Path
-        from doamlib.simulation import SimulationConfig, generate
+        from doamlib.simulation import GENERATOR_VERSION, SimulationConfig, generate
         generate(SimulationConfig.model_validate_json({SMALL.as_json()!r}), Path({str(root)!r}))
     """
     run = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)])
@@ -304,9 +304,31 @@ def test_images_look_as_they_did():
 
     After an intended change raise GENERATOR_VERSION and run scripts/simulation_golden.py.
     """
-    golden = json.loads(GOLDEN.read_text())
+    golden = json.loads((STORED / "golden.json").read_text())
     config = SimulationConfig(**golden["config"])
     for plan in plan_images(config):
         pixels, _ = make_image(config, plan)
         grid = cv2.resize(pixels, tuple(golden["grid"]), interpolation=cv2.INTER_AREA)
         assert_allclose(grid.astype(int), golden["images"][plan.stem], atol=4)
+
+
+def test_frozen_occlusion_limits_are_the_fitted_ones_rounded():
+    fitted = json.loads((STORED / "occlusion_fit.json").read_text())["fitted"]
+    assert (round(fitted["OL1/OL2"], 2), round(fitted["OL2/OL3"], 2)) == LEVEL_LIMITS
+
+
+def test_stored_measurements_pass_their_gates_and_belong_to_this_generator():
+    """After an intended change run scripts/simulation_measure.py again (ten minutes)."""
+    measured = json.loads((STORED / "measured.json").read_text())
+    assert measured["generator_version"] == GENERATOR_VERSION
+    for view, limits in measured["realism"]["gate"].items():
+        for name, limit in limits.items():
+            assert measured["realism"]["scores"][view][name] >= limit, (view, name)
+    for presence in measured["presence"].values():
+        assert presence["images"] >= 2000
+        assert presence["interval"][1] < 0.58
+    first, second, third = measured["levels"]["ours"]
+    assert 0.45 <= first <= 0.58 and 0.25 <= second <= 0.37 and 0.14 <= third <= 0.22
+    for name, ours in measured["boxes"]["ours_5_50_95"].items():
+        real = measured["boxes"]["real_min_median_max"][name]
+        assert ours[1] == pytest.approx(real[1], rel=0.25)
