@@ -44,7 +44,7 @@ def nail_file(dice: Dice) -> list[Primitive]:
     length, width = u(90, 175), u(6, 15)
     x = np.linspace(0, length * 0.7, 12)
     half = width / 2 * (1 - 0.9 * (x / x[-1]) ** u(2, 6))
-    parts = bevelled(x, half, -half, 0, u(0.7, 1.4), u(0.2, 0.6), 3)
+    parts = bevelled(x, half, -half, 0, u(1.0, 2.4), u(0.2, 0.6), 3)
     depth = u(3, 9)
     parts += scales(dice, length * 0.35, width * 1.3, depth, dice.pick(PLASTICS))
     if dice.chance(0.5):
@@ -56,7 +56,7 @@ def nail_file(dice: Dice) -> list[Primitive]:
 def spatula(dice: Dice) -> list[Primitive]:
     """Spreader, palette knife or letter opener: a blunt bevelled blade on a handle with rivets."""
     u = dice.between
-    length, width, depth = u(60, 130), u(10, 30), u(0.8, 2.4)
+    length, width, depth = u(60, 130), u(12, 30), u(1.2, 3.4)
     x = np.linspace(0, length, 14)
     end = np.clip((x / length - 0.8) / 0.2, 0, 1)
     half = width / 2 * np.sqrt(1 - 0.95 * end**2) * (0.6 + 0.4 * np.clip(x / length * 3, 0, 1))
@@ -64,7 +64,7 @@ def spatula(dice: Dice) -> list[Primitive]:
     handle, thick = u(60, 105), u(8, 16)
     material = dice.pick((*PLASTICS, "wood", "wood"))
     parts += scales(dice, handle, u(14, 24), thick, material)
-    tang = rectangle(handle * u(0.3, 0.95), width * 0.3, (-handle * 0.2, 0))
+    tang = rectangle(handle * u(0.3, 0.95), width * 0.4, (-handle * 0.2, 0))
     parts.append(slab(tang, -depth / 2, depth / 2, "stainless"))
     if dice.chance(0.6):
         pins = [(-handle * f, 0) for f in (0.2, 0.5, 0.8)[: dice.count(2, 3)]]
@@ -84,17 +84,17 @@ def tweezers(dice: Dice) -> list[Primitive]:
 def comb(dice: Dice) -> list[Primitive]:
     """A closed pocket comb: a toothed plate folded into riveted scales, steel or plastic."""
     u = dice.between
-    length, width = u(85, 125), u(16, 28)
+    length, width, half = u(85, 125), u(16, 28), u(0.8, 2.0)
     cover = dice.pick(PLASTICS)
     body = rounded(length, width, width * 0.4)
-    parts: list[Primitive] = [slab(body, z, z + 2.5, cover) for z in (1.2, -3.7)]
-    inside = dice.pick(("stainless", "stainless", "al", "abs"))
-    parts.append(slab(rectangle(length * 0.88, width * 0.35, (0, width * 0.3)), -1, 1, inside))
+    parts: list[Primitive] = [slab(body, z, z + 2.5, cover) for z in (half, -half - 2.5)]
+    inside = dice.pick(("stainless", "stainless", "stainless", "al", "abs"))
+    back = rectangle(length * 0.88, width * 0.35, (0, width * 0.3))
     teeth = [
         rectangle(1.2, width * 0.6, (x, -width * 0.1))
         for x in np.arange(-0.42, 0.42, 2.4 / length) * length
     ]
-    parts.append(slab(teeth, -1, 1, inside))
+    parts += [slab(back, -half, half, inside), slab(teeth, -half, half, inside)]
     pins = [(-length * 0.44, 0), (length * 0.44, 0)]
     parts.append(rivets(pins, -4, 4, u(1.5, 2.8), dice.pick(("brass", "steel"))))
     return parts
@@ -150,7 +150,7 @@ def spanner(dice: Dice) -> list[Primitive]:
 def metal_bar(dice: Dice) -> list[Primitive]:
     """A strip, a fitting, a slide: some bevelled, some with holes."""
     u = dice.between
-    length, width, depth = u(60, 160), u(8, 32), u(0.8, 4)
+    length, width, depth = u(60, 160), u(8, 32), u(1, 5)
     metal = dice.pick(METALS)
     if dice.chance(0.4):
         x, half = np.array([-length / 2, length / 2]), np.full(2, width / 2)
