@@ -42,6 +42,7 @@ class VGG16Extractor(nn.Module):
             block = [scaled(c, width) for c in block]
             blocks.append(vgg_block(channels, block))
             channels = block[-1]
+        blocks[-1][-1].inplace = False  # Grad-CAM reads conv5_3's own output
         pool1, pool2, pool4 = (nn.MaxPool2d(2) for _ in range(3))
         pool3 = nn.MaxPool2d(2, ceil_mode=True)
         self.features = nn.Sequential(

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from captum.attr import LayerGradCam
 from pydantic import ValidationError
 from safetensors import safe_open
 from torch.testing import assert_close
@@ -291,6 +292,22 @@ def test_matched_class_scores_explain_the_items_only():
     assert scores[1] == 0 and scores[0] != 0
     gradient = torch.autograd.grad(scores[0], detector.gradcam_layer().weight)[0]
     assert gradient.abs().sum() > 0
+
+
+def test_captum_explains_the_last_vgg_layer():
+    detector = build_detector(PLAIN["ssd"], seed=0).eval()
+    images, wanted = torch.stack(photos(2)), targets(2, 1)
+    layer = detector.gradcam_layer()
+    explained = LayerGradCam(lambda x: detector.matched_class_scores(x, wanted), layer)
+    maps = explained.attribute(images)
+    kept = []
+    hook = layer.register_forward_hook(lambda *call: kept.append(call[2]))
+    scores = detector.matched_class_scores(images, wanted)
+    hook.remove()
+    gradient = torch.autograd.grad(scores.sum(), kept[0])[0]
+    expected = (gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1, keepdim=True)
+    assert expected.abs().max() > 0 and (kept[0] < 0).any()
+    assert_close(maps, expected, rtol=1e-4, atol=1e-7)
 
 
 def test_vgg16_starts_from_imagenet_tensors(tmp_path):
