@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from doamlib.attention import ChannelAttention, NonLocal, PositionAttention, pooling_factor
 from doamlib.detectors import Detector
-from doamlib.doam import RegionAverage, SobelEdges
+from doamlib.doam import RegionAverage
+from doamlib.edges import SobelEdges
 
 Count = tuple[int, int]
 BYTES_PER_PARAMETER = 4

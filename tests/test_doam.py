@@ -16,10 +16,9 @@ from doamlib.doam import (
     GatedConvolution,
     RegionAverage,
     RegionInformationAggregation,
-    SobelEdges,
     load_official_state_dict,
-    normalise_edges,
 )
+from doamlib.edges import SobelEdges, normalise_edges
 
 GOLDEN = Path(__file__).parent / "data" / "models" / "doam_reference_seed11.npz"
 BGR_EDGE = [2, 1, 0, 3]
@@ -172,6 +171,13 @@ def test_sobel_on_a_step_and_a_ramp():
     ramp[:, 0] = 3.0 * torch.arange(8)[:, None] + 4.0 * torch.arange(8)
     inside = SobelEdges()(ramp)[..., 1:-1, 1:-1]
     assert_close(inside, torch.full((1, 1, 6, 6), 8 * 5.0))  # 8 times the slope's length
+
+
+def test_the_strongest_edge_of_all_is_1140():
+    bits = torch.cartesian_prod(*[torch.tensor([0.0, 255.0])] * 9).view(-1, 1, 3, 3)
+    strongest = SobelEdges()(bits.expand(-1, 3, -1, -1))[:, 0, 1, 1].max()
+    assert_close(strongest, torch.tensor(255 * 20**0.5))
+    assert 1140 < strongest < 1141
 
 
 def test_edge_channel_red_or_mean():
