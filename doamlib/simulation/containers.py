@@ -95,7 +95,7 @@ def tray(dice: Dice) -> Container:
     for x in np.array([-0.3, 0.0, 0.28]) * width:
         parts.append(_line(points([x - 7, y], [x + 7, y]), 1.0, 0.7, "pp"))
         parts.append(_line(points([x, y], [x, y + 10]), 1.0, 0.5, "pp"))
-    inside = (floor_at[0], floor_at[1] - 0.1 * floor_h, floor_w * 0.48, floor_h * 0.48)
+    inside = (floor_at[0], 0.0, floor_w * 0.48, height * 0.41)
     return Container("tray", parts, width, height, inside)
 
 

@@ -24,7 +24,7 @@ FRAME = (1225, 954)
 SCALE_RANGE = (0.92, 1.08)
 """Pixels per millimetre."""
 CONTAINER_SHARES = ("tray",) * 31 + ("backpack",) * 12 + ("suitcase",) * 7
-DENSITY = (0.2, 1.6)
+DENSITY = (0.1, 2.0)
 """Range of the factor on a container's mean contents."""
 EMPTIEST_OF = 8
 EMPTIEST_SHARE = 0.85
