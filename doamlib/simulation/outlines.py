@@ -11,7 +11,10 @@ import numpy as np
 from doamlib.simulation.dice import Dice
 
 Point = Sequence[float] | np.ndarray
-QUARTER = np.stack([np.cos(np.arange(5) * math.pi / 8), np.sin(np.arange(5) * math.pi / 8)], 1)
+_EIGHTHS = np.arange(5) * math.pi / 8
+_QUARTER = np.stack([np.cos(_EIGHTHS), np.sin(_EIGHTHS)], 1)
+_ARCS = np.concatenate([_QUARTER, _QUARTER[::-1]] * 2)
+_SIGNS = np.repeat([[1, 1], [-1, 1], [-1, -1], [1, -1]], 5, axis=0)
 
 
 @functools.cache
@@ -39,11 +42,8 @@ def ellipse(a: float, b: float | None = None, at: Point = (0, 0), n: int = 28) -
 def rounded(width: float, height: float, radius: float, at: Point = (0, 0)) -> np.ndarray:
     """Rectangle with round corners (20 points)."""
     radius = min(radius, width * 0.499, height * 0.499)
-    arc = radius * QUARTER
     corner = np.array([width / 2 - radius, height / 2 - radius])
-    turns = [(1, 1), (-1, 1), (-1, -1), (1, -1)]
-    arcs = [(arc if sx * sy > 0 else arc[::-1]) * (sx, sy) + corner * (sx, sy) for sx, sy in turns]
-    return np.concatenate(arcs) + at
+    return (radius * _ARCS) * _SIGNS + corner * _SIGNS + at
 
 
 def smooth(outline: np.ndarray, times: int = 1) -> np.ndarray:
