@@ -175,8 +175,8 @@ def build_detector(config: DetectorConfig, seed: int) -> Detector:
     """A detector with random weights that follow from the seed alone.
 
     The plain network is drawn first, rivals and DOAM are plugged in afterwards: all arms with one
-    seed share their common weights. Convolutions start as He et al. advise, heads as their papers
-    do, DOAM as PyTorch starts it.
+    seed share their common weights. Convolutions start as He et al. advise, output layers near
+    zero, DOAM as PyTorch starts it.
 
     Args:
         config: which detector.

@@ -102,8 +102,12 @@ def extra_block(
 class SSD(nn.Module):
     """Network, loss and decoding; :class:`doamlib.detectors.Detector` prepares its input.
 
-    At 300 pixels it has six maps and 8,732 priors, at 160 five maps, below 144 four.
+    At 300 pixels it has six maps and 8,732 priors; below 268 conv11_2 falls away, below 140
+    conv10_2 too.
     """
+
+    output_layers = ("head",)
+    imagenet_weights = "VGG16_Weights.IMAGENET1K_V1"
 
     def __init__(self, config: DetectorConfig):
         super().__init__()
@@ -129,19 +133,17 @@ class SSD(nn.Module):
             background = layer.bias.detach().view(priors, -1)[:, 0]
             background.fill_(torch.tensor(99.0 * self.config.num_classes).log())
 
-    output_layers = ("head",)
-    imagenet_weights = "VGG16_Weights.IMAGENET1K_V1"
-
     def from_imagenet(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Torchvision's VGG16 tensors up to conv5_3, under the names they have in a detector."""
         pool4 = len(self.backbone.features)
         renamed = {}
-        for name, tensor in tensors.items():
-            part, index, kind = (*name.split("."), "", "")[:3]
-            if part == "features" and int(index) < pool4:
-                renamed[f"network.backbone.features.{index}.{kind}"] = tensor
-            elif part == "features":
-                renamed[f"network.backbone.extra.0.{int(index) - pool4}.{kind}"] = tensor
+        for name in [name for name in tensors if name.startswith("features.")]:
+            _, index, kind = name.split(".")
+            if int(index) < pool4:
+                own = f"network.backbone.features.{index}.{kind}"
+            else:
+                own = f"network.backbone.extra.0.{int(index) - pool4}.{kind}"
+            renamed[own] = tensors[name]
         return renamed
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 import torchvision
@@ -63,7 +64,9 @@ def load_weights(detector: nn.Module, source: Source) -> list[str]:
         left, unknown = detector.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
         raise ValueError(f"width, image_size or DOAM differ from the source: {error}") from None
-    may_be_left = (*outputs, "doam.", _first_kernel(detector))
+    may_be_left = (*outputs, "doam.")
+    if detector.config.fresh_first_layer:
+        may_be_left += (_first_kernel(detector),)
     lost = [name for name in left if not name.startswith(may_be_left) and ".attention." not in name]
     if lost or unknown:
         raise ValueError(
@@ -116,7 +119,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (OSError, SafetensorError, RuntimeError, UnpicklingError, EOFError) as error:
         raise ValueError(f"{path}: cannot be read as weights ({error})") from None
 
 

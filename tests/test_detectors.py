@@ -1,6 +1,7 @@
 """The contract that all detectors share, and what DOAM and warm starts may change in them."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -231,8 +232,9 @@ def test_what_does_not_fit_is_named(tmp_path):
         load_weights(detector, build_detector(ALL["ssd+doam"], seed=0).state_dict())
     with pytest.raises(ValueError, match=r"only it has \['stranger'\]"):
         load_weights(detector, state | {"stranger": torch.zeros(1)})
-    (tmp_path / "broken.safetensors").write_bytes(b"no weights")
-    for name in ("broken.safetensors", "absent.safetensors", "absent.pth"):
+    for name in ("broken.safetensors", "broken.pth", "empty.pth"):
+        (tmp_path / name).write_bytes(b"" if name.startswith("empty") else b"no weights")
+    for name in (*os.listdir(tmp_path), "absent.safetensors", "absent.pth"):
         with pytest.raises(ValueError, match=f"{name}: cannot be read as weights"):
             load_weights(detector, tmp_path / name)
 

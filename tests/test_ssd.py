@@ -88,13 +88,14 @@ def test_priors_of_300_are_the_official_ones():
     assert_close(boxes[-4], torch.tensor([18.0, 18.0, 282.0, 282.0]))
 
 
-@pytest.mark.parametrize("size", [96, 128, 160, 161, 200, 225, 256, 300, 320])
+@pytest.mark.parametrize("size", [96, 139, 140, 160, 161, 200, 225, 267, 268, 300, 320])
 def test_maps_priors_and_outputs_fit_at_every_size(size):
     network = build(DetectorConfig(width=0.125, image_size=size)).eval()
     with torch.no_grad():
         maps = network.backbone(torch.zeros(1, 3, size, size))
         outputs = network(torch.zeros(1, 3, size, size))
     assert [m.shape[-1] for m in maps] == [m.shape[-2] for m in maps] == map_sizes(size)
+    assert len(map_sizes(size)) == 4 + (size >= 140) + (size >= 268)
     assert outputs["offsets"].shape == (1, len(network.priors), 4)
     assert outputs["logits"].shape == (1, len(network.priors), 6)
     centres = (network.priors[:, 2:] + network.priors[:, :2]) / 2
