@@ -99,7 +99,7 @@ def test_maps_priors_and_outputs_fit_at_every_size(size):
     assert outputs["offsets"].shape == (1, len(network.priors), 4)
     assert outputs["logits"].shape == (1, len(network.priors), 6)
     centres = (network.priors[:, 2:] + network.priors[:, :2]) / 2
-    assert centres.min() > 0 and centres.max() < size + 8
+    assert centres.min() > 0 and centres.max() < size + 32  # half the coarsest stride
 
 
 def test_prior_settings_must_fit_the_maps():
