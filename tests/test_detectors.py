@@ -80,6 +80,18 @@ def test_batches_lists_floats_and_bytes_mean_the_same(config):
             assert_close(a["scores"], b["scores"], rtol=1e-4, atol=1e-5)
 
 
+@every_detector
+def test_bfloat16_autocast_trains_with_float32_losses(config):
+    detector = build_detector(config, seed=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = detector(photos(2), targets(1, 2))
+    exact = detector(photos(2), targets(1, 2))
+    sum(losses.values()).backward()
+    for name, value in losses.items():
+        assert value.dtype == torch.float32
+        assert_close(value, exact[name], rtol=0.1, atol=0.05)
+
+
 @every_network
 def test_boxes_are_in_pixels_of_each_image(config):
     """The same picture at twice the height has its detections at twice the height."""
