@@ -33,6 +33,7 @@ from doamlib.datasets import Data, DataConfig
 from doamlib.detections import Detections
 from doamlib.detectors import DetectorConfig, build_detector, save_weights
 from doamlib.inference import TestSet, detect, score
+from doamlib.memory import reuse_freed_memory
 from doamlib.sampling import SamplingConfig
 from doamlib.training import History, Training, TrainingConfig
 
@@ -209,6 +210,7 @@ class RunStore:
         processes: int = 1,
     ) -> None:
         """Train in ``partial/<key>`` and move the finished result into place in one step."""
+        reuse_freed_memory()
         partial = self.root / "partial" / key
         begun = provenance.record(device)
         detector = build_detector(config.detector, config.seed).to(device)

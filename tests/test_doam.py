@@ -281,7 +281,8 @@ def test_paper_preset_repeats_blocks_n1_and_n2_times():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"edge_channels": ()}, {"region_sizes": (0,)}, {"blocks": "conv"}, {"fusion_kernel": 2}]
+    "wrong",
+    [{"edge_channels": ()}, {"region_sizes": (0,)}, {"blocks": "conv"}, {"fusion_kernel": 2}],
 )
 def test_configuration_refuses(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
