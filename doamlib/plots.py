@@ -11,6 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from doamlib.data.classes import SHORT_NAMES
 
@@ -82,7 +83,8 @@ def boxes(axis: Axes, xyxy, names: Sequence[str] = (), colour: str = ACCENT) -> 
     for index, (x1, y1, x2, y2) in enumerate(np.asarray(xyxy, dtype=float).reshape(-1, 4)):
         axis.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec=colour, lw=1.6))
         if index < len(names):
-            axis.text(x1, y1 - 2, names[index], color=colour, fontsize="x-small", va="bottom")
+            name = axis.text(x1, y1 - 2, names[index], color=colour, fontsize="x-small")
+            name.set(path_effects=[withStroke(linewidth=2.5, foreground="white")], clip_on=True)
 
 
 def per_class(frame, value: str = "AP", hue: str = "arm") -> Figure:
