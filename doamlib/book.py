@@ -26,6 +26,7 @@ from doamlib.quoting import stale_quotes
 from doamlib.runs import RunStore
 
 Report = Callable[[str], None]
+NOT_PAGES = ("reference_results", "measurements")
 
 
 class BuildError(RuntimeError):
@@ -60,7 +61,12 @@ def build(
     source, target = source or paths.book(), paths.build()
     pages = target / "pages"
     world = digest_of(
-        [parameters.as_json(), _code_digest(), _tree_digest(paths.reference_results())]
+        [
+            parameters.as_json(),
+            _tree_digest(Path(__file__).parent, "*.py"),
+            _tree_digest(paths.reference_results()),
+            _tree_digest(paths.measurements()),
+        ]
     )
     stored = store.digests()
     notebooks = list(toc_notebooks(source))
@@ -162,7 +168,7 @@ def _stage(source: Path, pages: Path, executed: set[str]) -> None:
     wanted = set()
     for path in sorted(source.rglob("*")):
         name = path.relative_to(source).as_posix()
-        if path.is_dir() or name.startswith("reference_results/") or name.endswith(".ipynb"):
+        if path.is_dir() or name.endswith(".ipynb") or name.split("/")[0] in NOT_PAGES:
             continue
         wanted.add(name)
         copy = pages / name
@@ -196,10 +202,6 @@ def _render(pages: Path, target: Path) -> Path:
 def _stamp(made: Path) -> str:
     path = made.with_suffix(".stamp")
     return path.read_text(encoding="utf-8") if made.is_file() and path.is_file() else ""
-
-
-def _code_digest() -> str:
-    return _tree_digest(Path(__file__).parent, "*.py")
 
 
 def _tree_digest(folder: Path, pattern: str = "*") -> str:

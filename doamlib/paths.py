@@ -40,6 +40,11 @@ def book() -> Path:
     return repository() / "book"
 
 
+def measurements() -> Path:
+    """Committed JSON that scripts and benchmarks wrote: what pages quote beside stored runs."""
+    return book() / "measurements"
+
+
 def reference_results() -> Path:
     """The read-only layer of committed results."""
     return book() / "reference_results"

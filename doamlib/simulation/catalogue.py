@@ -16,6 +16,9 @@ from doamlib.simulation.cutters import CUTTERS
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.primitives import Primitive
 
+RAREST = 1.4
+"""How much farther than its kind's reach the rarest item goes."""
+
 _MODULES = {
     "electronics": electronics,
     "tools": tools,
@@ -32,7 +35,8 @@ class Kind:
     Attributes:
         name: As in the sidecar.
         build: Makes one item's parts from a stream of draws.
-        reach: No part lies farther from the item's origin than this, mm.
+        reach: How far the parts of all but rare shapes lie from the item's origin, mm; rare ones
+            (an open tool, a long lead) stay below `RAREST` times this.
         flat: Lies flat (laptops, books): the general pose law does not apply.
         listed: Appears among the sidecar's harmless items.
     """

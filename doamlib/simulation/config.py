@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from doamlib.config import Config, digest_of
 
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 4
 """Raised whenever the same configuration would give other images; part of every fingerprint."""
 
 MIN_FIELD_OF_VIEW = 0.2

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from doamlib.simulation.canvas import Box, Patch, View
-from doamlib.simulation.catalogue import CONTENTS, GROUPS, KINDS, Kind
+from doamlib.simulation.catalogue import CONTENTS, GROUPS, KINDS, RAREST, Kind
 from doamlib.simulation.containers import CONTAINERS, Container
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.outlines import turned
@@ -116,9 +116,9 @@ class Item:
         return paint(self.kind.build(dice), view, box)
 
     def may_touch(self, box: Box, scale: float) -> bool:
-        """False where even the item's reach cannot enter a frame rectangle."""
+        """False where even the item's rarest shape cannot enter a frame rectangle."""
         x, y = self.at * scale
-        reach = self.kind.reach * scale + 2
+        reach = RAREST * self.kind.reach * scale + 2
         return box[0] - reach < x < box[2] + reach and box[1] - reach < y < box[3] + reach
 
 
