@@ -1,11 +1,13 @@
 """How long the models take, against their own convolutions (CPU) or the card's matrix rate (GPU).
 
-    python benchmarks/bench_models.py cpu --out results.json
-    python benchmarks/bench_models.py cuda --out results.json
+    python benchmarks/bench_models.py cpu --out book/measurements/models_cpu.json
+    python benchmarks/bench_models.py cuda --out book/measurements/models_cuda.json
 
-The CPU table answers three questions, each as the median of ratios of runs that follow one another,
-so that a machine that slows down for a while slows down both: what DOAM adds to SSD300, what SSD300
-takes beyond its convolutions, and what share of inference decoding and suppression are.
+The page "What does it cost?" reads these files. On a CPU every time is compared with another one:
+the median of ratios of runs that follow one another, so that a machine that slows down for a while
+slows down both. ``shares`` are what DOAM adds to SSD300, what SSD300 takes beyond its convolutions,
+and what part of inference decoding and suppression are. ``rows`` are a training step of each row of
+Table VIII, as this project trains it, against the plain SSD300's, and the memory that it needs.
 """
 
 from __future__ import annotations
@@ -13,23 +15,33 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from doamlib.counting import count_layers, totals
 from doamlib.detectors import Detector, DetectorConfig, build_detector
 from doamlib.doam import DOAM, DOAMConfig
 from doamlib.memory import reuse_freed_memory
+from doamlib.provenance import record
 
 Step = Callable[[], None]
+Table = dict[str, dict[str, float]]
 NAMES = ("ssd", "yolov3", "fcos")
+FULL_BATCH, SLIM_BATCH = 8, 24
+ROWS = {
+    "SSD": DetectorConfig(),
+    "SE": DetectorConfig(attention="se"),
+    "Non-local": DetectorConfig(attention="nonlocal"),
+    "DA": DetectorConfig(attention="dual"),
+    "DOAM": DetectorConfig(doam=DOAMConfig(gamma=0.5)),
+}
 
 
 def batch_of(count: int, side: int, device: str = "cpu") -> tuple[Tensor, list[dict[str, Tensor]]]:
@@ -121,12 +133,12 @@ def decoding_share(detector: Detector, images: Tensor, repeats: int) -> dict[str
     return result
 
 
-def cpu(repeats: int) -> dict[str, dict[str, float]]:
-    """The three questions at full size, batch 8, and for the slim profile of the book, batch 24."""
+def shares(repeats: int) -> Table:
+    """The three questions at full size, and for the slim profile of the book."""
     table = {}
     for profile, config, count in (
-        ("ssd300", DetectorConfig(), 8),
-        ("ssd160 width 1/4", DetectorConfig(width=0.25, image_size=160), 24),
+        ("ssd300", DetectorConfig(), FULL_BATCH),
+        ("ssd160 width 1/4", DetectorConfig(width=0.25, image_size=160), SLIM_BATCH),
     ):
         detector = build_detector(config, seed=0).train()
         images, targets = batch_of(count, config.image_size)
@@ -140,7 +152,35 @@ def cpu(repeats: int) -> dict[str, dict[str, float]]:
     return table
 
 
-def cuda(repeats: int) -> dict[str, dict[str, float]]:
+def rows(repeats: int) -> Table:
+    """A training step of each row of Table VIII against the plain SSD300's, and its memory."""
+    images, targets = batch_of(FULL_BATCH, 300)
+    plain = training_step(build_detector(ROWS["SSD"], seed=0).train(), images, targets)
+    table = {}
+    for name, config in ROWS.items():
+        step = training_step(build_detector(config, seed=0).train(), images, targets)
+        table[name] = compare(step, plain, repeats) | {"memory_gib": memory_of_a_step(config)}
+    return table
+
+
+def memory_of_a_step(config: DetectorConfig) -> float:
+    """By how many GiB a training step raises a process's memory; in a process of its own."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(_raised_memory, (config, torch.get_num_threads()))
+
+
+def _raised_memory(config: DetectorConfig, threads: int) -> float:
+    torch.set_num_threads(threads)
+    reuse_freed_memory()
+    detector = build_detector(config, seed=0).train()
+    step = training_step(detector, *batch_of(FULL_BATCH, config.image_size))
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    step()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return (peak - pages * resource.getpagesize()) / 2**30
+
+
+def cuda(repeats: int) -> Table:
     """Training images a second in bfloat16, with the share of the card's measured matrix rate."""
     torch.backends.cudnn.benchmark = True
     rate = matrix_rate()
@@ -203,17 +243,6 @@ def matrix_rate(side: int = 8192, repeats: int = 30) -> float:
     return repeats * 2 * side**3 / (time.perf_counter() - start)
 
 
-def machine(mode: str) -> dict[str, str | int]:
-    """What the numbers were measured on."""
-    return {
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "python": platform.python_version(),
-        "device": torch.cuda.get_device_name() if mode == "cuda" else platform.machine(),
-        "threads": torch.get_num_threads(),
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("mode", choices=["cpu", "cuda"])
@@ -224,13 +253,22 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     reuse_freed_memory()
     repeats = arguments.repeats or {"cpu": 7, "cuda": 30}[arguments.mode]
-    table = cpu(repeats) if arguments.mode == "cpu" else cuda(repeats)
+    result = {
+        "recorded": record(torch.device(arguments.mode)),
+        "load_before": os.getloadavg()[0],
+        "repeats": repeats,
+        "batch": {"full": FULL_BATCH, "slim": SLIM_BATCH},
+    }
+    if arguments.mode == "cpu":
+        result |= {"shares": shares(repeats), "rows": rows(repeats)}
+    else:
+        result |= {"training": cuda(repeats)}
     temporary = arguments.out.with_suffix(".tmp")
-    result = {"machine": machine(arguments.mode), "repeats": repeats, "results": table}
     temporary.write_text(json.dumps(result, indent=1) + "\n")
     os.replace(temporary, arguments.out)
-    for label, row in table.items():
-        print(f"{label:45}", "  ".join(f"{key} {value:.4g}" for key, value in row.items()))
+    for part in ("shares", "rows", "training"):
+        for label, row in result.get(part, {}).items():
+            print(f"{label:45}", "  ".join(f"{key} {value:.4g}" for key, value in row.items()))
 
 
 if __name__ == "__main__":
