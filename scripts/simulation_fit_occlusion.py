@@ -13,6 +13,8 @@ The results are rounded to two decimals and frozen as
 ``doamlib.simulation.occlusion.LEVEL_LIMITS``.
 
     python scripts/simulation_fit_occlusion.py [OUT.json]
+
+The book shows the copy in ``book/measurements/occlusion_fit.json``.
 """
 
 from __future__ import annotations
