@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -109,20 +110,47 @@ def data(context: typer.Context, file: File = QUICK) -> None:
 
 @data_app.command()
 def check(
-    path: Annotated[Path, typer.Argument(help="The folder of the dataset.")],
+    path: Annotated[Path | None, typer.Argument(help="The folder of the dataset.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("-f", "--file", help="Whose format and class names to expect.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Read a whole dataset and list every fault, with file and line.
 
     Example: doam data check ~/OPIXray
 
+    With -f it is read as a training run would read it: in the format and with the class names of
+    the parameter file. Without a folder it is the file's own data that are checked.
+
     The exit status is 0 when training can go on, 1 when it cannot.
     """
     from doamlib.data.doctor import check as examine
 
-    report = examine(path)
+    root, more = _what_to_check(path, file)
+    report = examine(root, **more)
     _say(report.as_json() if json else str(report))
     raise typer.Exit(0 if report.ok else 1)
+
+
+def _what_to_check(path: Path | None, file: Path | None) -> tuple[Path, dict]:
+    """The folder, and the doctor's other arguments."""
+    from doamlib.datasets import simulated
+    from doamlib.experiments import data_config
+    from doamlib.parameters import from_file
+
+    if file is None:
+        if path is None:
+            raise typer.BadParameter("give the folder of a dataset, or a parameter file with -f")
+        return path, {}
+    parameters = from_file(file, **({} if path is None else {"data_root": str(path)}))
+    config = data_config(parameters)
+    if config.simulation is not None:
+        root = simulated(config.simulation, parameters.processes, partial(print, file=sys.stderr))
+    else:
+        root = Path(parameters.data_root).expanduser()
+    format = "coco" if config.dataset == "coco" else "opixray"
+    return root, {"format": format, "names": config.class_names}
 
 
 def _seconds(text: str) -> float:

@@ -136,8 +136,12 @@ def from_values(values: Mapping[str, Any], where: str = "") -> Parameters:
         raise ParameterError(where + _one_line(error)) from None
 
 
-def from_file(path: Path | str) -> Parameters:
+def from_file(path: Path | str, **changes: Any) -> Parameters:
     """Validated parameters from a YAML file, read as papermill reads it.
+
+    Args:
+        path: the file.
+        changes: values that replace the file's, as papermill's ``-p`` does.
 
     Raises:
         ParameterError: the file is missing, not a mapping, or holds a value that is refused.
@@ -150,7 +154,7 @@ def from_file(path: Path | str) -> Parameters:
         raise ParameterError(f"{path}: cannot be read as YAML ({detail})") from None
     if not isinstance(values, dict):
         raise ParameterError(f"{path}: holds no 'key: value' lines; compare with params/quick.yaml")
-    return from_values(values, f"{path}: ")
+    return from_values({**values, **changes}, f"{path}: ")
 
 
 def from_notebook(namespace: Mapping[str, Any]) -> Parameters:

@@ -79,8 +79,7 @@ def real_halves() -> dict[str, dict[str, float]]:
     """What one half of the published pictures scores against the other half, by view."""
     with np.load(TARGET) as stored:
         return {
-            view: {k: round(float(stored[f"halves/{view}/{k}"]), 4) for k in KINDS}
-            for view in GATE
+            view: {k: round(float(stored[f"halves/{view}/{k}"]), 4) for k in KINDS} for view in GATE
         }
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 from doamlib import cli
 
@@ -70,3 +71,68 @@ def test_data_check_exit_status_says_whether_training_can_go_on(monkeypatch, cap
     assert json.loads(out)["ok"] is True
     status, out, _ = run(monkeypatch, capsys, "data", "check", root / "train")
     assert status == 1
+
+
+@pytest.fixture
+def misspelt(tmp_path):
+    """OPIXray's layout with a COCO file beside it; the class is called Scissors in both."""
+    root = tmp_path / "misspelt"
+    coco = {"images": [], "annotations": [], "categories": [{"id": 4, "name": "Scissors"}]}
+    for number, split in enumerate(("train", "test"), start=1):
+        name = f"{split}/{split}_image/{number}.png"
+        (root / name).parent.mkdir(parents=True)
+        Image.effect_noise((60, 40), 50 * number).convert("RGB").save(root / name)
+        (root / split / f"{split}_annotation").mkdir()
+        row = f"{number}.png Scissors 10 10 30 20\n"
+        (root / split / f"{split}_annotation" / f"{number}.txt").write_text(row)
+        (root / split / f"{split}_knife.txt").write_text(f"{number}\n")
+        entry = {"id": number, "file_name": name, "width": 60, "height": 40}
+        box = {"id": number, "image_id": number, "category_id": 4, "bbox": [10, 10, 20, 10]}
+        (root / f"{split}.json").write_text(
+            json.dumps({**coco, "images": [entry], "annotations": [box]})
+        )
+    return root
+
+
+def parameter_file(tmp_path, **values):
+    file = tmp_path / "my.yaml"
+    file.write_text(json.dumps(values))
+    return file
+
+
+def test_data_check_knows_the_class_names_of_a_parameter_file(
+    monkeypatch, capsys, misspelt, tmp_path
+):
+    status, out, _ = run(monkeypatch, capsys, "data", "check", misspelt)
+    assert status == 1 and "'Scissors' is not one of" in out
+    values = {"dataset": "opixray", "class_names": {"Scissors": "Scissor"}}
+    file = parameter_file(tmp_path, **values, data_root=str(misspelt))
+    status, out, _ = run(monkeypatch, capsys, "data", "check", "-f", file)
+    assert status == 0 and "Scissor 1" in out
+    file = parameter_file(tmp_path, **values, data_root=None)
+    status, _, err = run(monkeypatch, capsys, "data", "check", "-f", file)
+    assert status == 2 and "needs the folder that holds it" in err
+    assert run(monkeypatch, capsys, "data", "check", misspelt, "-f", file)[0] == 0
+
+
+def test_data_check_knows_the_format_of_a_parameter_file(monkeypatch, capsys, misspelt, tmp_path):
+    file = parameter_file(tmp_path, dataset="coco", class_names={"Scissors": "shears"})
+    status, out, _ = run(monkeypatch, capsys, "data", "check", misspelt, "-f", file, "--json")
+    report = json.loads(out)
+    assert status == 0 and report["format"] == "coco"
+    assert report["splits"]["test"]["counts"]["shears"] == 1
+
+
+def test_data_check_of_generated_parameters_checks_what_they_make(
+    monkeypatch, capsys, study, tmp_path
+):
+    file = parameter_file(tmp_path, **study.parameters.model_dump(mode="json"))
+    status, out, _ = run(monkeypatch, capsys, "data", "check", "-f", file, "--json")
+    assert status == 0 and json.loads(out)["root"] == str(study.data.train.root)
+    status, _, err = run(monkeypatch, capsys, "data", "check", study.data.train.root, "-f", file)
+    assert status == 2 and "set dataset to opixray or coco" in err
+
+
+def test_data_check_of_nothing_is_refused(monkeypatch, capsys):
+    status, _, err = run(monkeypatch, capsys, "data", "check")
+    assert status == 2 and "a parameter file with -f" in " ".join(err.split())
