@@ -19,6 +19,8 @@ class Arm(Config):
         doam: the module in front of the detector, or none.
         sampling: Section IV-B's strategy or a rival of Section IV-D.
         focal: focal loss in place of hard negatives and cross-entropy (Eq. 20; DOAM-F).
+        fresh_first_layer: with DOAM, draw the first convolution anew, as the official code does.
+        shots: train on this many images of each class only (Section III-C); 0: on all.
     """
 
     name: str
@@ -27,10 +29,13 @@ class Arm(Config):
     doam: DOAMConfig | None = None
     sampling: SamplingConfig = SamplingConfig()
     focal: bool = False
+    fresh_first_layer: bool = False
+    shots: int = 0
 
 
 _DOAM = DOAMConfig.reference()
 _HARD = SamplingConfig(strategy="hard")
+_HARD_EQUAL = SamplingConfig(strategy="hard", equal_steps=True)
 
 _CORE = (
     Arm(name="SSD"),
@@ -53,10 +58,47 @@ _CORE = (
     Arm(name="FCOS+DOAM-O", detector="fcos", doam=_DOAM, sampling=_HARD),
 )
 
+SWITCHES: dict[str, str] = {
+    "SSD+DOAM-T, batch edges": "edge_normalisation",
+    "SSD+DOAM-T, RGB": "channel_order",
+    "SSD+DOAM-T, mean edges": "edge_channel",
+    "SSD+DOAM-T, 1x1 fusion": "fusion_kernel",
+    "SSD+DOAM-T, no gamma": "gamma",
+    "SSD+DOAM-T, conv-bn-relu": "block",
+}
+"""Arm -> the one field in which its DOAM leaves the official code (or, for ``edge_normalisation``,
+in which ours does)."""
+
+_CHANGED = {
+    "edge_normalisation": "batch",
+    "channel_order": "rgb",
+    "edge_channel": "mean",
+    "fusion_kernel": 1,
+    "gamma": None,
+    "block": "conv-bn-relu",
+}
+SHOTS = (5, 10, 30)
+"""Images a class of the few-shot splits."""
+
+_EXTENDED = (
+    Arm(name="SSD+DOAM-O, equal steps", doam=_DOAM, sampling=_HARD_EQUAL),
+    *(
+        Arm(name=name, doam=DOAMConfig.reference(**{field: _CHANGED[field]}))
+        for name, field in SWITCHES.items()
+    ),
+    Arm(name="SSD+DOAM-T, fresh first layer", doam=_DOAM, fresh_first_layer=True),
+    Arm(name="SSD+DOAM-T, as the paper says", doam=DOAMConfig.paper()),
+    *(Arm(name=f"SSD, {shots} shots", shots=shots) for shots in SHOTS),
+    *(Arm(name=f"SSD+DOAM-T, {shots} shots", doam=_DOAM, shots=shots) for shots in SHOTS),
+)
+
 CORE = tuple(arm.name for arm in _CORE)
 """The 18 runs that Tables IV, V, VI, VII and IX share."""
 
-ARMS: dict[str, Arm] = {arm.name: arm for arm in _CORE}
+EXTENDED = tuple(arm.name for arm in _EXTENDED)
+"""Runs beyond the paper's tables: equal steps, the switches of DOAM, few shots."""
+
+ARMS: dict[str, Arm] = {arm.name: arm for arm in (*_CORE, *_EXTENDED)}
 """Every arm by name."""
 
 TABLES: dict[str, dict[str, str]] = {
@@ -67,6 +109,34 @@ TABLES: dict[str, dict[str, str]] = {
         "DA": "SSD+DA",
         "DOAM-T": "SSD+DOAM-T",
         "DOAM-O": "SSD+DOAM-O",
+    },
+    "V": {
+        "SSD": "SSD",
+        "SE": "SSD+SE",
+        "Non-local": "SSD+Non-local",
+        "DA": "SSD+DA",
+        "DOAM": "SSD+DOAM-T",
+    },
+    "VI": {
+        f"{detector} {method}": detector if method == "base" else f"{detector}+{method}"
+        for detector in ("SSD", "YOLOv3", "FCOS")
+        for method in ("base", "DOAM-T", "DOAM-O")
+    },
+    "VII": {
+        "SSD": "SSD",
+        "DOAM-T": "SSD+DOAM-T",
+        "DOAM-E": "SSD+DOAM-E",
+        "DOAM-R": "SSD+DOAM-R",
+        "DOAM-F": "SSD+DOAM-F",
+        "DOAM-O": "SSD+DOAM-O",
+    },
+    "IX": {
+        "SSD": "SSD",
+        "Concat": "SSD+Concat",
+        "EG": "SSD+EG",
+        "EG+MA/G": "SSD+EG+MA/G",
+        "EG+MA": "SSD+DOAM-T",
+        "EG+MA+O": "SSD+DOAM-O",
     },
 }
 """Table of the paper -> name of its row in print -> arm."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
 from filelock import FileLock
 from pydantic import Field, model_validator
 
@@ -16,9 +17,19 @@ from doamlib.data.cache import CachedDataset, open_cache
 from doamlib.data.coco import read_coco
 from doamlib.data.dataset import Dataset
 from doamlib.data.opixray import read_opixray
+from doamlib.data.sidecar import read_sidecar
+from doamlib.data.splits import few_shot_ids
 from doamlib.simulation import SimulationConfig, generate
 
 Report = Callable[[str], None]
+
+HARMLESS = (
+    *("phone", "tablet", "laptop", "hard_disk", "circuit_board", "power_bank", "charger", "camera"),
+    *("bottle", "can", "book", "shoe", "wallet", "keys", "glasses", "umbrella", "belt", "watch"),
+    *("ruler", "nail_file", "spatula", "comb", "spoon", "fork", "screwdriver", "spanner", "pen"),
+    *("metal_bar", "tweezers", "rod_bundle"),
+)
+"""What a warm start is trained to find: fixed before any training, and never a cutter."""
 
 
 class DataConfig(Config):
@@ -27,11 +38,18 @@ class DataConfig(Config):
     dataset: Literal["simulation", "opixray", "coco"] = "simulation"
     simulation: SimulationConfig | None = Field(None, description="for generated data only")
     class_names: dict[str, str] = Field({}, description="spelling in the files -> class")
+    objects: Literal["annotated", "harmless"] = Field(
+        "annotated", description="harmless: the generator's HARMLESS objects in place of cutters"
+    )
+
+    shots: int = Field(0, ge=0, description="train on this many images a class only; 0: on all")
 
     @model_validator(mode="after")
     def _simulation_fits(self) -> DataConfig:
         if (self.simulation is None) == (self.dataset == "simulation"):
             raise ValueError("give simulation for dataset 'simulation', and for no other")
+        if self.objects == "harmless" and self.simulation is None:
+            raise ValueError("only generated data know their harmless objects")
         return self
 
 
@@ -42,6 +60,16 @@ class Data:
     train: Dataset
     test: Dataset
     fingerprint: str
+
+    def few_shot(self, shots: int) -> Data:
+        """The same data with ``shots`` training images a class; 0 leaves them as they are.
+
+        Which images is no matter of the run's seed: all arms and seeds learn from the same ones.
+        """
+        if not shots:
+            return self
+        ids = few_shot_ids(self.train, shots, seed=0)
+        return replace(self, train=self.train.subset(ids))
 
     def cached(self, split: str, size: int, processes: int, report: Report) -> CachedDataset:
         """A split at the network's input size, decoded once and kept (see doamlib.data.cache)."""
@@ -85,7 +113,10 @@ def open_data(
     """
     if config.simulation is not None:
         root = simulated(config.simulation, processes, report)
-        return Data(*_both(root, config), config.simulation.fingerprint)
+        splits = _both(root, config)
+        if config.objects == "harmless":
+            splits = tuple(harmless(split) for split in splits)
+        return Data(*splits, config.simulation.fingerprint)
     train, test = _both(Path(data_root).expanduser(), config)
     return Data(train, test, digest_of([train.fingerprint, test.fingerprint]))
 
@@ -96,6 +127,18 @@ def simulated(config: SimulationConfig, processes: int = 1, report: Report = pri
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(root.with_suffix(".lock")):
         return generate(config, root, processes=processes, report=report)
+
+
+def harmless(dataset: Dataset) -> Dataset:
+    """The same images, with the boxes of HARMLESS objects in place of the annotated items."""
+    sidecar = read_sidecar(dataset.root, dataset.split)
+    records = []
+    for record in dataset.records:
+        found = [o for o in sidecar[record.image_id].harmless if o.name in HARMLESS]
+        boxes = torch.tensor([o.box for o in found], dtype=torch.float32).reshape(-1, 4)
+        labels = torch.tensor([HARMLESS.index(o.name) + 1 for o in found], dtype=torch.int64)
+        records.append(replace(record, boxes=boxes, labels=labels, level=None))
+    return replace(dataset, classes=HARMLESS, records=tuple(records))
 
 
 def _both(root: Path, config: DataConfig) -> tuple[Dataset, Dataset]:

@@ -96,6 +96,14 @@ class DOAMConfig(Config):
         }
         return cls(**choices | changes)
 
+    def slimmed(self, width: float) -> DOAMConfig:
+        """The same module with ``width`` times the channels (A and at least one are kept)."""
+        slim = {
+            name: tuple(max(1, round(width * count)) for count in getattr(self, name))
+            for name in ("edge_channels", "material_channels")
+        }
+        return self.model_copy(update=slim)
+
     @classmethod
     def concat(cls) -> DOAMConfig:
         """Table IX, "Concat": image and edges side by side, no attention."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,15 +15,18 @@ from doamlib.data.classes import CLASSES, SHORT_NAMES
 from doamlib.datasets import Data, DataConfig, fingerprint, open_data
 from doamlib.detectors import DetectorConfig, build_detector
 from doamlib.parameters import Parameters
-from doamlib.runs import Result, RunConfig, RunStore
+from doamlib.runs import Result, RunConfig, RunStore, WarmStart
 from doamlib.simulation import SimulationConfig
 from doamlib.training import TrainingConfig, clock
 
 Report = Callable[[str], None]
 
+WARM_DATA_SEED = 10_000
+"""Added to ``data_seed``: a warm start never sees an image of the experiments."""
 
-def data_config(parameters: Parameters) -> DataConfig:
-    """The data that the parameters name."""
+
+def data_config(parameters: Parameters, shots: int = 0) -> DataConfig:
+    """The data that the parameters name, or ``shots`` training images a class of them."""
     simulation = None
     if parameters.dataset == "simulation":
         simulation = SimulationConfig(
@@ -33,26 +36,71 @@ def data_config(parameters: Parameters) -> DataConfig:
             field_of_view=parameters.field_of_view,
         )
     return DataConfig(
-        dataset=parameters.dataset, simulation=simulation, class_names=parameters.class_names
+        dataset=parameters.dataset,
+        simulation=simulation,
+        class_names=parameters.class_names,
+        shots=shots,
     )
 
 
-def run_config(parameters: Parameters, arm: Arm, seed: int) -> RunConfig:
+def run_config(
+    parameters: Parameters, arm: Arm, seed: int, num_classes: int = len(CLASSES)
+) -> RunConfig:
     """The training run of an arm: the parameters' recipe with what the arm changes."""
-    shared = TrainingConfig.model_fields.keys() & Parameters.model_fields.keys()
+    pool = {"pool_batches": parameters.pool_share, "threshold": parameters.loss_quantile}
+    pooled = arm.sampling.strategy != "traditional"
     return RunConfig(
-        data=data_config(parameters),
+        data=data_config(parameters, arm.shots),
         detector=DetectorConfig(
             name=arm.detector,
             width=parameters.width,
             image_size=parameters.image_size,
             attention=arm.attention,
-            doam=arm.doam,
+            doam=arm.doam and arm.doam.slimmed(parameters.doam_width),
             focal_loss=arm.focal,
+            fresh_first_layer=arm.fresh_first_layer,
+            num_classes=num_classes,
         ),
-        sampling=arm.sampling,
-        training=TrainingConfig(**{name: getattr(parameters, name) for name in shared}),
+        sampling=arm.sampling.model_copy(update=pool if pooled else {}),
+        training=_training(parameters),
         seed=seed,
+        warm_start=_warm_start(parameters, seed),
+    )
+
+
+def _training(parameters: Parameters) -> TrainingConfig:
+    shared = TrainingConfig.model_fields.keys() & Parameters.model_fields.keys()
+    return TrainingConfig(**{name: getattr(parameters, name) for name in shared})
+
+
+def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
+    """Other images than those of the experiments, all without a cutter; one recipe for all."""
+    if parameters.warm_start == "none":
+        return None
+    images = parameters.warm_images
+    recipe = {
+        "optimizer": "adamw",
+        "epochs": parameters.warm_epochs,
+        "learning_rate": parameters.warm_learning_rate,
+        "weight_decay": 0.05,
+        "warmup_steps": 100,
+        "schedule": "cosine",
+        "clip_norm": 10.0,
+        "horizontal_flip": True,
+    }
+    return WarmStart(
+        data=DataConfig(
+            simulation=SimulationConfig(
+                train_images=images,
+                test_images=max(1, images // 10),
+                seed=WARM_DATA_SEED + parameters.data_seed,
+                field_of_view=parameters.field_of_view,
+                cutters=False,
+            ),
+            objects="harmless",
+        ),
+        training=_training(parameters).model_copy(update=recipe),
+        seed=seed if parameters.warm_start_per_seed else 0,
     )
 
 
@@ -117,18 +165,24 @@ class Study:
     def announce(self, arms: Iterable[str] | None = None) -> list[PlannedRun]:
         """Report what exists, what is missing and how long that will take; returns the plan."""
         runs = self.plan(arms)
-        missing = [run for run in runs if run.result is None]
+        missing = [run.config for run in runs if run.result is None]
         self.report(f"{len(runs)} runs needed, {len(runs) - len(missing)} exist")
         if missing:
-            seconds = estimate(missing, self._images_to_train_on, self.device)
-            self.report(f"{len(missing)} to train, about {clock(seconds)} on this machine")
+            warm = self._missing_warm_starts(missing)
+            first = f" and {len(warm)} warm starts before them" if warm else ""
+            seconds = estimate([*missing, *warm], self._images_to_train_on, self.device)
+            self.report(f"{len(missing)} to train{first}, about {clock(seconds)} on this machine")
         return runs
 
-    @property
-    def _images_to_train_on(self) -> int:
-        if self.parameters.dataset == "simulation":
-            return self.parameters.train_images
-        return len(self.data.train)
+    def _missing_warm_starts(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
+        warm = {config.digest(): config for run in configs if (config := run.warm_run())}
+        return [run for run in warm.values() if self.store.starting_weights(run) is None]
+
+    def _images_to_train_on(self, config: RunConfig) -> int:
+        if config.data.shots:
+            return config.data.shots * len(CLASSES)
+        simulation = config.data.simulation
+        return simulation.train_images if simulation else len(self.data.train)
 
     def results(
         self, arms: Iterable[str] | None = None, deadline: float = float("inf")
@@ -142,7 +196,7 @@ class Study:
                 self.report(f"{name}: training on {self.device.type}")
             found[run.arm, run.seed] = run.result or self.store.get(
                 run.config,
-                self.data,
+                self.data.few_shot(run.config.data.shots),
                 self.device,
                 lambda line, name=name: self.report(f"{name}: {line}"),
                 deadline=deadline,
@@ -151,14 +205,22 @@ class Study:
         return found
 
 
-def estimate(missing: Sequence[PlannedRun], images: int, device: torch.device) -> float:
-    """Seconds that the runs will take, from a few measured steps of each kind of detector."""
+def estimate(
+    runs: Iterable[RunConfig], images: Callable[[RunConfig], int], device: torch.device
+) -> float:
+    """Seconds that training takes, from a few measured steps of each kind of detector.
+
+    Args:
+        runs: what is to be trained.
+        images: number of training images of a run.
+        device: where.
+    """
     rates: dict[DetectorConfig, float] = {}
     total = 0.0
-    for run in missing:
-        if run.config.detector not in rates:
-            rates[run.config.detector] = _seconds_per_image(run.config.detector, device)
-        total += rates[run.config.detector] * images * run.config.training.epochs
+    for run in runs:
+        if run.detector not in rates:
+            rates[run.detector] = _seconds_per_image(run.detector, device)
+        total += rates[run.detector] * images(run) * run.training.epochs
     return total
 
 

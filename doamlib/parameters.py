@@ -56,10 +56,19 @@ class Parameters(Config):
         160, ge=96, le=1024, description="side of the square network input, pixels"
     )
     width: Share = Field(0.25, description="share of the published channel counts")
-    warm_start: Literal["none", "harmless"] = Field(
-        "none", description="starting weights: random, or trained on harmless objects"
-    )
+    doam_width: Share = Field(0.5, description="the same for DOAM itself")
 
+    warm_start: Literal["none", "harmless"] = Field(
+        "harmless", description="starting weights: random, or trained on harmless objects"
+    )
+    warm_start_per_seed: bool = Field(
+        False, description="each seed has its own warm start; else all share seed 0's"
+    )
+    warm_images: Positive = Field(3000, description="warm start: generated images")
+    warm_epochs: Positive = Field(12, description="warm start: passes over them")
+    warm_learning_rate: float = Field(1.0e-3, gt=0, description="warm start: peak of a cosine")
+
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd is the paper's")
     epochs: Positive = Field(2, description="passes over the training images")
     batch_size: Positive = Field(24, description="images a step (paper: 24)")
     learning_rate: float = Field(1.0e-4, gt=0, description="of SGD (paper: 1.0e-4)")
@@ -69,6 +78,10 @@ class Parameters(Config):
     schedule: Literal["constant", "cosine"] = Field("constant", description="of the learning rate")
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0: no limit")
     horizontal_flip: bool = Field(False, description="mirror half of the training images")
+    pool_share: Share = Field(0.1, description="over-sampling: pool size, of an epoch's batches")
+    loss_quantile: float = Field(
+        0.5, ge=0, le=1, description="over-sampling: a batch above it is hard enough for the pool"
+    )
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward pass")
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run")

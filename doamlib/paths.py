@@ -48,3 +48,8 @@ def measurements() -> Path:
 def reference_results() -> Path:
     """The read-only layer of committed results."""
     return book() / "reference_results"
+
+
+def warm_starts() -> Path:
+    """Committed starting weights of small detectors."""
+    return reference_results() / "warm_starts"

@@ -29,9 +29,9 @@ from pydantic import Field, ValidationError
 from doamlib import paths, provenance
 from doamlib.config import Config, digest_of
 from doamlib.data.files import write_text
-from doamlib.datasets import Data, DataConfig
+from doamlib.datasets import HARMLESS, Data, DataConfig, open_data
 from doamlib.detections import Detections
-from doamlib.detectors import DetectorConfig, build_detector, save_weights
+from doamlib.detectors import Detector, DetectorConfig, build_detector, load_weights, save_weights
 from doamlib.inference import TestSet, detect, score
 from doamlib.memory import reuse_freed_memory
 from doamlib.sampling import SamplingConfig
@@ -44,6 +44,18 @@ Report = Callable[[str], None]
 Place = Path | zipfile.Path
 
 
+class WarmStart(Config):
+    """Where starting weights come from: the plain detector, trained on harmless objects.
+
+    The paper starts from a detector trained on everyday photographs (VOC). This is the same idea
+    without a download: the objects are those of generated luggage, and never a cutter.
+    """
+
+    data: DataConfig
+    training: TrainingConfig
+    seed: int = Field(ge=0)
+
+
 class RunConfig(Config):
     """Everything that a training run depends on, apart from the pixels themselves."""
 
@@ -52,6 +64,21 @@ class RunConfig(Config):
     sampling: SamplingConfig
     training: TrainingConfig
     seed: int = Field(ge=0)
+    warm_start: WarmStart | None = None
+
+    def warm_run(self) -> RunConfig | None:
+        """The run whose weights this one starts from: no DOAM, no rival, other classes."""
+        if (warm := self.warm_start) is None:
+            return None
+        plain = {"doam": None, "attention": "none", "num_classes": len(HARMLESS)}
+        plain |= {"focal_loss": False, "fresh_first_layer": False}
+        return RunConfig(
+            data=warm.data,
+            detector=self.detector.model_copy(update=plain),
+            sampling=SamplingConfig(),
+            training=warm.training,
+            seed=warm.seed,
+        )
 
     def key(self, fingerprint: str) -> str:
         """The name of this run's result on these data: sixteen hex digits."""
@@ -104,7 +131,9 @@ class Result:
         return 100 * self.metrics["AP"][name]
 
     def detections(self) -> Detections:
-        """Every detection on the test images, in their original pixels."""
+        """Detections on the test images, in their original pixels; the reference layer keeps the
+        50 strongest of each image.
+        """
         return Detections.load(io.BytesIO(self._bytes("detections.npz")))
 
     def test_set(self) -> TestSet:
@@ -121,6 +150,11 @@ class Result:
         """Changes when the stored numbers change."""
         content = b"".join(self._bytes(name) for name in ("metrics.json", "history.json"))
         return hashlib.sha256(content).hexdigest()[:16]
+
+    def read(self, name: str) -> bytes | None:
+        """One of the result's files, or None where it has no such file."""
+        place = self._place / name
+        return place.read_bytes() if place.is_file() else None
 
     def _json(self, name: str) -> Any:
         return json.loads(self._bytes(name))
@@ -146,22 +180,6 @@ class RunStore:
         place = self.root / config.key(fingerprint)
         return Result(place, "local") if _holds(place, config) else None
 
-    def find_reference(self, config: RunConfig, fingerprint: str) -> Result | None:
-        """The committed result of this configuration; marked stale when its key has moved on."""
-        stale = None
-        for place in self._reference_places():
-            result = Result(place, "reference")
-            if not _holds(place, config):
-                continue
-            if result.key == config.key(fingerprint):
-                return result
-            if (version := result.identity["results_version"]) != RESULTS_VERSION:
-                why = f"made by results version {version}, the code is at {RESULTS_VERSION}"
-            else:
-                why = f"made on data {result.identity['fingerprint']}, today's are {fingerprint}"
-            stale = Result(place, "reference", why)
-        return stale
-
     def get(
         self, config: RunConfig, data: Data, device: torch.device, report: Report = print, **limits
     ) -> Result:
@@ -186,6 +204,15 @@ class RunStore:
                     self._train(config, data, key, device, report, **limits)
                     found = self.find(config, data.fingerprint)
         return found
+
+    def starting_weights(self, config: RunConfig) -> Path | None:
+        """Where a warm run's weights lie, committed or local; none if it is not trained yet."""
+        fingerprint = config.data.simulation.fingerprint
+        shipped = paths.warm_starts() / f"{warm_name(config)}.safetensors"
+        if shipped.is_file():
+            return shipped
+        found = self.find(config, fingerprint)
+        return found.weights() if found else None
 
     def digests(self) -> dict[str, str]:
         """Key -> digest of every result in both layers; the local one where both have it."""
@@ -213,7 +240,11 @@ class RunStore:
         reuse_freed_memory()
         partial = self.root / "partial" / key
         begun = provenance.record(device)
-        detector = build_detector(config.detector, config.seed).to(device)
+        detector = build_detector(config.detector, config.seed)
+        begun["starting_weights"] = self._warm_start(
+            config, detector, device, report, deadline=deadline, processes=processes
+        )
+        detector.to(device)
         size = detector.image_size
         train = data.cached("train", size, processes, report)
         training = Training(
@@ -250,6 +281,25 @@ class RunStore:
         os.replace(made, self.root / key)
         shutil.rmtree(partial)
 
+    def _warm_start(
+        self,
+        config: RunConfig,
+        detector: Detector,
+        device: torch.device,
+        report: Report,
+        **limits,
+    ) -> dict[str, Any]:
+        """Load the starting weights, trained first where they are missing; says which they are."""
+        if (warm := config.warm_run()) is None:
+            return {"from": f"random, seed {config.seed}"}
+        if (path := self.starting_weights(warm)) is None:
+            report("training the warm start on harmless objects")
+            data = open_data(warm.data, None, limits["processes"], report)
+            path = self.get(warm, data, device, report, **limits).weights()
+        left = load_weights(detector, path)
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        return {"from": warm_name(warm), "sha256": content, "left_as_initialised": left}
+
     def _keep_test_set(self, test: TestSet, fingerprint: str) -> None:
         folder = self.root / "test_sets"
         folder.mkdir(parents=True, exist_ok=True)
@@ -257,6 +307,13 @@ class RunStore:
         with temporary.open("wb") as file:
             test.save(file)
         os.replace(temporary, folder / f"{fingerprint}.npz")
+
+
+def warm_name(config: RunConfig) -> str:
+    """File name of a warm run's weights: detector, size, recipe and data."""
+    detector = config.detector
+    made = digest_of([config.digest(), config.data.simulation.fingerprint])
+    return f"{detector.name}-{detector.image_size}px-width-{detector.width:g}-{made}"
 
 
 def _holds(place: Place, config: RunConfig) -> bool:

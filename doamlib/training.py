@@ -38,6 +38,7 @@ class OutOfTime(Exception):
 class TrainingConfig(Config):
     """How a detector is trained. Defaults are the paper's (Section V); the rest it leaves open."""
 
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="adamw: for short runs only")
     epochs: int = Field(60, gt=0, description="passes over the training images")
     batch_size: int = Field(24, gt=0)
     learning_rate: float = Field(1.0e-4, gt=0)
@@ -96,12 +97,7 @@ class Training:
         self.seed, self.folder, self.device = seed, folder, device
         self.batches = math.ceil(len(dataset) / config.batch_size)
         self.strategy = make_strategy(sampling, self.batches, config.epochs, seed)
-        self.optimizer = torch.optim.SGD(
-            detector.parameters(),
-            lr=config.learning_rate,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-        )
+        self.optimizer = make_optimizer(detector, config)
         self.history = History()
         self.epoch = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -244,6 +240,14 @@ class Training:
         self.strategy.load_state_dict(state["strategy"])
         self.history = History(**state["history"])
         self.epoch = state["epoch"]
+
+
+def make_optimizer(detector: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """SGD as the paper's; or AdamW, whose first moment decays with the same momentum."""
+    settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(detector.parameters(), betas=(config.momentum, 0.999), **settings)
+    return torch.optim.SGD(detector.parameters(), momentum=config.momentum, **settings)
 
 
 def to_device(images: Tensor, targets: list[dict[str, Tensor]], device: torch.device) -> Batch:

@@ -1,0 +1,175 @@
+"""The reference layer: committed results of larger runs than a reader's machine may be able to do.
+
+It holds archives (zip) that :func:`pack` wrote. An archive names its runs by arm and seed and keeps
+the parameters that they were made with, so that a result never vanishes silently: when the code has
+moved on, it is found all the same and marked stale.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from doamlib import paths
+from doamlib.arms import ARMS
+from doamlib.experiments import Report, Study, run_config
+from doamlib.parameters import Parameters, from_values
+from doamlib.runs import RESULTS_VERSION, Result
+
+PACKED = ("identity.json", "metrics.json", "history.json", "provenance.json", "maps.npz")
+STRONGEST = 50
+"""Detections an image that an archive keeps; what was scored (200) is in ``metrics.json``."""
+
+MAX_BYTES = 16 * 2**20
+FULL_SIZE = {"width": 1.0, "image_size": 300, "train_images": 7109, "test_images": 1776}
+
+Runs = dict[tuple[str, int], Result]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Committed results of one profile.
+
+    Attributes:
+        parameters: what they were made with.
+        results: (arm, seed) -> result that still stands.
+        stale: (arm, seed) -> result that today's code would not compute; shown under a banner and
+            kept out of every verdict. ``Result.stale`` says why.
+    """
+
+    parameters: Parameters
+    results: Runs
+    stale: Runs
+
+    @property
+    def full_size(self) -> bool:
+        """Whether verdicts may rest on it: full-size networks, Table II's counts, whole frames."""
+        p = self.parameters
+        enough = all(getattr(p, name) >= least for name, least in FULL_SIZE.items())
+        return enough and (p.dataset != "simulation" or p.field_of_view == 1.0)
+
+    def of(self, arms: Iterable[str]) -> Runs:
+        """The results of these arms, arm by arm in the order given."""
+        return {
+            (arm, seed): result
+            for wanted in arms
+            for (arm, seed), result in self.results.items()
+            if arm == wanted
+        }
+
+
+def references(folder: Path | None = None) -> list[Reference]:
+    """Every committed profile: full-size ones first, then those with more results.
+
+    Args:
+        folder: of the archives; the committed one by default.
+    """
+    profiles: dict[str, Reference] = {}
+    for archive in sorted((folder or paths.reference_results()).glob("*.zip")):
+        root = zipfile.Path(archive)
+        index = json.loads((root / "runs.json").read_text(encoding="utf-8"))
+        parameters = from_values(index["parameters"], f"{archive.name}: ")
+        empty = Reference(parameters, {}, {})
+        reference = profiles.setdefault(parameters.profile, empty)
+        for run in index["runs"]:
+            result = Result(root / run["key"], "reference")
+            result.stale = why_stale(result, parameters, run["arm"], run["seed"])
+            kept = reference.stale if result.stale else reference.results
+            kept[run["arm"], run["seed"]] = result
+    return sorted(profiles.values(), key=lambda r: (not r.full_size, -len(r.results)))
+
+
+def why_stale(result: Result, parameters: Parameters, arm: str, seed: int) -> str:
+    """Why a stored result is not what today's code would compute; empty when it is."""
+    version = result.identity["results_version"]
+    if version != RESULTS_VERSION:
+        return f"made by results version {version}, the code is at {RESULTS_VERSION}"
+    if arm not in ARMS:
+        return f"there is no arm {arm!r} any more"
+    config = run_config(parameters, ARMS[arm], seed)
+    if result.config != config:
+        return "its configuration is not the one that these parameters give today"
+    today = config.data.simulation and config.data.simulation.fingerprint
+    if today and result.identity["fingerprint"] != today:
+        return f"made on data {result.identity['fingerprint']}, today's are {today}"
+    return ""
+
+
+def pack(study: Study, folder: Path | None = None) -> list[Path]:
+    """Write a study's finished runs as archives, one a seed or more where 16 MB do not hold it.
+
+    Args:
+        study: its parameters name the runs; what is not trained is left out.
+        folder: where to; the committed reference layer by default.
+
+    Returns:
+        The archives written.
+    """
+    folder = folder or paths.reference_results()
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for seed in study.parameters.seeds:
+        runs = [run for run in study.plan() if run.result is not None and run.seed == seed]
+        contents = [_content(run.result) for run in runs]
+        for part, members in enumerate(_parts([sum(map(len, c.values())) for c in contents])):
+            index = {
+                "parameters": study.parameters.model_dump(mode="json"),
+                "runs": [
+                    {"key": runs[i].result.key, "arm": runs[i].arm, "seed": seed} for i in members
+                ],
+            }
+            files = {"runs.json": json.dumps(index, indent=1).encode()}
+            for i in members:
+                files |= {f"{runs[i].result.key}/{name}": c for name, c in contents[i].items()}
+                files |= _test_set(runs[i].result)
+            name = f"{study.parameters.profile}-seed{seed}{f'-{part}' if part else ''}.zip"
+            written.append(_write_zip(folder / name, files))
+    return written
+
+
+def _content(result: Result) -> dict[str, bytes]:
+    files = {name: data for name in PACKED if (data := result.read(name)) is not None}
+    strongest = io.BytesIO()
+    result.detections().strongest(STRONGEST).write(strongest)
+    return files | {"detections.npz": strongest.getvalue()}
+
+
+def _test_set(result: Result) -> dict[str, bytes]:
+    content = io.BytesIO()
+    result.test_set().save(content)
+    return {f"test_sets/{result.identity['fingerprint']}.npz": content.getvalue()}
+
+
+def _parts(sizes: list[int]) -> list[list[int]]:
+    """Indices in runs of neighbours that stay below the limit together."""
+    parts: list[list[int]] = []
+    room = 0
+    for index, size in enumerate(sizes):
+        if not parts or size > room:
+            parts.append([])
+            room = MAX_BYTES - 2**20  # the test set and the index
+        parts[-1].append(index)
+        room -= size
+    return parts
+
+
+def _write_zip(path: Path, files: dict[str, bytes]) -> Path:
+    temporary = path.with_suffix(".tmp")
+    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            # A fixed date: the same results give the same bytes.
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    os.replace(temporary, path)
+    return path
+
+
+def report_stale(references: Iterable[Reference], report: Report = print) -> None:
+    """One line a stale result: what it is and why it no longer counts."""
+    for reference in references:
+        for (arm, seed), result in reference.stale.items():
+            report(f"{reference.parameters.profile}: {arm}, seed {seed} is stale: {result.stale}")
