@@ -71,11 +71,18 @@ def train(
     time_budget: Annotated[
         str, typer.Option(help="Stop cleanly after this long, e.g. 9m or 540s; go on next time.")
     ] = "",
+    pack: Annotated[
+        Path | None, typer.Option(help="Then write what is finished as archives to this folder.")
+    ] = None,
 ) -> None:
     """Train the runs that a parameter file needs and that do not exist yet.
 
-    Example: doam train -f params/paper.yaml --time-budget 9m
+    Example: doam train -f params/paper.yaml --time-budget 9m --pack book/reference_results
+
+    Runs are taken seed by seed, so that whole comparisons get finished. Archives hold metrics,
+    histories, detections, attention maps and provenance, but no weights.
     """
+    from doamlib.reference import pack as write_archives
     from doamlib.training import OutOfTime
 
     deadline = time.monotonic() + _seconds(time_budget) if time_budget else float("inf")
@@ -86,6 +93,8 @@ def train(
             _say(f"  {arm:16} seed {seed}  mAP {result.ap():.1f}  {result.key}")
     except OutOfTime:
         _say(f"{time_budget} are over; what is finished is kept, call again to go on")
+    for path in write_archives(study, pack) if pack else []:
+        _say(f"wrote {path}, {path.stat().st_size / 2**20:.1f} MB")
 
 
 data_app = typer.Typer(

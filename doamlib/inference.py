@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -15,7 +17,7 @@ from doamlib.data.cache import CachedDataset
 from doamlib.data.dataset import Dataset
 from doamlib.data.sidecar import read_sidecar
 from doamlib.detections import Detections, GroundTruth
-from doamlib.evaluation import ap_by_level, as_mapping, average_precisions
+from doamlib.evaluation import ap_by_level, ap_by_occlusion, as_mapping, average_precisions
 from doamlib.matching import Matches, match
 
 
@@ -115,20 +117,52 @@ def score(detections: Detections, test: TestSet) -> dict[str, Any]:
 
     Returns:
         ``AP`` and ``levels`` -> class name or ``mAP`` -> AP (0..1) at IoU 0.5 by the official rule;
-        ``AP_11_point`` by the 11-point rule; ``COCO`` -> AP50 and AP50:95; counts. A class without
-        items has no entry.
+        ``AP_11_point`` by the 11-point rule; ``by_occlusion`` -> ``median`` O and ``mAP`` of a
+        sliding window (empty lists where O is not known); ``COCO`` -> AP50 and AP50:95; counts. A
+        class without items has no entry.
     """
     matches = test.match(detections)
     eleven = average_precisions(matches, rule="11-point")
     levels = ap_by_level(matches, test.levels)
+    curve = pd.DataFrame(columns=["median", "mAP"])
+    if len(test.truth) and np.isfinite(test.occlusion).all():
+        curve = ap_by_occlusion(matches, test.occlusion)
     return {
         "AP": _known(as_mapping(test.classes, average_precisions(matches))),
         "AP_11_point": _known(as_mapping(test.classes, eleven)),
         "levels": {f"OL{level}": _known(ap) for level, ap in levels.items()},
+        "by_occlusion": {name: curve[name].tolist() for name in ("median", "mAP")},
         "COCO": _known(coco_ap(test.truth, detections, test.classes)),
         "images": len(test.image_ids),
         "items": len(test.truth),
         "detections": len(detections),
+    }
+
+
+def pooled_occlusion(pool: Sequence[Mapping[str, Any]], train: Dataset) -> dict[str, float]:
+    """How occluded the images of retrained batches were, against all training images (claim 12).
+
+    Args:
+        pool: ``History.pool``, see :class:`doamlib.sampling.Strategy`.
+        train: the training images, in the order that the pool's indices count.
+
+    Returns:
+        ``pooled_occlusion`` and ``epoch_occlusion``, means over images of the largest O of an
+        image's items, 0 to 1; empty where there was no pool or O is not known.
+    """
+    sidecar = read_sidecar(train.root, train.split)
+    indices = [i for entry in pool for batch in entry["batches"] for i in batch["indices"]]
+    if not sidecar or not indices:
+        return {}
+    hardest = np.array(
+        [
+            max((item.occlusion for item in sidecar[image_id].items), default=np.nan)
+            for image_id in train.image_ids
+        ]
+    )
+    return {
+        "pooled_occlusion": float(np.nanmean(hardest[indices])),
+        "epoch_occlusion": float(np.nanmean(hardest)),
     }
 
 

@@ -77,8 +77,8 @@ def _machine(hardware: Mapping[str, Any]) -> str:
 
 
 def source_digests(sources: Iterable[Result]) -> dict[str, str]:
-    """Key and digest of each result, as an executed notebook records them."""
-    return {source.key: source.digest() for source in sources}
+    """Name and digest of each result, as an executed notebook records them."""
+    return {source.name: source.digest() for source in sources}
 
 
 def stale_quotes(notebook: Path, stored: Mapping[str, str]) -> list[str]:
@@ -86,7 +86,7 @@ def stale_quotes(notebook: Path, stored: Mapping[str, str]) -> list[str]:
 
     Args:
         notebook: an executed copy.
-        stored: key -> digest of every result that exists now.
+        stored: name -> digest of every result that exists now.
 
     Returns:
         One line a fault: a quoted number that was altered, or a result that changed or vanished

@@ -32,7 +32,7 @@ from doamlib.data.files import write_text
 from doamlib.datasets import HARMLESS, Data, DataConfig, open_data
 from doamlib.detections import Detections
 from doamlib.detectors import Detector, DetectorConfig, build_detector, load_weights, save_weights
-from doamlib.inference import TestSet, detect, score
+from doamlib.inference import TestSet, detect, pooled_occlusion, score
 from doamlib.memory import reuse_freed_memory
 from doamlib.sampling import SamplingConfig
 from doamlib.training import History, Training, TrainingConfig
@@ -126,6 +126,11 @@ class Result:
         """Commit, packages, hardware, seed, starting weights, start and duration."""
         return self._json("provenance.json")
 
+    @property
+    def name(self) -> str:
+        """The key; where both layers hold the same run, this tells the committed one apart."""
+        return self.key if self.origin == "local" else f"reference/{self.key}"
+
     def ap(self, name: str = "mAP") -> float:
         """AP in percent of a class, or ``mAP``, at IoU 0.5 over the whole test set."""
         return 100 * self.metrics["AP"][name]
@@ -215,10 +220,10 @@ class RunStore:
         return found.weights() if found else None
 
     def digests(self) -> dict[str, str]:
-        """Key -> digest of every result in both layers; the local one where both have it."""
-        local = [path.parent for path in self.root.glob("*/identity.json")]
-        places = [*self._reference_places(), *local]
-        return {place.name: Result(place, "local").digest() for place in places}
+        """Name -> digest of every result in both layers."""
+        local = [Result(path.parent, "local") for path in self.root.glob("*/identity.json")]
+        reference = [Result(place, "reference") for place in self._reference_places()]
+        return {result.name: result.digest() for result in [*reference, *local]}
 
     def _reference_places(self) -> Iterator[zipfile.Path]:
         for archive in sorted(self.reference.glob("*.zip")):
@@ -272,7 +277,7 @@ class RunStore:
         }
         for name, content in {
             "identity": identity,
-            "metrics": score(found, test),
+            "metrics": score(found, test) | {"pool": pooled_occlusion(history.pool, data.train)},
             "history": vars(history),
             "provenance": begun,
         }.items():

@@ -14,7 +14,7 @@ class Stored:
     """Stands in for a Result."""
 
     def __init__(self, key="k1", digest="d1"):
-        self.key, self._digest = key, digest
+        self.name, self._digest = key, digest
 
     def digest(self):
         return self._digest

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -35,18 +34,6 @@ def config(smoke):
 @pytest.fixture
 def result(study):
     return study.results(["SSD"])["SSD", 0]
-
-
-def archive(result, folder):
-    """The reference layer's form of a local result."""
-    folder.mkdir(exist_ok=True)
-    with zipfile.ZipFile(folder / "smoke.zip", "w") as target:
-        for path in (runs.paths.runs() / result.key).iterdir():
-            if path.suffix != ".safetensors":
-                target.write(path, f"{result.key}/{path.name}")
-        name = f"{result.identity['fingerprint']}.npz"
-        target.write(runs.paths.runs() / "test_sets" / name, f"test_sets/{name}")
-    return RunStore(reference=folder)
 
 
 def test_key_names_configuration_data_and_version(config, smoke, monkeypatch):
@@ -121,30 +108,6 @@ def test_an_error_at_the_very_end_leaves_nothing_that_looks_finished(
     monkeypatch.setattr(Training, "_run_epoch", lambda self: pytest.fail("trained again"))
     assert store.get(config, study.data, study.device, quiet).metrics["images"] > 0
     assert not (tmp_path / "partial" / config.key(study.fingerprint)).exists()
-
-
-def test_reference_results_are_found_read_and_never_written(result, study, config, tmp_path):
-    store = archive(result, tmp_path)
-    found = store.find_reference(config, study.fingerprint)
-    assert (found.key, found.origin, found.stale) == (result.key, "reference", "")
-    assert found.metrics == result.metrics and found.digest() == result.digest()
-    assert len(found.detections()) == len(result.detections())
-    assert found.test_set().image_ids == result.test_set().image_ids
-    assert found.weights() is None
-    assert [path.name for path in tmp_path.iterdir()] == ["smoke.zip"]
-
-
-def test_a_reference_result_of_older_code_or_other_data_is_stale(
-    result, study, config, smoke, tmp_path, monkeypatch
-):
-    store = archive(result, tmp_path)
-    other_data = store.find_reference(config, "0" * 16)
-    assert "made on data" in other_data.stale
-    monkeypatch.setattr(runs, "RESULTS_VERSION", runs.RESULTS_VERSION + 1)
-    older = store.find_reference(config, study.fingerprint)
-    assert "made by results version" in older.stale
-    other_seed = run_config(smoke, ARMS["SSD"], seed=7)
-    assert store.find_reference(other_seed, study.fingerprint) is None
 
 
 def test_a_default_that_has_changed_since_is_not_mistaken_for_the_old_one(

@@ -1,0 +1,121 @@
+"""The reference layer: packed, found by arm and seed, read-only, and stale when it has to be."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from doamlib import reference
+from doamlib.experiments import Study
+from doamlib.parameters import from_file, from_values
+from doamlib.reference import Reference, pack, references
+from doamlib.runs import RunStore
+
+ARMS = ("SSD", "SSD+DOAM-T")
+
+
+@pytest.fixture
+def packed(study, tmp_path):
+    """The smoke study's two plain arms as an archive, and the results it was made from."""
+    parameters = study.parameters.model_copy(update={"arms": ARMS})
+    own = Study(parameters, lambda line: None, study.store)
+    results = own.results()
+    assert len(pack(own, tmp_path)) == 1
+    return tmp_path, results
+
+
+def test_what_was_packed_is_found_by_arm_and_seed(packed):
+    folder, results = packed
+    (found,) = references(folder)
+    assert found.parameters.profile == "smoke" and not found.stale and not found.full_size
+    assert found.results.keys() == results.keys()
+    for name, result in found.results.items():
+        local = results[name]
+        assert result.origin == "reference" and result.key == local.key
+        assert result.history.loss == local.history.loss
+        assert result.metrics["AP"] == local.metrics["AP"]
+        assert result.test_set().image_ids == local.test_set().image_ids
+        assert result.weights() is None
+        assert result.name != local.name  # both may be quoted on one page
+
+
+def test_an_archive_keeps_each_images_strongest_detections(packed):
+    folder, results = packed
+    (found,) = references(folder)
+    stored, whole = found.results["SSD", 0].detections(), results["SSD", 0].detections()
+    for image in range(len(results["SSD", 0].test_set().image_ids)):
+        scores = np.sort(whole.score[whole.image_index == image])[::-1]
+        kept = np.sort(stored.score[stored.image_index == image])[::-1]
+        np.testing.assert_array_equal(kept, scores[: reference.STRONGEST])
+
+
+def test_the_same_results_give_the_same_bytes(packed, study, tmp_path):
+    folder, _ = packed
+    (path,) = folder.glob("*.zip")
+    own = Study(study.parameters.model_copy(update={"arms": ARMS}), lambda line: None, study.store)
+    (again,) = pack(own, tmp_path / "again")
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_the_store_knows_committed_results_but_never_writes_there(packed, study):
+    folder, _ = packed
+    before = sorted(path.name for path in folder.iterdir())
+    names = RunStore(reference=folder).digests()
+    assert sum(name.startswith("reference/") for name in names) == len(ARMS)
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_older_code_makes_results_stale_and_says_so(packed, monkeypatch):
+    folder, _ = packed
+    monkeypatch.setattr(reference, "RESULTS_VERSION", reference.RESULTS_VERSION + 1)
+    (found,) = references(folder)
+    assert not found.results and len(found.stale) == len(ARMS)
+    lines = []
+    reference.report_stale([found], lines.append)
+    assert "SSD, seed 0 is stale: made by results version" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (("parameters", "epochs", 9), "its configuration is not the one"),
+        (("runs", 0, {"arm": "SSD+gone"}), "there is no arm 'SSD+gone' any more"),
+    ],
+)
+def test_changed_parameters_or_arms_make_a_result_stale(packed, tmp_path, change, why):
+    folder, _ = packed
+    (path,) = folder.glob("*.zip")
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    index = json.loads(files["runs.json"])
+    section, place, value = change
+    if isinstance(value, dict):
+        index[section][place].update(value)
+    else:
+        index[section][place] = value
+    files["runs.json"] = json.dumps(index).encode()
+    other = tmp_path / "other"
+    other.mkdir()
+    with zipfile.ZipFile(other / path.name, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    (found,) = references(other)
+    assert any(why in result.stale for result in found.stale.values())
+
+
+def test_full_size_means_the_papers_counts_and_networks():
+    root = reference.paths.repository() / "params"
+    paper = from_file(root / "paper.yaml")
+    assert Reference(paper, {}, {}).full_size
+    for change in ({"width": 0.5}, {"train_images": 7108}, {"field_of_view": 0.5}):
+        smaller = from_values({**paper.model_dump(mode="json"), **change})
+        assert not Reference(smaller, {}, {}).full_size
+
+
+def test_parts_stay_below_the_limit_and_lose_nothing():
+    limit = reference.MAX_BYTES - 2**20
+    sizes = [limit // 2, limit // 2, limit // 3, limit, limit // 4]
+    parts = reference._parts(sizes)
+    assert [index for part in parts for index in part] == list(range(len(sizes)))
+    assert all(sum(sizes[index] for index in part) <= limit for part in parts)
