@@ -9,11 +9,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-
-from doamlib.data.classes import SHORT_NAMES
 
 INK = "#22313f"
 ACCENT = "#c0392b"
@@ -78,26 +75,15 @@ def picture(axis: Axes, image, title: str = "", **options) -> Axes:
     return axis
 
 
-def boxes(axis: Axes, xyxy, names: Sequence[str] = (), colour: str = ACCENT) -> None:
+def boxes(
+    axis: Axes, xyxy, names: Sequence[str] = (), colour: str = ACCENT, line: str = "-"
+) -> None:
     """Draw boxes (N, 4: x1, y1, x2, y2 in pixels) with optional names above them."""
     for index, (x1, y1, x2, y2) in enumerate(np.asarray(xyxy, dtype=float).reshape(-1, 4)):
-        axis.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec=colour, lw=1.6))
+        patch = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec=colour, lw=1.6, ls=line)
+        axis.add_patch(patch)
         if index < len(names):
-            name = axis.text(x1, y1 - 2, names[index], color=colour, fontsize="x-small")
+            room = y1 > 0.1 * max(axis.get_ylim())  # else below the box
+            place = {"y": y1 - 2, "va": "bottom"} if room else {"y": y2 + 2, "va": "top"}
+            name = axis.text(x1, s=names[index], color=colour, fontsize="x-small", **place)
             name.set(path_effects=[withStroke(linewidth=2.5, foreground="white")], clip_on=True)
-
-
-def per_class(frame, value: str = "AP", hue: str = "arm") -> Figure:
-    """Grouped bars, one group a class in the paper's order; error bars: sd over seeds.
-
-    Args:
-        frame: long table with columns ``class`` (abbreviations and ``mAP``), ``value``, ``hue``.
-        value: the column on the vertical axis, in percent.
-        hue: the column that tells the bars of a group apart.
-    """
-    figure, axis = plt.subplots(figsize=(9, 3.6))
-    order = [name for name in ("mAP", *SHORT_NAMES) if name in set(frame["class"])]
-    sns.barplot(frame, x="class", y=value, hue=hue, order=order, errorbar="sd", ax=axis)
-    axis.set(xlabel="", ylabel=f"{value} at IoU 0.5 (%)", ylim=(0, None))
-    sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), title="")
-    return figure

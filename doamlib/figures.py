@@ -1,0 +1,273 @@
+"""Figures of the experiment pages. Layers never share a bar or a line: each has a panel of its own.
+
+A layer is a title and its runs: ``{"stored reference": ..., "this run": ...}``. Empty ones are left
+out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from doamlib import plots
+from doamlib.comparison import LEVELS, Runs, arms_in, gain, printed
+from doamlib.data.dataset import Dataset
+from doamlib.detections import Detections
+from doamlib.experiments import ap_table
+from doamlib.inference import TestSet
+from doamlib.statistics import summarise
+
+Layers = Mapping[str, Runs]
+PAPER = "the paper, on OPIXray"
+
+
+def _panels(titles: Sequence[str], height: float, stacked: bool = False) -> list[Axes]:
+    """One axis a title, side by side or above each other, on one scale."""
+    count = max(1, len(titles))
+    shape, size = ((count, 1), (9, height * count)) if stacked else ((1, count), (9, height))
+    _, axes = plt.subplots(*shape, figsize=size, squeeze=False, sharey=not stacked, sharex=stacked)
+    for axis, title in zip(axes.flat, titles, strict=False):
+        axis.set_title(title)
+    return list(axes.flat)
+
+
+def _colours(arms: Iterable[str]) -> dict[str, str]:
+    return {arm: plots.PALETTE[i % len(plots.PALETTE)] for i, arm in enumerate(arms)}
+
+
+def _legend(axis: Axes) -> None:
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(loc="upper left", bbox_to_anchor=(1, 1), title="")
+
+
+def _mean_and_band(axis: Axes, x, values: np.ndarray, label: str, colour: str) -> None:
+    """A line through the mean of (seeds, points); a band over the seeds, if there are several."""
+    axis.plot(x, values.mean(axis=0), label=label, color=colour, lw=1.5)
+    if len(values) > 1:
+        band = values.min(axis=0), values.max(axis=0)
+        axis.fill_between(x, *band, color=colour, alpha=0.15, lw=0)
+
+
+def per_class(table: str, layers: Layers, arms: Sequence[str] = ()) -> Figure:
+    """AP of each class and mAP as bars, the paper's in a panel of their own; error bars: sd.
+
+    Args:
+        table: of the paper: IV, VI, VII or IX.
+        layers: title -> runs.
+        arms: only these rows; all of the table by default.
+    """
+    theirs = printed(table)
+    arms = list(arms or theirs.index)
+    frames = {PAPER: theirs.loc[arms].reset_index().melt("arm", var_name="class", value_name="AP")}
+    for title, runs in layers.items():
+        if not (frame := ap_table(runs)).empty:
+            frames[title] = frame[frame["arm"].isin(arms)]
+    stacked = len(arms) > 3
+    axes = _panels(list(frames), 2.5 if stacked else 2.8, stacked)
+    options = {"x": "class", "y": "AP", "hue": "arm", "hue_order": arms, "errorbar": "sd"}
+    classes = [name for name in theirs.columns]
+    for axis, frame in zip(axes, frames.values(), strict=True):
+        last = axis is axes[0 if stacked else -1]
+        sns.barplot(
+            frame, **options, order=classes, palette=_colours(arms), legend=last, ax=axis,
+            err_kws={"linewidth": 1.2},
+        )  # fmt: skip
+        axis.set(xlabel="", ylabel="AP (%)", ylim=(0, None))
+        if last:
+            _legend(axis)
+    return axes[0].figure
+
+
+def learning_curves(layers: Layers, window: int = 10) -> Figure:
+    """Training loss against optimiser steps: mean over seeds, band from the lowest to the highest.
+
+    Args:
+        layers: title -> runs.
+        window: steps of the running mean.
+    """
+    layers = {title: runs for title, runs in layers.items() if runs}
+    axes = _panels(list(layers), 3.2)
+    everyone = dict.fromkeys(arm for runs in layers.values() for arm in arms_in(runs))
+    colours = _colours(everyone)
+    for axis, runs in zip(axes, layers.values(), strict=False):
+        for arm in arms_in(runs):
+            losses = [pd.Series(r.history.loss) for (own, _), r in runs.items() if own == arm]
+            smooth = pd.concat(losses, axis=1).rolling(window, min_periods=1).mean().dropna()
+            _mean_and_band(axis, smooth.index + 1, smooth.to_numpy().T, arm, colours[arm])
+        axis.set(xlabel="step", yscale="log")
+    axes[0].set_ylabel(f"loss (mean of {window} steps)")
+    _legend(axes[-1])
+    return axes[0].figure
+
+
+def forest(frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """Paired differences with their 95% intervals, a row each; the paper's as hollow diamonds.
+
+    Args:
+        frames: title -> table of :func:`doamlib.comparison.differences`. A difference without an
+            interval (one seed) is a bare point.
+    """
+    frames = {title: frame for title, frame in frames.items() if len(frame)}
+    rows = list(dict.fromkeys(name for frame in frames.values() for name in frame.index))
+    figure, axis = plt.subplots(figsize=(9, 0.9 + 0.5 * len(rows)))
+    axis.axvline(0, color="#c9d1d9", lw=1, zorder=0)
+    for nth, (title, frame) in enumerate(frames.items()):
+        y = np.array([rows.index(name) for name in frame.index]) + 0.26 * nth
+        half = (frame["ours"] - frame["low"]).to_numpy(), (frame["high"] - frame["ours"]).to_numpy()
+        style = {"fmt": "o", "color": plots.PALETTE[nth], "capsize": 3, "ms": 5, "label": title}
+        axis.errorbar(frame["ours"], y, xerr=np.nan_to_num(half), **style)
+    theirs = pd.concat([frame["paper"] for frame in frames.values()]) if frames else pd.Series()
+    theirs = theirs[~theirs.index.duplicated()].dropna()
+    y = np.array([rows.index(name) for name in theirs.index]) - 0.22
+    axis.scatter(theirs, y, marker="D", fc="white", ec=plots.ACCENT, lw=1.5, s=34, label=PAPER)
+    axis.set_yticks(range(len(rows)), rows)
+    axis.set(ylim=(len(rows) - 0.4, -0.6), xlabel="difference in AP at IoU 0.5 (points)")
+    _legend(axis)
+    return figure
+
+
+def gains_by_level(runs: Runs, arm: str, rivals: Sequence[str]) -> pd.DataFrame:
+    """``arm - rival`` on each level, a row a seed: ``over``, ``level``, ``seed``, ``gain``.
+
+    Rivals without a common seed, and levels without items, have no row.
+    """
+    rows = [
+        {"over": rival, "level": level, "seed": seed, "gain": points}
+        for rival in rivals
+        for level in LEVELS
+        for seed, points in gain(runs, arm, rival, level).items()
+    ]
+    return pd.DataFrame(rows, columns=["over", "level", "seed", "gain"])
+
+
+def gain_bars(frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """Fig. 5 as bars: gain over each rival by level; error bars: 95% t interval over seeds.
+
+    Args:
+        frames: title -> table of :func:`gains_by_level`; empty ones are left out.
+    """
+    frames = {title: frame for title, frame in frames.items() if len(frame)}
+    axes = _panels(list(frames), 3.2)
+    for axis, frame in zip(axes, frames.values(), strict=False):
+        last = axis is axes[-1]
+        options = {"palette": list(plots.PALETTE[:3]), "errorbar": _interval, "legend": last}
+        sns.barplot(
+            frame, x="over", y="gain", hue="level", hue_order=LEVELS, ax=axis, **options,
+            err_kws={"linewidth": 1.2},
+        )  # fmt: skip
+        axis.axhline(0, color=plots.INK, lw=0.8)
+        axis.set(xlabel="gain over", ylabel="mAP (points)")
+        axis.tick_params(axis="x", labelsize="small")
+    _legend(axes[-1])
+    return axes[0].figure
+
+
+def _interval(values: pd.Series) -> tuple[float, float]:
+    estimate = summarise(values.tolist())
+    return (np.nan, np.nan) if estimate.low is None else (estimate.low, estimate.high)
+
+
+def occlusion_curves(layers: Layers) -> Figure:
+    """Mean AP against continuous occlusion O: mean over seeds, band from lowest to highest.
+
+    Each point is the mAP on a window that holds a quarter of the items (see
+    :func:`doamlib.evaluation.ap_by_occlusion`), drawn at the window's median O. Runs on data whose
+    O is not known have no line.
+    """
+    layers = {title: runs for title, runs in layers.items() if runs}
+    axes = _panels(list(layers), 3.4)
+    colours = _colours(dict.fromkeys(arm for runs in layers.values() for arm in arms_in(runs)))
+    for axis, runs in zip(axes, layers.values(), strict=False):
+        for arm in arms_in(runs):
+            curves = [r.metrics["by_occlusion"] for (own, _), r in runs.items() if own == arm]
+            points = 100 * np.array([curve["mAP"] for curve in curves])
+            if points.size:
+                _mean_and_band(axis, curves[0]["median"], points, arm, colours[arm])
+        axis.set(xlabel="occlusion O (median of the window)", ylim=(0, None))
+    axes[0].set_ylabel("mAP at IoU 0.5 (%)")
+    _legend(axes[-1])
+    return axes[0].figure
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One detection or item that was chosen to be shown.
+
+    Attributes:
+        kind: right, wrong or missed.
+        image: position in the test set.
+        label: class of the detection or of the missed item, from 1.
+        box: x1, y1, x2, y2 in pixels.
+        score: of the detection; None for a missed item.
+    """
+
+    kind: Literal["right", "wrong", "missed"]
+    image: int
+    label: int
+    box: tuple[float, float, float, float]
+    score: float | None = None
+
+
+def choose_samples(test: TestSet, detections: Detections) -> dict[str, Sample]:
+    """What to show of a run, by a rule and not by eye.
+
+    Kept are as many detections as the test set has items, those of highest score. *Right* is the
+    kept hit of highest score; *wrong* the kept detection of highest score that is no hit (a second
+    box on an item included); *missed* the item without a kept hit whose occlusion O is lowest, or,
+    where O is not known, the first one of the lowest level. Ties go to the first in stored order.
+
+    Returns:
+        kind -> sample; a kind that does not occur has no entry.
+    """
+    ranked = detections.select(np.argsort(-detections.score, kind="stable"))
+    matches = test.match(ranked)
+    kept = np.arange(len(ranked)) < len(test.truth)
+    chosen = {}
+    for kind, rows in (("right", kept & matches.hit), ("wrong", kept & ~matches.hit)):
+        if rows.any():
+            row = int(np.flatnonzero(rows)[0])
+            box, score = tuple(ranked.boxes[row].tolist()), float(ranked.score[row])
+            image, label = int(ranked.image_index[row]), int(ranked.label[row])
+            chosen[kind] = Sample(kind, image, label, box, score)
+    missed = np.setdiff1d(np.arange(len(test.truth)), matches.item[kept & matches.hit])
+    if len(missed):
+        known = np.isfinite(test.occlusion).all()
+        hardness = test.occlusion if known else test.levels[test.truth.image_index]
+        row = int(missed[np.argmin(hardness[missed])])
+        truth = test.truth
+        box, label = tuple(truth.boxes[row].tolist()), int(truth.label[row])
+        chosen["missed"] = Sample("missed", int(truth.image_index[row]), label, box)
+    return chosen
+
+
+def sample_detections(dataset: Dataset, runs: Runs) -> None:
+    """Draw what :func:`choose_samples` chooses: a row a run, right, wrong and missed.
+
+    Args:
+        dataset: the test images that the runs were evaluated on.
+        runs: to show; annotated items are dashed, what was chosen is red.
+    """
+    with plots.panels(3, len(runs), aspect=0.78) as axes:
+        for row, ((arm, _), result) in enumerate(runs.items()):
+            test = result.test_set()
+            chosen = choose_samples(test, result.detections())
+            for axis, kind in zip(axes[3 * row :], ("right", "wrong", "missed"), strict=False):
+                axis.set_title(f"{arm}: {kind}" if kind in chosen else f"{arm}: none {kind}")
+                if kind in chosen:
+                    _draw(axis, dataset, test, chosen[kind])
+
+
+def _draw(axis: Axes, dataset: Dataset, test: TestSet, sample: Sample) -> None:
+    axis.imshow(np.moveaxis(np.asarray(dataset[sample.image].image), 0, -1))
+    others = test.truth.image_index == sample.image
+    plots.boxes(axis, test.truth.boxes[others], colour=plots.INK, line="--")
+    score = "" if sample.score is None else f" {sample.score:.2f}"
+    plots.boxes(axis, [sample.box], [test.classes[sample.label - 1].replace("_", " ") + score])
