@@ -1,0 +1,234 @@
+"""The paper's thirteen claims as data, and the verdict on each.
+
+The paper's numbers come from its own tables (:mod:`doamlib.paper`), ours from the reference layer;
+:mod:`doamlib.evidence` says what decides each claim. Results of different profiles are never
+pooled, and stale ones never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from doamlib import evidence
+from doamlib.arms import TABLES
+from doamlib.comparison import Runs
+from doamlib.data.splits import SMALL
+from doamlib.evidence import DOAM_O, DOAM_T, PLUGGED, RIVALS, Judge, Printed, gain_claim
+from doamlib.reference import Reference
+from doamlib.statistics import Verdict
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the paper.
+
+    Attributes:
+        number: 1 to 13.
+        statement: in our words.
+        where: in the paper.
+        unit: of its numbers.
+        page: the notebook that tests it.
+        printed: what the paper's own tables give, by part; empty where it prints no number.
+        test: results of one profile, and whether they are full-size, to a verdict.
+        arms: whose results the test reads; none where no training is needed.
+    """
+
+    number: int
+    statement: str
+    where: str
+    unit: str
+    page: str
+    printed: Callable[[], Printed]
+    test: Judge
+    arms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A claim, its verdict, and the reference results behind it (none: there were none)."""
+
+    claim: Claim
+    verdict: Verdict
+    reference: Reference | None
+
+    @property
+    def runs(self) -> Runs:
+        """The results that the verdict was read from."""
+        return self.reference.of(self.claim.arms) if self.reference else {}
+
+
+# --- the list -------------------------------------------------------------------------------------
+
+
+_ABLATION = tuple(TABLES["IX"].values())
+_OTHERS = ("SSD+DOAM-E", "SSD+DOAM-R", "SSD+DOAM-F")
+_SAMPLED = tuple((f"{d}+DOAM-O", f"{d}+DOAM-T") for d in evidence.DETECTORS)
+_SAMPLERS = ((DOAM_O, _OTHERS), *((DOAM_T, (other,)) for other in _OTHERS))
+_STRATEGIES = tuple((arm, base) for arm, bases in _SAMPLERS for base in bases)
+_CHAIN = tuple((upper, lower) for lower, upper in pairwise(_ABLATION))
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        1,
+        "DOAM-T beats plain SSD and its rivals SE, Non-local and dual attention.",
+        "Table IV",
+        "mAP",
+        "attention_comparison",
+        *gain_claim("IV", tuple((DOAM_T, base) for base in RIVALS)),
+        (DOAM_T, *RIVALS),
+    ),
+    Claim(
+        2,
+        "The gain over SSD is largest for Straight Knife, the most occluded class, and small for "
+        "Scissor, which the paper calls the least occluded (its Table III says otherwise).",
+        "Table IV, Section V-A",
+        "AP",
+        "attention_comparison",
+        evidence.printed_classes,
+        evidence.judge_classes,
+        (DOAM_T, "SSD"),
+    ),
+    Claim(
+        3,
+        "The gain of DOAM grows with occlusion, over SSD and over each rival.",
+        "Table V, Fig. 5",
+        "mAP",
+        "occlusion_levels",
+        evidence.printed_levels,
+        evidence.judge_levels,
+        (DOAM_T, *RIVALS),
+    ),
+    Claim(
+        4,
+        "Under heavy occlusion (OL3) Non-local falls below plain SSD.",
+        "Table V",
+        "mAP",
+        "occlusion_levels",
+        *gain_claim("V", (("SSD", "SSD+Non-local"),), "OL3"),
+        ("SSD", "SSD+Non-local"),
+    ),
+    Claim(
+        5,
+        "DOAM is plug-and-play: it helps SSD, YOLOv3 and FCOS, at a small cost for YOLOv3 on "
+        "Folding Knife and Scissor.",
+        "Table VI",
+        "mAP",
+        "detectors",
+        evidence.printed_detectors,
+        evidence.judge_detectors,
+        tuple(arm for pair in PLUGGED for arm in pair),
+    ),
+    Claim(
+        6,
+        "Over-sampling adds to DOAM with every detector.",
+        "Table VI",
+        "mAP",
+        "detectors",
+        *gain_claim("VI", _SAMPLED),
+        tuple(arm for pair in _SAMPLED for arm in pair),
+    ),
+    Claim(
+        7,
+        "Hard samples are the right ones to repeat: hard beats easy, random and focal, and these "
+        "three do worse than no over-sampling.",
+        "Table VII",
+        "mAP",
+        "sampling_strategies",
+        *gain_claim("VII", _STRATEGIES),
+        (DOAM_T, DOAM_O, *_OTHERS),
+    ),
+    Claim(
+        8,
+        "DOAM is cheap, with fewer parameters than SE, Non-local and dual attention.",
+        "Table VIII",
+        "",
+        "complexity",
+        evidence.printed_cost,
+        evidence.judge_cost,
+    ),
+    Claim(
+        9,
+        "Each part of DOAM-O adds to the one before: SSD, Concat, EG, EG+MA/G, EG+MA, +O.",
+        "Table IX",
+        "mAP",
+        "ablation",
+        *gain_claim("IX", _CHAIN),
+        _ABLATION,
+    ),
+    Claim(
+        10,
+        "Grad-CAM of the network with DOAM covers the target more widely and more evenly.",
+        "Fig. 6",
+        "%",
+        "what_it_looks_at",
+        lambda: {},
+        evidence.judge_gradcam,
+        (DOAM_T, "SSD"),
+    ),
+    Claim(
+        11,
+        "DOAM's attention map highlights the prohibited item: more of it lies on the item than on "
+        "as large a part of the image elsewhere.",
+        "Fig. 7",
+        "% above an even spread",
+        "what_it_looks_at",
+        lambda: {},
+        evidence.judge_attention,
+        (DOAM_T,),
+    ),
+    Claim(
+        12,
+        "Batches with a large loss are the heavily occluded ones.",
+        "Section IV-B",
+        "% occlusion above the average",
+        "sampling_strategies",
+        lambda: {},
+        evidence.judge_pool,
+        (DOAM_O,),
+    ),
+    Claim(
+        13,
+        "All items of OPIXray are small by SPIE's definition.",
+        "Section III-C",
+        "% of the image",
+        "dataset",
+        lambda: {"at most": 100 * SMALL},
+        evidence.judge_small,
+    ),
+)
+
+
+def outcomes(references: Iterable[Reference]) -> dict[int, Outcome]:
+    """Every claim judged on the first profile that can decide it.
+
+    Args:
+        references: as :func:`doamlib.reference.references` orders them. Where none decides, the
+            first that measured anything is shown; where none did, the claim stands without numbers.
+
+    Returns:
+        Number of the claim -> outcome; stale results are never read.
+    """
+    found = {}
+    for claim in CLAIMS:
+        tried = [_outcome(claim, reference) for reference in references if claim.arms]
+        tried.append(_outcome(claim, None))
+        decided = [o for o in tried if o.verdict.status != "not tested here"]
+        measured = [o for o in tried if _has_numbers(o.verdict)]
+        found[claim.number] = (decided or measured or tried[-1:])[0]
+    return found
+
+
+def verdicts(references: Iterable[Reference]) -> dict[int, Verdict]:
+    """Number of the claim -> its verdict, see :func:`outcomes`."""
+    return {number: outcome.verdict for number, outcome in outcomes(references).items()}
+
+
+def _outcome(claim: Claim, reference: Reference | None) -> Outcome:
+    runs, full_size = (reference.results, reference.full_size) if reference else ({}, False)
+    return Outcome(claim, claim.test(runs, full_size), reference)
+
+
+def _has_numbers(verdict: Verdict) -> bool:
+    return verdict.estimate is not None or any(map(_has_numbers, verdict.parts.values()))

@@ -1,0 +1,197 @@
+"""The scoreboard: every claim with its verdict, and where each table and figure is made again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+
+import pandas as pd
+from IPython.display import display
+
+from doamlib import paths
+from doamlib.claims import Claim, Outcome
+from doamlib.statistics import Estimate, Verdict
+
+MADE_AGAIN: tuple[tuple[str, str, str], ...] = (
+    ("Table I", "X-ray datasets", "dataset"),
+    ("Table II", "images and classes", "dataset"),
+    ("Table III", "test set by occlusion level", "dataset"),
+    ("Table IV", "attention mechanisms", "attention_comparison"),
+    ("Table V", "mAP by occlusion level", "occlusion_levels"),
+    ("Table VI", "three detectors", "detectors"),
+    ("Table VII", "sampling strategies", "sampling_strategies"),
+    ("Table VIII", "complexity", "complexity"),
+    ("Table IX", "ablation", "ablation"),
+    ("Fig. 1", "the five cutters", "dataset"),
+    ("Fig. 2", "occlusion levels", "dataset"),
+    ("Fig. 3", "the module (our own drawing)", "doam"),
+    ("Fig. 4", "the pool (our own drawing)", "sampling"),
+    ("Fig. 5", "gain by occlusion level", "occlusion_levels"),
+    ("Fig. 6", "Grad-CAM with and without DOAM", "what_it_looks_at"),
+    ("Fig. 7", "attention maps", "what_it_looks_at"),
+)
+"""Table or figure of the paper, what it shows, and the page that makes it again."""
+
+DATA = {"simulation": "OPIXray-Sim", "opixray": "OPIXray", "coco": "COCO files"}
+
+
+def scoreboard(outcomes: Mapping[int, Outcome]) -> pd.DataFrame:
+    """Every claim as a long table, a row a part.
+
+    Args:
+        outcomes: of :func:`doamlib.claims.outcomes`.
+
+    Returns:
+        ``claim`` (number), ``statement``, ``where``, ``part``, ``unit``, ``paper``, ``ours``
+        (mean), ``low``, ``high`` (interval), ``n`` (seeds), ``data``, ``verdict``, ``page``,
+        ``parameters`` (profile), ``commit``. What is not known is NaN or empty.
+    """
+    return pd.DataFrame([row for outcome in outcomes.values() for row in _rows(outcome)])
+
+
+def where_made_again() -> pd.DataFrame:
+    """Each table and figure of the paper: ``printed as``, ``shows``, ``page``."""
+    return pd.DataFrame(MADE_AGAIN, columns=["printed as", "shows", "page"])
+
+
+def _rows(outcome: Outcome) -> Iterable[dict]:
+    claim, verdict, printed = outcome.claim, outcome.verdict, outcome.claim.printed()
+    for part, own in _parts(claim, verdict).items():
+        estimate = own.estimate
+        yield {
+            "claim": claim.number,
+            "statement": claim.statement,
+            "where": claim.where,
+            "part": part,
+            "unit": claim.unit,
+            "paper": printed.get(part),
+            "ours": estimate and estimate.mean,
+            "low": estimate and estimate.low,
+            "high": estimate and estimate.high,
+            "n": estimate and estimate.n,
+            "data": _data(outcome),
+            "verdict": verdict.status,
+            "page": claim.page,
+            "parameters": outcome.reference.parameters.profile if outcome.reference else "",
+            "commit": ", ".join(_commits(outcome)),
+        }
+
+
+def _parts(claim: Claim, verdict: Verdict) -> dict[str, Verdict]:
+    """The verdict's parts, or itself under the one name that the paper's number has."""
+    return verdict.parts or {next(iter(claim.printed()), ""): verdict}
+
+
+def _data(outcome: Outcome) -> str:
+    if not outcome.claim.arms:
+        return "no training needed"
+    if outcome.reference is None:
+        return ""
+    return DATA[outcome.reference.parameters.dataset]
+
+
+def _commits(outcome: Outcome) -> list[str]:
+    """The commits that the runs were made with, shortened; ``+``: with uncommitted changes."""
+    made = [result.provenance for result in outcome.runs.values()]
+    return sorted({p["commit"][:7] + ("+" if p["dirty"] else "") for p in made})
+
+
+# --- on the page ----------------------------------------------------------------------------------
+
+
+def show(outcomes: Mapping[int, Outcome]) -> None:
+    """Display the scoreboard; the output records its verdicts and results, for the build to check.
+
+    Args:
+        outcomes: of :func:`doamlib.claims.outcomes`.
+    """
+    record = {
+        "verdicts": statuses(outcomes),
+        "sources": {r.name: r.digest() for o in outcomes.values() for r in o.runs.values()},
+    }
+    display({"text/html": as_html(outcomes)}, raw=True, metadata={"doam": record})
+
+
+def statuses(outcomes: Mapping[int, Outcome]) -> dict[str, str]:
+    """Number of each claim, as text, to its verdict's word."""
+    return {str(number): outcome.verdict.status for number, outcome in outcomes.items()}
+
+
+def show_where_made_again() -> None:
+    """Display which page makes each table and figure again."""
+    rows = "".join(
+        f"<tr><th scope='row'>{name}</th><td>{shows}</td><td>{_link(page)}</td></tr>"
+        for name, shows, page in MADE_AGAIN
+    )
+    head = "<th scope='col'>In the paper</th><th scope='col'>It shows</th><th scope='col'>Page</th>"
+    html = f"<table class='made-again'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    display({"text/html": html}, raw=True)
+
+
+def as_html(outcomes: Mapping[int, Outcome]) -> str:
+    """A table with a row a claim; on a narrow screen each row becomes a card (scoreboard.css)."""
+    numbers = "<span>compared</span><span>paper</span><span>here, 95% interval</span>"
+    heads = ("Claim", f"<div class='numbers'>{numbers}</div>", "Verdict", "Evidence")
+    head = "".join(f"<th scope='col'>{title}</th>" for title in heads)
+    rows = "".join(map(_row_html, outcomes.values()))
+    caption = "<caption>The paper's claims and what may be said about them</caption>"
+    return (
+        f"<table class='scoreboard'>{caption}<thead><tr>{head}</tr></thead>"
+        f"<tbody>{rows}</tbody></table>"
+    )
+
+
+def _row_html(outcome: Outcome) -> str:
+    claim, verdict = outcome.claim, outcome.verdict
+    printed = claim.printed()
+    parts = "".join(
+        _part_html(name, printed.get(name), part, claim.unit)
+        for name, part in _parts(claim, verdict).items()
+    )
+    word = verdict.status.replace(" ", "-")
+    where = f"{claim.where}, in {claim.unit}" if claim.unit else claim.where
+    return (
+        f"<tr id='claim-{claim.number}'><th scope='row'><b>{claim.number}.</b> "
+        f"{escape(claim.statement)} <small>{escape(where)}</small></th>"
+        f"<td>{parts}</td>"
+        f"<td><span class='verdict {word}'>{verdict.status}</span>"
+        f"<details><summary>why</summary>{escape(verdict.reason)}.</details></td>"
+        f"<td class='evidence'>{_evidence_html(outcome)}</td></tr>"
+    )
+
+
+def _part_html(name: str, paper: float | None, part: Verdict, unit: str) -> str:
+    theirs = "–" if paper is None else f"{paper:+.2f}"
+    if part.estimate is None and part.status != "not tested here":
+        return f"<div class='fact'>{escape(part.reason)}</div>"
+    ours = "–" if part.estimate is None else _interval(part.estimate)
+    return (
+        f"<div class='numbers'><span>{escape(name or unit)}</span>"
+        f"<span><span class='sr-only'>paper </span>{theirs}</span>"
+        f"<span><span class='sr-only'>here </span>{ours}</span></div>"
+    )
+
+
+def _interval(estimate: Estimate) -> str:
+    if estimate.low is None:
+        return f"{estimate.mean:+.2f}"
+    return f"{estimate.mean:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]"
+
+
+def _evidence_html(outcome: Outcome) -> str:
+    lines = [_link(outcome.claim.page), _data(outcome)]
+    if outcome.runs:
+        seeds = len({seed for _, seed in outcome.runs})
+        lines.append(f"{seeds} seed{'s' if seeds > 1 else ''}")
+        lines.append(f"profile {outcome.reference.parameters.profile}")
+        lines.append("commit " + ", ".join(_commits(outcome)))
+    return "".join(f"<span>{line}</span>" for line in lines if line)
+
+
+def _link(page: str) -> str:
+    """To a page of the book by its title; without a link while the page is not written."""
+    words = page.replace("_", " ")
+    title = words[0].upper() + words[1:]
+    if not (paths.book() / f"{page}.ipynb").is_file():
+        return title
+    return f"<a href='{page}.html'>{title}</a>"
