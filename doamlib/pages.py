@@ -8,6 +8,8 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import display
 
+from doamlib import scoreboard
+from doamlib.claims import outcomes
 from doamlib.parameters import Parameters
 from doamlib.reference import Reference, references
 from doamlib.runs import Result
@@ -80,3 +82,9 @@ def show(frames: Mapping[str, pd.DataFrame], digits: int = 2) -> None:
         caption = f"{title}: {NOTHING}" if frame.empty else title
         table = frame.style.format(precision=digits, na_rep="–").set_caption(caption)
         display(table)
+
+
+def show_verdicts(*numbers: int) -> None:
+    """Display the scoreboard's rows of these claims (1 to 13): paper, stored reference, verdict."""
+    judged = outcomes(references())
+    scoreboard.show({number: judged[number] for number in numbers})
