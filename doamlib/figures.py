@@ -197,6 +197,38 @@ def occlusion_curves(layers: Layers) -> Figure:
     return axes[0].figure
 
 
+def gains_by_occlusion(runs: Runs, arm: str, base: str) -> pd.DataFrame:
+    """``arm - base`` in mAP points on each window of occlusion: ``O``, ``seed``, ``gain``.
+
+    Seeds that only one of them has, and runs on data whose O is not known, have no row.
+    """
+    rows = []
+    for own, seed in runs:
+        if own == arm and (base, seed) in runs:
+            ours, theirs = (runs[name, seed].metrics["by_occlusion"] for name in (arm, base))
+            points = zip(ours["median"], ours["mAP"], theirs["mAP"], strict=True)
+            rows += [{"O": o, "seed": seed, "gain": 100 * (a - b)} for o, a, b in points]
+    return pd.DataFrame(rows, columns=["O", "seed", "gain"])
+
+
+def gain_curves(frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """The gain against occlusion O: a thin line a seed, a thick one through their mean.
+
+    Args:
+        frames: title -> table of :func:`gains_by_occlusion`; empty ones are left out.
+    """
+    frames = {title: frame for title, frame in frames.items() if len(frame)}
+    axes = _panels(list(frames), 3.0)
+    for axis, frame in zip(axes, frames.values(), strict=False):
+        by_seed = frame.pivot_table(index="O", columns="seed", values="gain")
+        axis.axhline(0, color=plots.INK, lw=0.8)
+        axis.plot(by_seed, color=plots.PALETTE[0], lw=0.8, alpha=0.5)
+        axis.plot(by_seed.mean(axis=1), color=plots.PALETTE[0], lw=2)
+        axis.set(xlabel="occlusion O (median of the window)")
+    axes[0].set_ylabel("gain in mAP (points)")
+    return axes[0].figure
+
+
 @dataclass(frozen=True)
 class Sample:
     """One detection or item that was chosen to be shown.
