@@ -1,0 +1,202 @@
+"""What a page draws: samples chosen by rule, gains by level and against occlusion."""
+
+from types import SimpleNamespace
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from doamlib import comparison, figures, plots
+from doamlib.detections import Detections, GroundTruth
+from doamlib.inference import TestSet
+
+KNIFE, SCISSOR = 1, 2
+
+
+@pytest.fixture(autouse=True)
+def no_windows():
+    matplotlib.use("Agg")
+    yield
+    plt.close("all")
+
+
+def square(x, side=10):
+    return [x, 0, x + side, side]
+
+
+def test_set(items, levels, occlusion=None):
+    """``items``: (image, label, x); ``occlusion``: O of each, NaN where none is given."""
+    image, label, x = zip(*items, strict=True)
+    truth = GroundTruth(
+        np.array(image), np.array(label), np.array([square(v) for v in x], float), len(levels)
+    )
+    known = np.full(len(items), np.nan) if occlusion is None else np.array(occlusion, float)
+    ids = tuple(f"{n}" for n in range(len(levels)))
+    sizes = np.full((len(levels), 2), 100)
+    return TestSet(("Knife", "Scissor"), ids, sizes, np.array(levels), truth, known)
+
+
+test_set.__test__ = False
+
+
+def detections(*rows):
+    """Rows of (image, label, score, x)."""
+    image, label, score, x = zip(*rows, strict=True) if rows else ((), (), (), ())
+    boxes = np.array([square(v) for v in x], float).reshape(-1, 4)
+    return Detections(np.array(image, int), np.array(label, int), np.array(score, float), boxes)
+
+
+THREE = [(0, KNIFE, 0), (1, KNIFE, 20), (2, SCISSOR, 40)]
+
+
+def test_the_strongest_right_and_wrong_and_the_least_occluded_missed():
+    test = test_set(THREE, levels=(1, 2, 3), occlusion=(0.1, 0.5, 0.3))
+    found = detections(
+        (2, KNIFE, 0.5, 40),  # the right place, the wrong class
+        (0, KNIFE, 0.6, 1),  # a hit
+        (1, KNIFE, 0.8, 70),  # nothing there
+    )
+    chosen = figures.choose_samples(test, found)
+    assert list(chosen) == ["right", "wrong", "missed"]
+    assert (chosen["right"].image, chosen["right"].score) == (0, 0.6)
+    assert chosen["right"].box == (1, 0, 11, 10)
+    assert (chosen["wrong"].image, chosen["wrong"].score) == (1, 0.8)
+    # Items 1 (O = 0.5) and 2 (O = 0.3) have no hit.
+    missed = chosen["missed"]
+    assert (missed.image, missed.label, missed.score) == (2, SCISSOR, None)
+    assert missed.box == (40, 0, 50, 10)
+
+
+def test_as_many_detections_are_kept_as_there_are_items():
+    test = test_set(THREE[:2], levels=(1, 2), occlusion=(0.1, 0.5))
+    found = detections(
+        (0, KNIFE, 0.9, 0), (0, KNIFE, 0.8, 60), (1, KNIFE, 0.7, 20), (1, KNIFE, 0.6, 70)
+    )
+    chosen = figures.choose_samples(test, found)
+    assert chosen["wrong"].score == 0.8
+    assert chosen["missed"].image == 1  # its hit ranks third, and there are two items
+
+
+def test_a_second_box_on_an_item_is_wrong():
+    test = test_set(THREE[:2], levels=(1, 1), occlusion=(0.1, 0.5))
+    chosen = figures.choose_samples(test, detections((0, KNIFE, 0.9, 0), (0, KNIFE, 0.8, 1)))
+    assert (chosen["right"].score, chosen["wrong"].score) == (0.9, 0.8)
+
+
+def test_the_order_of_detections_does_not_matter():
+    test = test_set(THREE, levels=(1, 2, 3), occlusion=(0.1, 0.5, 0.3))
+    rows = [(1, KNIFE, 0.8, 70), (0, KNIFE, 0.6, 1), (2, KNIFE, 0.5, 40)]
+    expected = figures.choose_samples(test, detections(*rows))
+    assert figures.choose_samples(test, detections(*rows[::-1])) == expected
+
+
+def test_without_known_occlusion_the_level_of_the_image_decides_and_then_the_order():
+    test = test_set(THREE, levels=(3, 2, 2))
+    chosen = figures.choose_samples(test, detections())
+    assert list(chosen) == ["missed"]
+    assert chosen["missed"].image == 1
+
+
+def test_a_perfect_detector_has_nothing_wrong_and_misses_nothing():
+    test = test_set(THREE, levels=(1, 2, 3), occlusion=(0.1, 0.5, 0.3))
+    rows = [(image, label, 0.9 - 0.1 * image, x) for image, label, x in THREE]
+    assert list(figures.choose_samples(test, detections(*rows))) == ["right"]
+
+
+# --- tables behind figures ------------------------------------------------------------------------
+
+
+def run(levels=(), curve=()):
+    by_level = {f"OL{n}": {"mAP": v / 100} for n, v in enumerate(levels, start=1)}
+    by_occlusion = {"median": [0.1, 0.4][: len(curve)], "mAP": [v / 100 for v in curve]}
+    history = SimpleNamespace(loss=[4.0, 2.0, 3.0])
+    metrics = {"AP": {"mAP": 0.5}, "levels": by_level, "by_occlusion": by_occlusion}
+    return SimpleNamespace(metrics=metrics, history=history)
+
+
+@pytest.fixture
+def runs():
+    return {
+        ("SSD", 0): run((60, 50, 40), (50, 30)),
+        ("SSD", 1): run((62, 52, 42), (52, 32)),
+        ("SSD+DOAM-T", 0): run((61, 53, 45), (51, 34)),
+        ("SSD+DOAM-T", 1): run((62, 54, 48), (52, 38)),
+        ("SSD+DOAM-T", 2): run((0, 0, 0), (0, 0)),
+    }
+
+
+def test_gains_by_level_are_paired_by_seed(runs):
+    frame = figures.gains_by_level(runs, "SSD+DOAM-T", ["SSD", "SSD+SE"])
+    assert set(frame["over"]) == {"SSD"}
+    table = frame.pivot_table(index="seed", columns="level", values="gain")
+    np.testing.assert_allclose(table, [[1, 3, 5], [0, 2, 6]])
+
+
+def test_gains_against_occlusion_are_paired_by_seed(runs):
+    frame = figures.gains_by_occlusion(runs, "SSD+DOAM-T", "SSD")
+    assert frame["seed"].tolist() == [0, 0, 1, 1]
+    assert frame["O"].tolist() == [0.1, 0.4, 0.1, 0.4]
+    np.testing.assert_allclose(frame["gain"], [1, 4, 0, 6])
+
+
+def test_bars_stand_at_the_mean_gain_with_an_interval_over_seeds(runs):
+    frame = figures.gains_by_level(runs, "SSD+DOAM-T", ["SSD"])
+    (axis,) = figures.gain_bars({"this run": frame, "nothing": frame[:0]}).axes
+    heights = [bar.get_height() for bar in axis.patches if bar.get_height()]
+    np.testing.assert_allclose(heights[:3], [0.5, 2.5, 5.5])
+    ends = [line.get_ydata() for line in axis.lines if len(line.get_ydata()) == 2][:1]
+    np.testing.assert_allclose(np.mean(ends[0]), 0.5)
+    assert np.ptp(ends[0]) == pytest.approx(2 * 12.7062 * 0.5, rel=1e-4)  # t at 1 df, sd/sqrt(2)
+
+
+def test_each_layer_has_a_panel_of_its_own_and_an_empty_one_none(runs):
+    layers = {"stored reference": {}, "this run": runs}
+    for draw in (figures.learning_curves, figures.occlusion_curves):
+        assert [axis.get_title() for axis in draw(layers).axes] == ["this run"]
+        both = draw({"stored reference": runs, "this run": runs})
+        assert [axis.get_title() for axis in both.axes] == ["stored reference", "this run"]
+
+
+def test_a_curve_is_the_mean_over_seeds(runs):
+    (axis,) = figures.occlusion_curves({"this run": runs}).axes
+    ssd = next(line for line in axis.lines if line.get_label() == "SSD")
+    np.testing.assert_allclose(ssd.get_ydata(), [51, 31])
+    (axis,) = figures.learning_curves({"this run": runs}, window=2).axes
+    np.testing.assert_allclose(axis.lines[0].get_ydata(), [4, 3, 2.5])
+    assert axis.lines[0].get_xdata().tolist() == [1, 2, 3]
+
+
+def test_runs_on_data_of_unknown_occlusion_have_no_curve():
+    (axis,) = figures.occlusion_curves({"this run": {("SSD", 0): run()}}).axes
+    assert axis.lines == [] or len(axis.lines) == 0
+
+
+def test_a_forest_shows_ours_the_papers_and_no_interval_for_one_seed(runs):
+    pairs = [("SSD+DOAM-T", "SSD")]
+    several = comparison.differences(runs, pairs, "V", "OL3")
+    alone = {key: value for key, value in runs.items() if key[1] == 0}
+    one = comparison.differences(alone, pairs, "V", "OL3")
+    axis = figures.forest({"stored reference": several, "this run": one}).axes[0]
+    paper = next(c for c in axis.collections if c.get_label() == figures.PAPER)
+    np.testing.assert_allclose(paper.get_offsets()[:, 0], [70.78 - 66.30])
+    bars = {c.get_label(): c for c in axis.containers}
+    spans = {name: np.ptp(bar.lines[2][0].get_segments()[0][:, 0]) for name, bar in bars.items()}
+    assert spans["stored reference"] == pytest.approx(
+        several["high"].item() - several["low"].item()
+    )
+    assert spans["this run"] == 0
+
+
+def test_a_forest_of_nothing_is_empty():
+    empty = pd.DataFrame(columns=["paper", "ours", "low", "high", "n"])
+    assert figures.forest({"this run": empty}).axes[0].get_yticks().size == 0
+
+
+def test_a_box_at_the_upper_edge_has_its_name_below():
+    _, axis = plt.subplots()
+    axis.imshow(np.zeros((100, 100)))
+    plots.boxes(axis, [[40, 0, 60, 20], [40, 50, 60, 70]], ["top", "middle"])
+    top, middle = axis.texts
+    assert top.get_position()[1] > 20 and middle.get_position()[1] < 50
