@@ -1,0 +1,333 @@
+"""Maps and their scores: examples worked by hand, an independent Grad-CAM, and alignment."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from numpy.testing import assert_allclose
+
+from doamlib import explain
+from doamlib.detectors import DetectorConfig, build_detector, load_weights
+from doamlib.doam import DOAMConfig
+from doamlib.explain import cover, evenness, lift, pointing
+from doamlib.inference import TestSet
+
+SIZE = 96
+UPPER_LEFT = explain.box_region((0, 0, 2, 5), 10)  # 2 wide, 5 high: a tenth of a 10 x 10 map
+
+
+def spot(y, x, size=10, value=1.0):
+    values = np.zeros((size, size))
+    values[y, x] = value
+    return values
+
+
+# --- regions ------------------------------------------------------------------------------------
+
+
+def test_a_box_covers_its_area_and_fractions_of_its_border():
+    region = explain.box_region((1.5, 2, 4, 3.25), 6)
+    assert_allclose(region.sum(), 2.5 * 1.25)
+    assert_allclose(region[2], [0, 0.5, 1, 1, 0, 0])
+    assert_allclose(region[3], [0, 0.125, 0.25, 0.25, 0, 0])
+
+
+@pytest.mark.parametrize(
+    "box, area", [((-5, -5, 2, 3), 6), ((8, 8, 30, 30), 4), ((3, 3, 3, 9), 0), ((20, 0, 30, 5), 0)]
+)
+def test_boxes_are_cut_at_the_frame(box, area):
+    assert_allclose(explain.box_region(box, 10).sum(), area)
+
+
+@pytest.mark.parametrize("height, width", [(10, 20), (33, 7), (5, 5), (100, 64)])
+def test_a_mask_of_a_box_is_the_region_of_that_box(height, width):
+    """Silhouettes and boxes are stretched alike, whatever the size of the original image."""
+    mask = np.zeros((height, width), bool)
+    mask[1 : height // 2, 2 : width - 1] = True
+    across, down = 10 / width, 10 / height
+    box = (2 * across, down, (width - 1) * across, height // 2 * down)
+    assert_allclose(explain.mask_region(mask, 10), explain.box_region(box, 10), atol=1e-12)
+
+
+def test_a_blade_thinner_than_a_pixel_does_not_vanish():
+    mask = np.zeros((640, 640), bool)
+    mask[:, 301] = True
+    region = explain.mask_region(mask, 64)
+    assert_allclose(region.sum(), 6.4)
+    assert_allclose(region[:, 30], 0.1)
+
+
+# --- scores -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
+def test_a_constant_map_prefers_nothing(level):
+    values = np.full((10, 10), level, np.float32)
+    assert lift(values, UPPER_LEFT) == pytest.approx(1, abs=1e-6)
+    assert pointing(values, UPPER_LEFT) == pytest.approx(0.1)
+    whole = float(level > 0)  # nothing of an empty map lies on the item
+    assert cover(values, UPPER_LEFT) == pytest.approx(whole)
+    assert evenness(values, UPPER_LEFT) == pytest.approx(whole)
+
+
+def test_all_energy_inside_lifts_by_the_inverse_of_the_area():
+    assert lift(UPPER_LEFT, UPPER_LEFT) == pytest.approx(10)
+    assert lift(1 - UPPER_LEFT, UPPER_LEFT) == 0
+
+
+def test_lift_is_share_of_energy_over_share_of_area():
+    values = np.random.default_rng(0).random((10, 10))
+    share = (values * UPPER_LEFT).sum() / values.sum()
+    assert lift(values, UPPER_LEFT) == pytest.approx(share / 0.1)
+
+
+def test_no_score_depends_on_the_scale_of_a_map():
+    values = np.random.default_rng(1).random((10, 10))
+    first, second = (
+        explain.score_map(scale * values, UPPER_LEFT, UPPER_LEFT / 2) for scale in (1, 250)
+    )
+    assert first == pytest.approx(second)
+
+
+def test_pointing_asks_where_the_maximum_is():
+    assert pointing(spot(4, 1), UPPER_LEFT) == 1
+    assert pointing(spot(4, 2), UPPER_LEFT) == 0
+    tied = spot(0, 0) + spot(9, 9) + spot(9, 8) + spot(9, 7)
+    assert pointing(tied, UPPER_LEFT) == 0.25
+
+
+def test_cover_counts_from_half_of_the_largest_value_in_the_whole_image():
+    values = np.linspace(0, 9, 10)[:, None].repeat(10, axis=1) / 9
+    assert cover(values, np.ones((10, 10))) == 0.5
+    assert cover(values, explain.box_region((0, 4, 10, 6), 10)) == 0.5
+    assert cover(values, UPPER_LEFT) == 0
+
+
+def test_evenness_is_one_minus_gini():
+    region = explain.box_region((0, 0, 4, 1), 4)
+    row = np.zeros((4, 4))
+    row[0] = [1, 2, 3, 4]
+    gini = np.abs(row[0][:, None] - row[0]).sum() / (2 * 4 * row[0].sum())  # mean difference
+    assert evenness(row, region) == pytest.approx(1 - gini)
+    assert evenness(spot(0, 0, 4), region) == pytest.approx(1 / 4)
+    assert evenness(spot(0, 0, 4) + 7, region) > evenness(row, region)
+
+
+def test_evenness_weighs_a_half_covered_pixel_half():
+    values = np.array([[1.0, 1.0, 3.0]])
+    assert evenness(values, np.array([[1, 1, 1]])) == pytest.approx(
+        evenness(np.array([[1.0, 3.0]]), np.array([[1.0, 0.5]]))
+    )
+
+
+def test_an_empty_region_has_no_score():
+    empty = explain.box_region((3, 3, 3, 9), 10)
+    assert all(np.isnan(s) for s in explain.score_map(spot(0, 0), empty, None).values())
+
+
+def test_rank_correlation():
+    values = np.random.default_rng(2).random((10, 10))
+    assert explain.rank_correlation(values, values**3) == pytest.approx(1)
+    assert explain.rank_correlation(values, -values) == pytest.approx(-1)
+    assert np.isnan(explain.rank_correlation(values, np.ones((10, 10))))
+
+
+# --- maps ---------------------------------------------------------------------------------------
+
+
+def make(doam=True, name="ssd", seed=0):
+    doam = DOAMConfig.reference().slimmed(0.5) if doam else None
+    config = DetectorConfig(name=name, width=0.125, image_size=SIZE, doam=doam)
+    return build_detector(config, seed).eval()
+
+
+def photos(count=2, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
+
+
+LARGE = {"boxes": torch.tensor([[10.0, 20.0, 60.0, 70.0]]), "labels": torch.tensor([2])}
+SMALL = {"boxes": torch.tensor([[40.0, 40.0, 52.0, 52.0]]), "labels": torch.tensor([2])}
+
+
+def test_gradcam_is_the_gradients_mean_times_the_activations():
+    detector, images = make(), photos()
+    kept = {}
+    hook = detector.gradcam_layer().register_forward_hook(
+        lambda module, inputs, output: kept.update(features=output)
+    )
+    score = detector.matched_class_scores(images, [LARGE, LARGE]).sum()
+    hook.remove()
+    (slope,) = torch.autograd.grad(score, kept["features"])
+    weights = slope.mean(dim=(2, 3), keepdim=True)
+    cam = (weights * kept["features"]).sum(dim=1, keepdim=True).clamp(min=0)
+    expected = F.interpolate(cam, (SIZE, SIZE), mode="bilinear", align_corners=False)[:, 0]
+    found = explain.gradcam_maps(detector, images, [LARGE, LARGE])
+    assert expected.max() > 0
+    torch.testing.assert_close(found, expected.detach())
+
+
+def test_gradcam_is_empty_where_only_the_finest_map_matches():
+    """conv4_3 lies before conv5_3: nothing that only its priors see depends on conv5_3."""
+    assert not explain.gradcam_maps(make(), photos(1), [SMALL]).any()
+
+
+def test_gradcam_does_not_depend_on_the_other_images():
+    detector, images = make(), photos(2)
+    together = explain.gradcam_maps(detector, images, [LARGE, SMALL])
+    torch.testing.assert_close(together[:1], explain.gradcam_maps(detector, images[:1], [LARGE]))
+
+
+def test_attention_is_what_the_module_multiplies_with():
+    detector, images = make(), photos()
+    detector.doam.gamma.data.fill_(1)  # D = M * P
+    attention = explain.attention_maps(detector, images)
+    assert attention.shape == (2, SIZE, SIZE) and 0 <= attention.min() <= attention.max() <= 1
+    with torch.no_grad():
+        weighted = detector.doam(images.float())[:, :3]
+    torch.testing.assert_close(weighted, attention[:, None] * images, atol=1e-3, rtol=1e-4)
+
+
+def test_which_maps_a_detector_has():
+    assert explain.kinds_of(make()) == ("attention", "gradcam")
+    assert explain.kinds_of(make(doam=False)) == ("gradcam",)
+    assert explain.kinds_of(make(name="fcos")) == ("attention",)
+    with pytest.raises(ValueError, match="no attention map"):
+        explain.attention_maps(make(doam=False), photos())
+
+
+def test_plain_maps_find_a_dark_square():
+    images = torch.full((1, 3, SIZE, SIZE), 255, dtype=torch.uint8)
+    images[..., 20:40, 50:80] = 0
+    region = explain.box_region((50, 20, 80, 40), SIZE)
+    darkness, edges = (
+        explain.plain_maps(images, kind)[0].numpy() for kind in ("darkness", "edges")
+    )
+    assert lift(darkness, region) == pytest.approx(1 / region.mean())
+    assert lift(edges[5:-5, 5:-5], region[5:-5, 5:-5]) > 1  # without the padding's frame
+    assert edges[22:38, 52:78].max() < 1e-3  # a plain surface has no edge
+
+
+# --- randomised weights -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part, kind", [("doam", "attention"), ("late", "gradcam"), ("all", None)])
+def test_randomising_changes_its_part_and_leaves_the_rest(part, kind):
+    detector = make()
+    before = {name: value.clone() for name, value in detector.state_dict().items()}
+    other = explain.randomised(detector, part, seed=1).state_dict()
+    for name, value in detector.state_dict().items():
+        assert torch.equal(value, before[name]), "the trained detector was touched"
+        if not name.startswith(explain.PARTS[part]):
+            assert torch.equal(value, other[name]), name
+    changed = {name for name, value in other.items() if not torch.equal(value, before[name])}
+    assert changed and all(name.startswith(explain.PARTS[part]) for name in changed)
+
+
+def test_attention_ignores_the_network_behind_it_and_gradcam_does_not():
+    detector, images = make(), photos()
+    late, doam = (explain.randomised(detector, part, seed=1) for part in ("late", "doam"))
+    attention = explain.attention_maps(detector, images)
+    torch.testing.assert_close(explain.attention_maps(late, images), attention)
+    assert not torch.allclose(explain.attention_maps(doam, images), attention, atol=1e-3)
+    maps = [explain.gradcam_maps(d, images, [LARGE, LARGE]).numpy() for d in (detector, late)]
+    assert not np.allclose(*maps, rtol=0.05)
+
+
+def test_a_detector_without_doam_has_none_to_randomise():
+    with pytest.raises(ValueError, match="no part 'doam'"):
+        explain.randomised(make(doam=False), "doam", seed=1)
+
+
+# --- a whole test set ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(study):
+    result = study.results(["SSD+DOAM-T"])["SSD+DOAM-T", 0]
+    detector = build_detector(result.config.detector, result.config.seed).eval()
+    load_weights(detector, result.weights())
+    return detector, study.data.cached("test", detector.image_size, 1, lambda line: None)
+
+
+def test_silhouettes_lie_in_their_boxes_and_on_dark_pixels(trained):
+    _, cached = trained
+    places = explain.regions(cached)
+    assert len(places) == len(TestSet.of(cached.dataset).truth)
+    for box, silhouette in places:
+        assert 0 < silhouette.sum() < box.sum()
+        assert_allclose((silhouette * (box > 0)).sum(), silhouette.sum(), rtol=0.02)
+    darkness = explain.score_maps(trained[0], cached, ["darkness"])
+    assert darkness.lift_silhouette.mean() > darkness.lift_box.mean() > 1  # steel is dark
+
+
+def test_scores_of_a_whole_test_set(trained):
+    detector, cached = trained
+    test = TestSet.of(cached.dataset)
+    frame = explain.score_maps(detector, cached)
+    assert list(frame.groupby("map").size()) == [len(test.truth)] * 2
+    assert frame["class"].tolist()[:3] == [test.classes[i - 1] for i in test.truth.label[:3]]
+    index = cached.dataset.image_ids.index(frame.image[0])
+    values = explain.attention_maps(detector, cached.batch([index])[0])[0].numpy()
+    box = cached.batch([index])[1][0]["boxes"][0]
+    assert frame.lift_box[0] == pytest.approx(lift(values, explain.box_region(box, SIZE)), rel=1e-4)
+
+
+def test_stored_arrays_are_small_and_their_examples_follow_the_rule(trained):
+    detector, cached = trained
+    arrays, test = explain.map_scores(detector, cached), TestSet.of(cached.dataset)
+    chosen = arrays["examples"]
+    counts = np.bincount(test.truth.image_index, minlength=len(cached))
+    assert len(chosen) <= 10 and (counts[chosen] == 1).all()
+    for kind in ("attention", "gradcam"):
+        assert arrays[f"{kind}_examples"].shape == (len(chosen), 80, 80)
+        assert arrays[f"{kind}_examples"].dtype == np.uint8
+    values = explain.attention_maps(detector, cached.batch(chosen[:1])[0])[0].numpy()
+    assert arrays["attention_examples"][0].mean() / 255 == pytest.approx(values.mean(), abs=0.01)
+
+
+def test_batches_change_no_map(trained):
+    detector, cached = trained
+    for kind in ("attention", "gradcam"):
+        maps = [list(explain.item_maps(detector, cached, kind, size)) for size in (5, 32)]
+        assert_allclose(*maps, atol=1e-4)
+
+
+def test_the_summary_is_json_and_its_means_are_over_images(trained):
+    frame = explain.score_maps(*trained)
+    summary = json.loads(json.dumps(explain.summary(frame), allow_nan=False))
+    attention = frame[frame["map"] == "attention"]
+    expected = attention.groupby("image").lift_box.mean().mean()
+    found = summary["attention"]["lift_box"]
+    assert found["mean"] == pytest.approx(expected)
+    assert found["low"] <= found["mean"] <= found["high"]
+    assert found["images"] == attention.image.nunique()
+
+
+def test_the_summary_leaves_out_blank_maps_and_says_how_many(trained):
+    frame = explain.score_maps(*trained)
+    frame["blank"] = frame["item"] != 0
+    found = explain.summary(frame)["gradcam"]
+    first = frame[(frame["map"] == "gradcam") & ~frame["blank"]].iloc[0]
+    assert found["blank"] == pytest.approx(1 - 1 / frame["item"].nunique())
+    assert found["lift_box"]["mean"] == pytest.approx(first.lift_box)
+    assert found["lift_box"]["low"] is None and found["lift_box"]["images"] == 1
+    frame["blank"] = True
+    assert explain.summary(frame)["gradcam"]["lift_box"]["mean"] is None
+
+
+def test_few_images_get_no_interval(trained):
+    frame = explain.score_maps(*trained, ["darkness"])
+    few = frame[frame.image.isin(frame.image.unique()[: explain.MIN_IMAGES - 1])]
+    row = explain.intervals(few, ["map"], ["lift_box"]).iloc[0]
+    assert np.isfinite(row["mean"]) and np.isnan(row.low) and np.isnan(row.high)
+
+
+def test_the_randomisation_check_compares_item_by_item(trained):
+    detector, cached = trained
+    frame = explain.randomisation_check(detector, cached, "attention", "doam", seed=1)
+    unchanged = explain.randomisation_check(detector, cached, "attention", "late", seed=1)
+    assert_allclose(unchanged.correlation, 1)
+    assert (frame.correlation < 0.999).all()
