@@ -28,6 +28,9 @@ class DetectorConfig(Config):
         num_classes: object classes, the background not counted.
         fresh_first_layer: with DOAM, start the first convolution anew, as the official code does.
             Off, it takes the three-channel kernels and zeros for the edge channel.
+        batch_norm: SSD: batch normalisation behind each convolution of the trunk. For warm starts:
+            VGG16 has none and is slow to train from random weights. Loading such weights into a
+            detector without it folds them into the convolutions, exactly.
         focal_loss: SSD's classification loss is Eq. 20 over all priors (Table VII, DOAM-F) instead
             of cross-entropy over three hard negatives a positive.
         focal_gamma: gamma of Eq. 20; the paper gives no value, 2 is the focal loss paper's.
@@ -50,6 +53,7 @@ class DetectorConfig(Config):
     doam: DOAMConfig | None = None
     num_classes: int = Field(5, ge=1)
     fresh_first_layer: bool = False
+    batch_norm: bool = False
     focal_loss: bool = False
     focal_gamma: float = Field(2.0, ge=0)
     focal_alpha: float = Field(0.25, gt=0, lt=1)
@@ -62,7 +66,7 @@ class DetectorConfig(Config):
 
     @model_validator(mode="after")
     def _only_what_the_detector_has(self) -> DetectorConfig:
-        ssd_only = ("attention", "focal_loss", "prior_scales", "prior_aspect_ratios")
+        ssd_only = ("attention", "batch_norm", "focal_loss", "prior_scales", "prior_aspect_ratios")
         for field in ssd_only if self.name != "ssd" else ():
             if getattr(self, field) != type(self).model_fields[field].default:
                 raise ValueError(f"{field} is a choice of SSD's; {self.name} has none")

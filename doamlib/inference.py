@@ -17,7 +17,7 @@ from doamlib.data.cache import CachedDataset
 from doamlib.data.dataset import Dataset
 from doamlib.data.sidecar import read_sidecar
 from doamlib.detections import Detections, GroundTruth
-from doamlib.evaluation import ap_by_level, ap_by_occlusion, as_mapping, average_precisions
+from doamlib.evaluation import ap_by_level, ap_by_occlusion, as_mapping, average_precisions, mean_ap
 from doamlib.matching import Matches, match
 
 
@@ -81,7 +81,8 @@ class TestSet:
             np.array([(record.width, record.height) for record in records]).reshape(-1, 2),
             np.array([record.level or 0 for record in records], dtype=np.int64),
             truth,
-            np.array(occlusion) if sidecar else np.full(len(truth), np.nan),
+            # Other objects than the sidecar's items (a warm start's) have no O.
+            np.array(occlusion) if len(occlusion) == len(truth) else np.full(len(truth), np.nan),
         )
 
     def save(self, file: IO[bytes]) -> None:
@@ -110,6 +111,10 @@ class TestSet:
     def match(self, detections: Detections) -> Matches:
         """Which detection hits which item, at IoU 0.5 by the official rule."""
         return match(self.truth, detections, self.classes)
+
+    def mean_ap(self, detections: Detections) -> float:
+        """The mAP (0 to 1) that :func:`score` reports; NaN without any item."""
+        return float(mean_ap(average_precisions(self.match(detections))))
 
 
 def score(detections: Detections, test: TestSet) -> dict[str, Any]:

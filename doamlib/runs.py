@@ -72,6 +72,7 @@ class RunConfig(Config):
             return None
         plain = {"doam": None, "attention": "none", "num_classes": len(HARMLESS)}
         plain |= {"focal_loss": False, "fresh_first_layer": False}
+        plain["batch_norm"] = self.detector.name == "ssd"
         return RunConfig(
             data=warm.data,
             detector=self.detector.model_copy(update=plain),
@@ -244,45 +245,47 @@ class RunStore:
         """Train in ``partial/<key>`` and move the finished result into place in one step."""
         reuse_freed_memory()
         partial = self.root / "partial" / key
-        begun = provenance.record(device)
+        begun = provenance.record(device) | {"seed": config.seed}
         detector = build_detector(config.detector, config.seed)
         begun["starting_weights"] = self._warm_start(
             config, detector, device, report, deadline=deadline, processes=processes
         )
         detector.to(device)
-        size = detector.image_size
-        train = data.cached("train", size, processes, report)
+        train, tested = (
+            data.cached(split, detector.image_size, processes, report)
+            for split in ("train", "test")
+        )
+        test = TestSet.of(data.test)
         training = Training(
-            detector, train, config.training, config.sampling, config.seed, partial, device
+            *(detector, train, config.training, config.sampling, config.seed, partial, device),
+            evaluate=lambda: test.mean_ap(detect(detector, tested, device)),
         )
         history = training.run(report, deadline)
         start = time.perf_counter()
-        test = TestSet.of(data.test)
-        found = detect(detector, data.cached("test", size, processes, report), device)
+        found = detect(detector, tested, device)
+        history.epochs[-1]["test_mAP"] = test.mean_ap(found)
+        begun |= {
+            "training_seconds": round(sum(entry["seconds"] for entry in history.epochs), 1),
+            "evaluation_seconds": round(time.perf_counter() - start, 1),
+        }
+        self._keep_test_set(test, data.fingerprint)
         made = partial / "result"
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir()
         found.save(made / "detections.npz")
         save_weights(detector, made / "weights.safetensors")
-        identity = {
-            "config": config.model_dump(mode="json"),
-            "fingerprint": data.fingerprint,
-            "results_version": RESULTS_VERSION,
-        }
-        trained = sum(entry["seconds"] for entry in history.epochs)
-        begun |= {
-            "seed": config.seed,
-            "training_seconds": round(trained, 1),
-            "evaluation_seconds": round(time.perf_counter() - start, 1),
-        }
-        for name, content in {
-            "identity": identity,
+        contents = {
+            "identity": {
+                "config": config.model_dump(mode="json"),
+                "fingerprint": data.fingerprint,
+                "results_version": RESULTS_VERSION,
+            },
             "metrics": score(found, test) | {"pool": pooled_occlusion(history.pool, data.train)},
             "history": vars(history),
             "provenance": begun,
-        }.items():
+        }
+        for name, content in contents.items():
             write_text(made / f"{name}.json", json.dumps(content, indent=1))
-        self._keep_test_set(test, data.fingerprint)
         os.replace(made, self.root / key)
         shutil.rmtree(partial)
 

@@ -78,6 +78,31 @@ class VGG16Extractor(nn.Module):
         return maps
 
 
+class NormalisedConv2d(nn.Conv2d):
+    """A convolution with batch normalisation behind it, its tensors named as the convolution's."""
+
+    def __init__(self, plain: nn.Conv2d):
+        super().__init__(
+            *(plain.in_channels, plain.out_channels, plain.kernel_size, plain.stride),
+            *(plain.padding, plain.dilation),
+        )
+        self.load_state_dict(plain.state_dict())
+        self.norm = nn.BatchNorm2d(plain.out_channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """B,C,H,W to B,C',H',W'."""
+        return self.norm(super().forward(features))
+
+
+def normalise(module: nn.Module) -> None:
+    """Give every convolution in a module its batch normalisation, in place."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Conv2d):
+            setattr(module, name, NormalisedConv2d(child))
+        else:
+            normalise(child)
+
+
 def vgg_block(in_channels: int, channels: list[int]) -> list[nn.Module]:
     """3x3 convolutions of one resolution, each followed by ReLU."""
     layers: list[nn.Module] = []
@@ -118,6 +143,8 @@ class SSD(nn.Module):
         )
         self.register_buffer("priors", priors, persistent=False)
         self.backbone = VGG16Extractor(config.image_size, config.width)
+        if config.batch_norm:
+            normalise(self.backbone)
         self.head = SSDHead(self.backbone.out_channels, per_location, config.num_classes + 1)
         for layer in self.head.modules():
             if isinstance(layer, nn.Conv2d):  # wider ones start at a loss ten times a blind guess's

@@ -81,6 +81,8 @@ class Training:
         seed: decides the order of images, the flips and the strategy's draws; runs that share a
             seed see the same images in the same order (Algorithm 2's extra batches apart).
         folder: holds the checkpoint; created where missing.
+        evaluate: called after every epoch but the last; what it returns (the test set's mAP, 0 to
+            1) goes into the history, where no decision ever looks at it.
     """
 
     def __init__(
@@ -92,7 +94,9 @@ class Training:
         seed: int,
         folder: Path,
         device: torch.device,
+        evaluate: Callable[[], float] | None = None,
     ) -> None:
+        self.evaluate = evaluate
         self.detector, self.dataset, self.config = detector, dataset, config
         self.seed, self.folder, self.device = seed, folder, device
         self.batches = math.ceil(len(dataset) / config.batch_size)
@@ -119,6 +123,8 @@ class Training:
                 if time.monotonic() > deadline:
                     raise OutOfTime
                 self._run_epoch()
+                if self.evaluate and not self.strategy.finished():
+                    self.history.epochs[-1]["test_mAP"] = self.evaluate()
                 self._checkpoint()
                 report(self._line())
         return self.history

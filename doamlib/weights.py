@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -38,6 +38,8 @@ def save_weights(detector: nn.Module, path: Path | str, float16: bool = False) -
 def load_weights(detector: nn.Module, source: Source) -> list[str]:
     """Warm start: take over what fits, leave the rest as it was initialised.
 
+    Batch normalisation that only the source has is folded into its convolutions.
+
     Three things may be left: DOAM and rivals that the source does not have; output layers of
     another shape, because the number of classes or of priors differs; and the first convolution,
     where the configuration asks for a fresh one. A three-channel first convolution is taken over
@@ -55,6 +57,7 @@ def load_weights(detector: nn.Module, source: Source) -> list[str]:
     """
     tensors = dict(source) if isinstance(source, Mapping) else _read(Path(source))
     own = detector.state_dict()
+    tensors = fold_batch_norm(tensors, keep=own)
     _fit_first_convolution(detector, tensors)
     outputs = tuple(f"network.{name}." for name in detector.network.output_layers)
     for name in [name for name in tensors if name in own and name.startswith(outputs)]:
@@ -73,6 +76,28 @@ def load_weights(detector: nn.Module, source: Source) -> list[str]:
             f"not the same detector: the source lacks {lost[:3]} and only it has {unknown[:3]}"
         )
     return left
+
+
+def fold_batch_norm(
+    tensors: Mapping[str, Tensor], keep: Container[str] = (), eps: float = 1.0e-5
+) -> dict[str, Tensor]:
+    """Merge each ``NAME.norm`` into the convolution NAME: the same function in evaluation mode.
+
+    Tensors named in ``keep`` stay: a normalisation that the detector has itself.
+
+    With scale g, shift b, mean m and variance v of the normalisation, the kernel becomes
+    ``w g / sqrt(v + eps)`` and the bias ``(bias - m) g / sqrt(v + eps) + b``.
+    """
+    folded = {n: value for n, value in tensors.items() if ".norm." not in n or n in keep}
+    for name in [n for n in tensors if n.endswith(".norm.running_var") and n not in keep]:
+        layer = name.removesuffix(".norm.running_var")
+        scale, shift, mean = (
+            tensors[f"{layer}.norm.{part}"].float() for part in ("weight", "bias", "running_mean")
+        )
+        factor = scale / (tensors[name].float() + eps).sqrt()
+        folded[f"{layer}.weight"] = tensors[f"{layer}.weight"].float() * factor.view(-1, 1, 1, 1)
+        folded[f"{layer}.bias"] = (tensors[f"{layer}.bias"].float() - mean) * factor + shift
+    return folded
 
 
 def load_imagenet_backbone(detector: nn.Module, path: Path | str | None = None) -> list[str]:

@@ -1,0 +1,80 @@
+"""Commit the starting weights of a parameter file: python scripts/ship_warm_starts.py -f FILE.
+
+Trains what is missing of the warm starts (harmless objects, never a cutter) and writes them to the
+reference layer: float16, batch normalisation folded in, without the output layers that know the
+harmless classes, with recipe, data fingerprint, scores and hash in ``recipes.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from doamlib import paths
+from doamlib.arms import ARMS
+from doamlib.data.classes import CLASSES
+from doamlib.data.files import write_text
+from doamlib.datasets import open_data
+from doamlib.detectors import build_detector
+from doamlib.experiments import Study, run_config
+from doamlib.parameters import from_file
+from doamlib.runs import Result, RunConfig, RunStore, warm_name
+from doamlib.weights import fold_batch_norm
+
+DETECTORS = ("SSD", "YOLOv3", "FCOS")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("-f", "--file", default="params/quick.yaml")
+    arguments.add_argument("--only", nargs="*", default=DETECTORS)
+    options = arguments.parse_args()
+    parameters = from_file(options.file)
+    study = Study(parameters, lambda line: print(line, flush=True))
+    recipes_file = paths.warm_starts() / "recipes.json"
+    recipes_file.parent.mkdir(parents=True, exist_ok=True)
+    recipes = json.loads(recipes_file.read_text()) if recipes_file.is_file() else {}
+    for detector in options.only:
+        run = run_config(parameters, ARMS[detector], parameters.seeds[0]).warm_run()
+        data = open_data(run.data, None, parameters.processes, study.report)
+        result = RunStore().get(
+            run, data, study.device, study.report, processes=parameters.processes
+        )
+        recipes[warm_name(run)] = ship(run, result)
+        write_text(recipes_file, json.dumps(recipes, indent=1) + "\n")
+
+
+def ship(run: RunConfig, result: Result) -> dict:
+    """Write the slimmed file; returns its entry in ``recipes.json``."""
+    tensors = load_file(result.weights())
+    shapes = plain_shapes(run)
+    kept = {
+        name: value.half() if value.ndim > 1 else value
+        for name, value in fold_batch_norm(tensors, keep=shapes).items()
+        if value.shape == shapes[name]
+    }
+    path = paths.warm_starts() / f"{warm_name(run)}.safetensors"
+    save_file(kept, path, metadata={"config": run.detector.as_json()})
+    print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB, mAP {result.ap():.1f} on harmless")
+    return {
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "data": result.identity["fingerprint"],
+        "recipe": run.model_dump(mode="json"),
+        "AP": result.metrics["AP"],
+        "provenance": result.provenance,
+    }
+
+
+def plain_shapes(run: RunConfig) -> dict[str, torch.Size]:
+    """Shapes in the detector that will start from these weights: five classes, no folded norms."""
+    config = run.detector.model_copy(update={"batch_norm": False, "num_classes": len(CLASSES)})
+    state = build_detector(config, seed=0).state_dict()
+    return {name: value.shape for name, value in state.items()}
+
+
+if __name__ == "__main__":
+    main()
