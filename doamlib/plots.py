@@ -11,6 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 
 INK = "#22313f"
 ACCENT = "#c0392b"
@@ -83,7 +84,21 @@ def boxes(
         patch = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec=colour, lw=1.6, ls=line)
         axis.add_patch(patch)
         if index < len(names):
-            room = y1 > 0.1 * max(axis.get_ylim())  # else below the box
-            place = {"y": y1 - 2, "va": "bottom"} if room else {"y": y2 + 2, "va": "top"}
-            name = axis.text(x1, s=names[index], color=colour, fontsize="x-small", **place)
+            name = _name(axis, (x1, y1, x2, y2), names[index], colour)
             name.set(path_effects=[withStroke(linewidth=2.5, foreground="white")], clip_on=True)
+
+
+def _name(axis: Axes, box: tuple[float, ...], text: str, colour: str) -> Text:
+    """A name above its box, or below it at the upper edge; flush right in the right half."""
+    x1, y1, x2, y2 = box
+    top = y1 < 0.1 * max(axis.get_ylim())
+    right = (x1 + x2) / 2 > max(axis.get_xlim()) / 2
+    return axis.text(
+        x2 if right else x1,
+        y2 + 2 if top else y1 - 2,
+        text,
+        ha="right" if right else "left",
+        va="top" if top else "bottom",
+        color=colour,
+        fontsize="x-small",
+    )

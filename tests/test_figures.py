@@ -194,9 +194,11 @@ def test_a_forest_of_nothing_is_empty():
     assert figures.forest({"this run": empty}).axes[0].get_yticks().size == 0
 
 
-def test_a_box_at_the_upper_edge_has_its_name_below():
+def test_the_name_of_a_box_stays_inside_the_picture():
     _, axis = plt.subplots()
     axis.imshow(np.zeros((100, 100)))
-    plots.boxes(axis, [[40, 0, 60, 20], [40, 50, 60, 70]], ["top", "middle"])
+    plots.boxes(axis, [[10, 0, 30, 20], [70, 50, 90, 70]], ["top left", "middle right"])
     top, middle = axis.texts
-    assert top.get_position()[1] > 20 and middle.get_position()[1] < 50
+    assert top.get_position() == (10, 22) and (top.get_ha(), top.get_va()) == ("left", "top")
+    assert middle.get_position() == (90, 48)
+    assert (middle.get_ha(), middle.get_va()) == ("right", "bottom")
