@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import nbformat
@@ -19,14 +19,18 @@ import yaml
 from papermill.exceptions import PapermillExecutionError
 
 from doamlib import paths
+from doamlib.claims import outcomes
 from doamlib.config import digest_of
 from doamlib.data.files import write_text
 from doamlib.parameters import ParameterError, Parameters, cell_source
 from doamlib.quoting import stale_quotes
+from doamlib.reference import references
 from doamlib.runs import RunStore
+from doamlib.scoreboard import recorded_verdicts, statuses
 
 Report = Callable[[str], None]
 NOT_PAGES = ("reference_results", "measurements")
+LANDING = "index.ipynb"
 
 
 class BuildError(RuntimeError):
@@ -54,7 +58,8 @@ def build(
         The landing page (HTML).
 
     Raises:
-        BuildError: a cell failed, Jupyter Book warned, or a quoted number is stale.
+        BuildError: a cell failed, Jupyter Book warned, a quoted number is stale, or a claim of the
+            paper has no verdict or another one than the stored results give.
         ParameterError: a notebook does not declare a parameter.
     """
     store = store or RunStore()
@@ -73,14 +78,17 @@ def build(
     for number, name in enumerate(notebooks, start=1):
         made = pages / name
         stamp = digest_of([world, _content(source / name)])
-        if _stamp(made) == stamp and not stale_quotes(made, stored):
+        if _stamp(made) == [stamp, _file_digest(made)] and not stale_quotes(made, stored):
             continue
         report(f"[{number}/{len(notebooks)}] executing {name}")
         start = time.perf_counter()
         execute(source / name, made, parameters)
-        write_text(made.with_suffix(".stamp"), stamp)
+        write_text(made.with_suffix(".stamp"), f"{stamp}\n{_file_digest(made)}\n")
         report(f"[{number}/{len(notebooks)}] done in {time.perf_counter() - start:.0f} s")
     check_quotes([pages / name for name in notebooks], store)
+    if LANDING in notebooks:
+        judged = statuses(outcomes(references(store.reference)))
+        check_claims([pages / name for name in notebooks], judged)
     _stage(source, pages, set(notebooks))
     report("rendering the pages")
     return _render(pages, target)
@@ -90,12 +98,40 @@ def check_quotes(executed: list[Path], store: RunStore) -> None:
     """The last look before the pages are rendered.
 
     Raises:
-        BuildError: a quoted number differs from what was computed, or a result that a page shows
-            is gone or has changed since; one line each.
+        BuildError: a quoted number differs from what was computed, a result that a page shows is
+            gone or has changed since, or an executed copy, be it a table or a figure in it, is not
+            what its notebook gave; one line each.
     """
     stored = store.digests()
-    if stale := [fault for notebook in executed for fault in stale_quotes(notebook, stored)]:
-        raise BuildError("quoted numbers do not match the stored results:\n" + "\n".join(stale))
+    stale = [fault for notebook in executed for fault in stale_quotes(notebook, stored)]
+    for notebook in executed:
+        if (stamp := _stamp(notebook)) and stamp[1:] != [_file_digest(notebook)]:
+            stale.append(f"{notebook.name}: altered after it was executed; build again")
+    if stale:
+        raise BuildError("pages do not match the stored results:\n" + "\n".join(stale))
+
+
+def check_claims(executed: list[Path], judged: Mapping[str, str]) -> None:
+    """The landing page shows a verdict on every claim, and no page another than is stored.
+
+    Args:
+        executed: the executed pages, the landing page among them.
+        judged: number of each claim -> its verdict, from what is stored now.
+
+    Raises:
+        BuildError: a verdict is missing or another one; one line each.
+    """
+    faults = []
+    for notebook in executed:
+        shown = recorded_verdicts(notebook)
+        for number, verdict in judged.items():
+            if number not in shown and notebook.name == LANDING:
+                faults.append(f"{notebook.name}: claim {number} has no verdict")
+            elif shown.get(number, verdict) != verdict:
+                said = f"{shown[number]!r} is shown, {verdict!r} follows from what is stored"
+                faults.append(f"{notebook.name}: claim {number}: {said}")
+    if faults:
+        raise BuildError("verdicts:\n" + "\n".join(faults))
 
 
 def toc_notebooks(source: Path) -> Iterator[str]:
@@ -199,9 +235,15 @@ def _render(pages: Path, target: Path) -> Path:
     return target / "_build" / "html" / "index.html"
 
 
-def _stamp(made: Path) -> str:
+def _stamp(made: Path) -> list[str]:
+    """What an executed copy was made from, and its own digest then; empty without a copy."""
     path = made.with_suffix(".stamp")
-    return path.read_text(encoding="utf-8") if made.is_file() and path.is_file() else ""
+    known = made.is_file() and path.is_file()
+    return path.read_text(encoding="utf-8").split() if known else []
+
+
+def _file_digest(path: Path) -> str:
+    return _sha256(path.read_bytes()) if path.is_file() else ""
 
 
 def _tree_digest(folder: Path, pattern: str = "*") -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from html import escape
+from pathlib import Path
+from typing import get_args
 
+import nbformat
 import pandas as pd
 from IPython.display import display
 
 from doamlib import paths
 from doamlib.claims import Claim, Outcome
-from doamlib.statistics import Estimate, Verdict
+from doamlib.reference import Reference, report_stale
+from doamlib.statistics import Estimate, Status, Verdict
 
 MADE_AGAIN: tuple[tuple[str, str, str], ...] = (
     ("Table I", "X-ray datasets", "dataset"),
@@ -96,6 +101,33 @@ def _commits(outcome: Outcome) -> list[str]:
     return sorted({p["commit"][:7] + ("+" if p["dirty"] else "") for p in made})
 
 
+def compute_used(references: Iterable[Reference]) -> pd.DataFrame:
+    """What the stored results cost, stale ones included, by profile and hardware.
+
+    Returns:
+        ``profile``, ``hardware`` (GPU, or processor and cores), ``runs``, ``training (h)``,
+        ``evaluation (h)``.
+    """
+    rows = []
+    for reference in references:
+        for result in [*reference.results.values(), *reference.stale.values()]:
+            made = result.provenance
+            machine = made["hardware"]
+            on_cpu = f"{machine['cpu']}, {machine['cores']} cores"
+            rows.append(
+                {
+                    "profile": reference.parameters.profile,
+                    "hardware": on_cpu if machine["device"] == "cpu" else machine["device"],
+                    "runs": 1,
+                    "training (h)": made["training_seconds"] / 3600,
+                    "evaluation (h)": made["evaluation_seconds"] / 3600,
+                }
+            )
+    columns = ["profile", "hardware", "runs", "training (h)", "evaluation (h)"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.groupby(columns[:2], as_index=False, sort=False).sum()
+
+
 # --- on the page ----------------------------------------------------------------------------------
 
 
@@ -117,6 +149,37 @@ def statuses(outcomes: Mapping[int, Outcome]) -> dict[str, str]:
     return {str(number): outcome.verdict.status for number, outcome in outcomes.items()}
 
 
+def recorded_verdicts(notebook: Path) -> dict[str, str]:
+    """Number of a claim -> verdict, as an executed notebook's scoreboard recorded them."""
+    found: dict[str, str] = {}
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            found |= output.get("metadata", {}).get("doam", {}).get("verdicts", {})
+    return found
+
+
+def in_words(outcomes: Mapping[int, Outcome]) -> str:
+    """How many claims got which verdict, e.g. ``1 is supported and 12 are not tested here``."""
+    counts = Counter(outcome.verdict.status for outcome in outcomes.values())
+    parts = [
+        f"{counts[status]} {'is' if counts[status] == 1 else 'are'} {status}"
+        for status in get_args(Status)
+        if counts[status]
+    ]
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def show_stale(references: Iterable[Reference]) -> None:
+    """Display a banner over results that today's code would not compute; nothing without any."""
+    lines: list[str] = []
+    report_stale(references, lines.append)
+    if lines:
+        listed = "".join(f"<li>{escape(line)}</li>" for line in lines)
+        title = "<p class='admonition-title'>Stale results, shown to no verdict</p>"
+        html = f"<div class='admonition warning'>{title}<ul>{listed}</ul></div>"
+        display({"text/html": html}, raw=True)
+
+
 def show_where_made_again() -> None:
     """Display which page makes each table and figure again."""
     rows = "".join(
@@ -136,8 +199,9 @@ def as_html(outcomes: Mapping[int, Outcome]) -> str:
     rows = "".join(map(_row_html, outcomes.values()))
     caption = "<caption>The paper's claims and what may be said about them</caption>"
     return (
-        f"<table class='scoreboard'>{caption}<thead><tr>{head}</tr></thead>"
-        f"<tbody>{rows}</tbody></table>"
+        f"<div class='scoreboard-frame'><table class='scoreboard'>{caption}"
+        f"<thead><tr>{head}</tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>"
     )
 
 

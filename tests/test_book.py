@@ -9,12 +9,14 @@ from urllib.parse import unquote, urldefrag
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from doamlib import paths
-from doamlib.book import BuildError, build, check_quotes, execute
+from doamlib.book import BuildError, build, check_claims, check_quotes, execute
+from doamlib.claims import CLAIMS, outcomes
 from doamlib.parameters import ParameterError, cell_source
 from doamlib.runs import RunStore
+from doamlib.scoreboard import show, statuses
 
 pytestmark = pytest.mark.slow
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -108,6 +110,65 @@ def test_a_tampered_result_is_noticed_before_rendering(built, study, tmp_path):
         check_quotes(pages, RunStore(tmp_path))
 
 
+def test_a_tampered_table_or_figure_is_noticed_before_rendering(built, tmp_path):
+    """Any output, not only quoted numbers: the executed copy is no longer what was executed."""
+    page = tmp_path / "attention_comparison.ipynb"
+    made = paths.build() / "pages" / page.name
+    shutil.copyfile(made, page)
+    shutil.copyfile(made.with_suffix(".stamp"), page.with_suffix(".stamp"))
+    check_quotes([page], RunStore())
+    notebook = nbformat.read(page, as_version=4)
+    outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
+    table = next(o for o in outputs if "<table" in o.get("data", {}).get("text/html", ""))
+    table.data["text/html"] = re.sub(r"\d", "9", table.data["text/html"], count=1)
+    nbformat.write(notebook, page)
+    with pytest.raises(BuildError, match=r"attention_comparison\.ipynb: altered after it was"):
+        check_quotes([page], RunStore())
+
+
+@pytest.fixture
+def scoreboard_page(tmp_path, monkeypatch):
+    """An executed landing page that shows the verdicts of no results; a function changes them."""
+
+    def make(change=lambda verdicts: None, name="index.ipynb"):
+        shown = {}
+        monkeypatch.setattr(
+            "doamlib.scoreboard.display", lambda data, raw, metadata: shown.update(metadata)
+        )
+        show(outcomes([]))
+        change(shown["doam"]["verdicts"])
+        cell = new_code_cell("show(...)")
+        cell.outputs = [new_output("display_data", {"text/html": "x"}, metadata=shown)]
+        nbformat.write(new_notebook(cells=[cell], metadata=KERNEL), tmp_path / name)
+        return tmp_path / name
+
+    return make
+
+
+def test_every_claim_has_the_verdict_that_stored_results_give(scoreboard_page):
+    judged = statuses(outcomes([]))
+    assert len(judged) == len(CLAIMS)
+    check_claims([scoreboard_page()], judged)
+    with pytest.raises(BuildError, match="claim 7 has no verdict"):
+        check_claims([scoreboard_page(lambda verdicts: verdicts.pop("7"))], judged)
+    brighter = scoreboard_page(lambda verdicts: verdicts.update({"1": "supported"}))
+    with pytest.raises(BuildError, match="claim 1: 'supported' is shown, 'not tested here'"):
+        check_claims([brighter], judged)
+
+
+def test_another_page_may_show_some_claims_but_none_with_another_verdict(scoreboard_page):
+    judged = statuses(outcomes([]))
+    some = scoreboard_page(lambda verdicts: verdicts.pop("7"), "detectors.ipynb")
+    check_claims([some], judged)
+    with pytest.raises(BuildError, match=r"detectors\.ipynb: claim 5: 'not tested here' is shown"):
+        check_claims([some], judged | {"5": "supported"})
+
+
+def test_a_landing_page_without_a_scoreboard_fails_the_build(small_book):
+    with pytest.raises(BuildError, match=r"index\.ipynb: claim 1 has no verdict"):
+        small_book(landing="x = 1")
+
+
 @pytest.fixture
 def small_book(tmp_path, monkeypatch, smoke):
     """A book of one notebook and one page; returns a function that builds it."""
@@ -118,11 +179,15 @@ def small_book(tmp_path, monkeypatch, smoke):
     (source / "references.bib").write_text("")
     shutil.copytree(paths.book() / "_vendor", source / "_vendor")
 
-    def make(code="x = 1", text="Fine.", index="# Book\n\nFine.\n"):
+    def make(code="x = 1", text="Fine.", index="# Book\n\nFine.\n", landing=None):
         parameters = new_code_cell(cell_source(smoke), metadata={"tags": ["parameters"]})
         cells = [new_markdown_cell(f"# Page\n\n{text}"), parameters, new_code_cell(code)]
         nbformat.write(new_notebook(cells=cells, metadata=KERNEL), source / "page.ipynb")
-        (source / "index.md").write_text(index)
+        if landing is None:
+            (source / "index.md").write_text(index)
+        else:
+            cells = [new_markdown_cell(index), parameters, new_code_cell(landing)]
+            nbformat.write(new_notebook(cells=cells, metadata=KERNEL), source / "index.ipynb")
         return build(smoke, lambda line: None, source=source)
 
     return make
