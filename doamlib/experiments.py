@@ -81,6 +81,7 @@ def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
     recipe = {
         "optimizer": "adamw",
         "epochs": parameters.warm_epochs,
+        "batch_size": 24,
         "learning_rate": parameters.warm_learning_rate,
         "weight_decay": 0.05,
         "warmup_steps": 100,

@@ -11,17 +11,24 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from doamlib import paths
 from doamlib.arms import ARMS
-from doamlib.experiments import Report, Study, run_config
+from doamlib.detectors import build_detector, load_weights
+from doamlib.experiments import PlannedRun, Report, Study, run_config
+from doamlib.explain import map_scores, summary, tidy
 from doamlib.parameters import Parameters, from_values
 from doamlib.runs import RESULTS_VERSION, Result
 
-PACKED = ("identity.json", "metrics.json", "history.json", "provenance.json", "maps.npz")
+PACKED = ("identity.json", "history.json", "provenance.json")
+EXPLAINED = ("SSD", "SSD+DOAM-T", "SSD+DOAM-O")
+"""Arms whose attention and Grad-CAM maps are scored and kept (Fig. 6 and 7)."""
+
 STRONGEST = 50
 """Detections an image that an archive keeps; what was scored (200) is in ``metrics.json``."""
 
@@ -115,7 +122,7 @@ def pack(study: Study, folder: Path | None = None) -> list[Path]:
     written = []
     for seed in study.parameters.seeds:
         runs = [run for run in study.plan() if run.result is not None and run.seed == seed]
-        contents = [_content(run.result) for run in runs]
+        contents = [_content(run, study) for run in runs]
         for part, members in enumerate(_parts([sum(map(len, c.values())) for c in contents])):
             index = {
                 "parameters": study.parameters.model_dump(mode="json"),
@@ -132,17 +139,33 @@ def pack(study: Study, folder: Path | None = None) -> list[Path]:
     return written
 
 
-def _content(result: Result) -> dict[str, bytes]:
-    files = {name: data for name in PACKED if (data := result.read(name)) is not None}
-    strongest = io.BytesIO()
-    result.detections().strongest(STRONGEST).write(strongest)
-    return files | {"detections.npz": strongest.getvalue()}
+def _content(run: PlannedRun, study: Study) -> dict[str, bytes]:
+    """A result's files; maps are drawn now, because they need the weights, which are not kept."""
+    result = run.result
+    files = {name: result.read(name) for name in PACKED}
+    metrics = dict(result.metrics)
+    if run.arm in EXPLAINED:
+        study.report(f"{run.arm}, seed {run.seed}: maps of what it looks at")
+        detector = build_detector(run.config.detector, run.seed)
+        load_weights(detector, result.weights())
+        tested = study.data.cached("test", detector.image_size, 1, study.report)
+        scores = map_scores(detector.eval(), tested)
+        metrics["maps"] = summary(tidy(scores, result.test_set()))
+        files["maps.npz"] = _bytes(lambda file: np.savez_compressed(file, **scores))
+    files["metrics.json"] = json.dumps(metrics, indent=1).encode()
+    files["detections.npz"] = _bytes(result.detections().strongest(STRONGEST).write)
+    return files
+
+
+def _bytes(write: Callable[[io.BytesIO], None]) -> bytes:
+    content = io.BytesIO()
+    write(content)
+    return content.getvalue()
 
 
 def _test_set(result: Result) -> dict[str, bytes]:
-    content = io.BytesIO()
-    result.test_set().save(content)
-    return {f"test_sets/{result.identity['fingerprint']}.npz": content.getvalue()}
+    name = f"test_sets/{result.identity['fingerprint']}.npz"
+    return {name: _bytes(result.test_set().save)}
 
 
 def _parts(sizes: list[int]) -> list[list[int]]:

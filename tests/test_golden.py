@@ -34,6 +34,8 @@ def test_the_smoke_run_computes_what_it_did_at_this_results_version(study):
     golden = json.loads(GOLDEN.read_text())
     if golden["results_version"] != RESULTS_VERSION:
         pytest.fail("RESULTS_VERSION was raised: record the golden run again (see this file's top)")
+    if golden["data"] != study.fingerprint:
+        pytest.fail("the generated images are others: record the golden run again")
     parameters = study.parameters.model_copy(update={"arms": ARMS})
     now = summary(type(study)(parameters, lambda line: None, study.store).results())
     for arm, expected in golden["arms"].items():
@@ -51,8 +53,12 @@ def record():
     smoke = from_file(Path(__file__).parent.parent / "params" / "smoke.yaml")
     parameters = smoke.model_copy(update={"arms": ARMS})
     with tempfile.TemporaryDirectory() as folder:
-        results = Study(parameters, store=RunStore(Path(folder))).results()
-        golden = {"results_version": RESULTS_VERSION, "arms": summary(results)}
+        study = Study(parameters, store=RunStore(Path(folder)))
+        golden = {
+            "results_version": RESULTS_VERSION,
+            "data": study.fingerprint,
+            "arms": summary(study.results()),
+        }
     GOLDEN.write_text(json.dumps(golden, indent=1) + "\n")
 
 

@@ -20,10 +20,20 @@ PARAMS = Path(__file__).parent.parent / "params"
 
 
 def test_shipped_files_are_valid_and_name_every_key():
-    for name in ("smoke", "quick", "paper"):
+    for name in ("smoke", "quick", "slim", "extended", "paper"):
         path = PARAMS / f"{name}.yaml"
         assert from_file(path).profile == name
         assert set(yaml.safe_load(path.read_text())) == set(Parameters.model_fields)
+
+
+def test_slim_results_are_those_of_quick_with_more_seeds():
+    """So a reader's own quick run can be laid beside the committed one, seed for seed."""
+    quick, slim, extended = (
+        from_file(PARAMS / f"{name}.yaml").model_dump() for name in ("quick", "slim", "extended")
+    )
+    differ = {key for key in quick if quick[key] != slim[key]}
+    assert differ == {"profile", "seeds"} and set(quick["seeds"]) < set(slim["seeds"])
+    assert {key for key in quick if quick[key] != extended[key]} == {"profile", "arms"}
 
 
 def test_opixray_file_lacks_only_the_folder():
