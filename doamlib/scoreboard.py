@@ -193,7 +193,7 @@ def show_where_made_again() -> None:
 
 def as_html(outcomes: Mapping[int, Outcome]) -> str:
     """A table with a row a claim; on a narrow screen each row becomes a card (scoreboard.css)."""
-    numbers = "<span>compared</span><span>paper</span><span>here, 95% interval</span>"
+    numbers = "<span>compared</span><span>paper</span><span>here [interval]</span>"
     heads = ("Claim", f"<div class='numbers'>{numbers}</div>", "Verdict", "Evidence")
     head = "".join(f"<th scope='col'>{title}</th>" for title in heads)
     rows = "".join(map(_row_html, outcomes.values()))
