@@ -43,9 +43,14 @@ def _colours(arms: Iterable[str]) -> dict[str, str]:
     return {arm: plots.PALETTE[i % len(plots.PALETTE)] for i, arm in enumerate(arms)}
 
 
-def _legend(axis: Axes) -> None:
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(loc="upper left", bbox_to_anchor=(1, 1), title="")
+def _legend(axis: Axes, drawn: Iterable[Axes] = ()) -> None:
+    """Right of ``axis``: every name that it or one of ``drawn`` has, once."""
+    names = {}
+    for other in (*drawn, axis):
+        for handle, name in zip(*other.get_legend_handles_labels(), strict=True):
+            names.setdefault(name, handle)
+    if names:
+        axis.legend(names.values(), names, loc="upper left", bbox_to_anchor=(1, 1), title="")
 
 
 def _mean_and_band(axis: Axes, x, values: np.ndarray, label: str, colour: str) -> None:
@@ -80,7 +85,7 @@ def per_class(table: str, layers: Layers, arms: Sequence[str] = ()) -> Figure:
             frame, **options, order=classes, palette=_colours(arms), legend=last, ax=axis,
             err_kws={"linewidth": 1.2},
         )  # fmt: skip
-        axis.set(xlabel="", ylabel="AP (%)", ylim=(0, None))
+        axis.set(xlabel="", ylabel="AP (%)")
         if last:
             _legend(axis)
     return axes[0].figure
@@ -104,7 +109,7 @@ def learning_curves(layers: Layers, window: int = 10) -> Figure:
             _mean_and_band(axis, smooth.index + 1, smooth.to_numpy().T, arm, colours[arm])
         axis.set(xlabel="step", yscale="log")
     axes[0].set_ylabel(f"loss (mean of {window} steps)")
-    _legend(axes[-1])
+    _legend(axes[-1], axes)
     return axes[0].figure
 
 
@@ -155,18 +160,18 @@ def gain_bars(frames: Mapping[str, pd.DataFrame]) -> Figure:
         frames: title -> table of :func:`gains_by_level`; empty ones are left out.
     """
     frames = {title: frame for title, frame in frames.items() if len(frame)}
-    axes = _panels(list(frames), 3.2)
+    axes = _panels(list(frames), 2.6, stacked=True)
+    rivals = list(dict.fromkeys(name for frame in frames.values() for name in frame["over"]))
     for axis, frame in zip(axes, frames.values(), strict=False):
-        last = axis is axes[-1]
-        options = {"palette": list(plots.PALETTE[:3]), "errorbar": _interval, "legend": last}
+        options = {"palette": list(plots.PALETTE[:3]), "errorbar": _interval, "order": rivals}
         sns.barplot(
             frame, x="over", y="gain", hue="level", hue_order=LEVELS, ax=axis, **options,
-            err_kws={"linewidth": 1.2},
+            legend=axis is axes[0], err_kws={"linewidth": 1.2},
         )  # fmt: skip
         axis.axhline(0, color=plots.INK, lw=0.8)
-        axis.set(xlabel="gain over", ylabel="mAP (points)")
-        axis.tick_params(axis="x", labelsize="small")
-    _legend(axes[-1])
+        axis.set(xlabel="", ylabel="gain (points)")
+    axes[-1].set_xlabel("gain over")
+    _legend(axes[0])
     return axes[0].figure
 
 
@@ -191,9 +196,10 @@ def occlusion_curves(layers: Layers) -> Figure:
             points = 100 * np.array([curve["mAP"] for curve in curves])
             if points.size:
                 _mean_and_band(axis, curves[0]["median"], points, arm, colours[arm])
-        axis.set(xlabel="occlusion O (median of the window)", ylim=(0, None))
+        axis.set(xlabel="occlusion O (median of the window)")
     axes[0].set_ylabel("mAP at IoU 0.5 (%)")
-    _legend(axes[-1])
+    axes[0].set_ylim(0)  # last, and for all: a limit ends autoscaling
+    _legend(axes[-1], axes)
     return axes[0].figure
 
 

@@ -202,3 +202,13 @@ def test_the_name_of_a_box_stays_inside_the_picture():
     assert top.get_position() == (10, 22) and (top.get_ha(), top.get_va()) == ("left", "top")
     assert middle.get_position() == (90, 48)
     assert (middle.get_ha(), middle.get_va()) == ("right", "bottom")
+
+
+def test_the_legend_names_arms_of_every_panel_and_no_panel_is_cut(runs):
+    ssd = {key: value for key, value in runs.items() if key[0] == "SSD"}
+    low = {("SSD", 0): run((1, 1, 1), (1, 1))}
+    for layers in ({"a": runs, "b": ssd}, {"a": low, "b": runs}):
+        figure = figures.occlusion_curves(layers)
+        names = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
+        assert names == ["SSD", "SSD+DOAM-T"]
+        assert all(axis.get_ylim()[0] == 0 and axis.get_ylim()[1] >= 52 for axis in figure.axes)
