@@ -280,6 +280,18 @@ def test_paper_preset_repeats_blocks_n1_and_n2_times():
     assert not hasattr(module, "gamma")
 
 
+def test_slimmed_divides_channels_and_nothing_else():
+    whole = DOAMConfig.reference()
+    assert whole.slimmed(1.0) == whole
+    half = whole.slimmed(0.5)
+    assert half.edge_channels == (4, 8, 8, 4, 1)
+    assert half.material_channels == (4, 8, 16, 8, 4)
+    channels = {"edge_channels", "material_channels"}
+    assert half.model_dump(exclude=channels) == whole.model_dump(exclude=channels)
+    assert build(half)(torch.rand(1, 3, 20, 20) * 255).shape == (1, 4, 20, 20)
+    assert set(whole.slimmed(0.01).material_channels) == {1}
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"edge_channels": ()}, {"region_sizes": (0,)}, {"blocks": "conv"}, {"fusion_kernel": 2}],
