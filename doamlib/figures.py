@@ -291,8 +291,12 @@ def sample_detections(dataset: Dataset, runs: Runs) -> None:
 
     Args:
         dataset: the test images that the runs were evaluated on.
-        runs: to show; annotated items are dashed, what was chosen is red.
+        runs: to show; annotated items are dashed, what was chosen is red. Without any, one line
+            says so.
     """
+    if not runs:
+        print("This profile trains none of these arms.")
+        return
     with plots.panels(3, len(runs), aspect=0.78) as axes:
         for row, ((arm, _), result) in enumerate(runs.items()):
             test = result.test_set()
