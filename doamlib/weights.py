@@ -88,13 +88,16 @@ def fold_batch_norm(
     With scale g, shift b, mean m and variance v of the normalisation, the kernel becomes
     ``w g / sqrt(v + eps)`` and the bias ``(bias - m) g / sqrt(v + eps) + b``.
     """
-    folded = {n: value for n, value in tensors.items() if ".norm." not in n or n in keep}
-    for name in [n for n in tensors if n.endswith(".norm.running_var") and n not in keep]:
-        layer = name.removesuffix(".norm.running_var")
+    layers = [n.removesuffix(".norm.running_var") for n in tensors if n.endswith("running_var")]
+    layers = [n for n in layers if f"{n}.weight" in tensors and f"{n}.norm.weight" not in keep]
+    merged = tuple(f"{layer}.norm." for layer in layers)
+    folded = {name: value for name, value in tensors.items() if not name.startswith(merged)}
+    for layer in layers:
         scale, shift, mean = (
             tensors[f"{layer}.norm.{part}"].float() for part in ("weight", "bias", "running_mean")
         )
-        factor = scale / (tensors[name].float() + eps).sqrt()
+        variance = tensors[f"{layer}.norm.running_var"].float()
+        factor = scale / (variance + eps).sqrt()
         folded[f"{layer}.weight"] = tensors[f"{layer}.weight"].float() * factor.view(-1, 1, 1, 1)
         folded[f"{layer}.bias"] = (tensors[f"{layer}.bias"].float() - mean) * factor + shift
     return folded

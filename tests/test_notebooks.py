@@ -70,8 +70,9 @@ def test_the_page_says_what_it_teaches_needs_and_costs(notebook):
 
 
 def typed_numbers(text):
-    """Decimal numbers in prose; an IoU threshold and a version are names, not results."""
-    names = re.sub(r"IoU (above )?0\.5\b|Python 3\.\d+", " ", prose(text))
+    """Decimal numbers in prose; thresholds, versions and identifiers are names."""
+    names = r"IoU (above )?0\.5\b|Python 3\.\d+( to 3\.\d+)?|CC BY 4\.0|arXiv:\d+\.\d+"
+    names = re.sub(names, " ", prose(text))
     return re.findall(r"\d+\.\d+|\d+ ?%", names)
 
 

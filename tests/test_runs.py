@@ -94,7 +94,7 @@ def test_weights_give_the_stored_detections(result, study):
 def test_an_error_at_the_very_end_leaves_nothing_that_looks_finished(
     study, config, tmp_path, monkeypatch
 ):
-    store = RunStore(tmp_path)
+    store = RunStore(tmp_path, reference=tmp_path / "none")
 
     def fail(*_):
         raise OSError("disk full")
