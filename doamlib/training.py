@@ -292,8 +292,12 @@ def clock(seconds: float) -> str:
 def _deterministic(device: torch.device) -> Iterator[None]:
     """On the CPU, the same seed gives the same bits; what was set before is set again after."""
     before = torch.are_deterministic_algorithms_enabled()
+    filling = torch.utils.deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(device.type == "cpu")
+    # Nothing here reads memory that it has not written, so there is no need to fill it first.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+        torch.utils.deterministic.fill_uninitialized_memory = filling
