@@ -99,7 +99,7 @@ def test_a_tampered_result_is_noticed_before_rendering(built, study, tmp_path):
     shutil.copytree(paths.runs(), tmp_path, dirs_exist_ok=True)
     pages = [paths.build() / "pages" / "attention_comparison.ipynb"]
     check_quotes(pages, RunStore(tmp_path))
-    path = next(tmp_path.glob("*/metrics.json"))
+    path = tmp_path / study.results(["SSD"])["SSD", 0].key / "metrics.json"
     metrics = json.loads(path.read_text())
     metrics["AP"]["mAP"] += 0.001
     path.write_text(json.dumps(metrics))
