@@ -5,9 +5,11 @@
 
 The page "What does it cost?" reads these files. On a CPU every time is compared with another one:
 the median of ratios of runs that follow one another, so that a machine that slows down for a while
-slows down both. ``shares`` are what DOAM adds to SSD300, what SSD300 takes beyond its convolutions,
-and what part of inference decoding and suppression are. ``rows`` are a training step of each row of
-Table VIII, as this project trains it, against the plain SSD300's, and the memory that it needs.
+slows down both. ``shares`` are what DOAM adds to SSD, what SSD takes beyond its convolutions, and
+what part of inference decoding and suppression are: at full size, and for the networks of
+``params/quick.yaml``. ``rows`` are a training step of each row of Table VIII, as this project trains
+it, against the plain SSD300's of the same round, and the memory that it needs. The plain one runs
+twice a round: the second against the first says how far such a ratio can be trusted.
 """
 
 from __future__ import annotations
@@ -18,23 +20,27 @@ import os
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from doamlib.arms import ARMS
 from doamlib.counting import count_layers, totals
 from doamlib.detectors import Detector, DetectorConfig, build_detector
 from doamlib.doam import DOAM, DOAMConfig
+from doamlib.experiments import run_config
 from doamlib.memory import reuse_freed_memory
+from doamlib.parameters import from_file
 from doamlib.provenance import record
 
 Step = Callable[[], None]
 Table = dict[str, dict[str, float]]
 NAMES = ("ssd", "yolov3", "fcos")
-FULL_BATCH, SLIM_BATCH = 8, 24
+FULL_BATCH = 8
+QUICK = Path(__file__).parents[1] / "params" / "quick.yaml"
 ROWS = {
     "SSD": DetectorConfig(),
     "SE": DetectorConfig(attention="se"),
@@ -111,7 +117,11 @@ def seconds(step: Step) -> float:
 def compare(first: Step, second: Step, repeats: int) -> dict[str, float]:
     """Times of both, and the median over repeats of first / second, each pair run in a row."""
     first(), second()
-    pairs = [(seconds(first), seconds(second)) for _ in range(repeats)]
+    return against([(seconds(first), seconds(second)) for _ in range(repeats)])
+
+
+def against(pairs: Sequence[tuple[float, float]]) -> dict[str, float]:
+    """Medians of both times, and of their ratios with the range."""
     ratios = sorted(a / b for a, b in pairs)
     return {
         "seconds": statistics.median(a for a, _ in pairs),
@@ -134,18 +144,21 @@ def decoding_share(detector: Detector, images: Tensor, repeats: int) -> dict[str
 
 
 def shares(repeats: int) -> Table:
-    """The three questions at full size, and for the slim profile of the book."""
+    """The three questions at full size, and for the small networks of the book's default."""
+    quick = from_file(QUICK)
+    small = run_config(quick, ARMS["SSD+DOAM-T"], seed=0).detector
     table = {}
     for profile, config, count in (
-        ("ssd300", DetectorConfig(), FULL_BATCH),
-        ("ssd160 width 1/4", DetectorConfig(width=0.25, image_size=160), SLIM_BATCH),
+        ("ssd300", DetectorConfig(doam=DOAMConfig.reference()), FULL_BATCH),
+        (f"ssd{quick.image_size} width {quick.width:g}", small, quick.batch_size),
     ):
-        detector = build_detector(config, seed=0).train()
+        detector = build_detector(config.model_copy(update={"doam": None}), seed=0).train()
         images, targets = batch_of(count, config.image_size)
         step = training_step(detector, images, targets)
         pixels = detector.pixels(images)[0].contiguous(memory_format=torch.channels_last)
-        doam = DOAM(DOAMConfig(gamma=0.5)).to(memory_format=torch.channels_last)
-        table[f"{profile}: DOAM / plain step"] = compare(doam_step(doam, pixels), step, repeats)
+        module = DOAM(config.doam.model_copy(update={"gamma": 0.5}))
+        doam = doam_step(module.to(memory_format=torch.channels_last), pixels)
+        table[f"{profile}: DOAM / plain step"] = compare(doam, step, repeats)
         alone = convolutions_step(detector, images)
         table[f"{profile}: step / convolutions alone"] = compare(step, alone, repeats)
         table[f"{profile}: decoding / inference"] = decoding_share(detector, images, repeats)
@@ -155,12 +168,19 @@ def shares(repeats: int) -> Table:
 def rows(repeats: int) -> Table:
     """A training step of each row of Table VIII against the plain SSD300's, and its memory."""
     images, targets = batch_of(FULL_BATCH, 300)
-    plain = training_step(build_detector(ROWS["SSD"], seed=0).train(), images, targets)
-    table = {}
-    for name, config in ROWS.items():
-        step = training_step(build_detector(config, seed=0).train(), images, targets)
-        table[name] = compare(step, plain, repeats) | {"memory_gib": memory_of_a_step(config)}
-    return table
+    networks = {"plain": DetectorConfig()} | ROWS
+    steps = {
+        name: training_step(build_detector(config, seed=0).train(), images, targets)
+        for name, config in networks.items()
+    }
+    for step in steps.values():
+        step()
+    rounds = [{name: seconds(step) for name, step in steps.items()} for _ in range(repeats)]
+    return {
+        name: against([(taken[name], taken["plain"]) for taken in rounds])
+        | {"memory_gib": memory_of_a_step(config)}
+        for name, config in ROWS.items()
+    }
 
 
 def memory_of_a_step(config: DetectorConfig) -> float:
@@ -257,7 +277,7 @@ def main() -> None:
         "recorded": record(torch.device(arguments.mode)),
         "load_before": os.getloadavg()[0],
         "repeats": repeats,
-        "batch": {"full": FULL_BATCH, "slim": SLIM_BATCH},
+        "batch": {"full": FULL_BATCH, "quick": from_file(QUICK).batch_size},
     }
     if arguments.mode == "cpu":
         result |= {"shares": shares(repeats), "rows": rows(repeats)}

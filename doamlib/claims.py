@@ -200,18 +200,24 @@ CLAIMS: tuple[Claim, ...] = (
 )
 
 
-def outcomes(references: Iterable[Reference]) -> dict[int, Outcome]:
-    """Every claim judged on the first profile that can decide it.
+def outcomes(
+    references: Iterable[Reference], numbers: Iterable[int] | None = None
+) -> dict[int, Outcome]:
+    """Claims judged, each on the first profile that can decide it.
 
     Args:
         references: as :func:`doamlib.reference.references` orders them. Where none decides, the
-            first that measured anything is shown; where none did, the claim stands without numbers.
+            first that measured anything is shown; where none did, the claim stands without
+            numbers.
+        numbers: of the claims; all by default.
 
     Returns:
         Number of the claim -> outcome; stale results are never read.
     """
-    found = {}
+    found, wanted = {}, None if numbers is None else set(numbers)
     for claim in CLAIMS:
+        if wanted is not None and claim.number not in wanted:
+            continue
         tried = [_outcome(claim, reference) for reference in references if claim.arms]
         tried.append(_outcome(claim, None))
         decided = [o for o in tried if o.verdict.status != "not tested here"]

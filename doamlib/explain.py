@@ -58,6 +58,12 @@ PARTS: dict[Part, tuple[str, ...]] = {
 }
 """What `randomised` may draw anew; ``late`` is SSD's conv5 and all behind it, heads included."""
 
+PLAIN: tuple[Kind, ...] = ("edges", "darkness")
+"""Maps that nobody trained, which a learned map should beat."""
+
+CHECKED: dict[Kind, tuple[Part, ...]] = {"attention": ("doam",), "gradcam": ("late", "all")}
+"""What is drawn anew to find out whether a map shows what was learned."""
+
 EXAMPLE_SIZE = 80
 MIN_IMAGES = 5
 """A mean over fewer images gets no interval."""
@@ -399,3 +405,21 @@ def randomisation_check(
     scores = {f"{kind}_{name}": np.array([row[name] for row in rows]) for name in STORED}
     frame = tidy(scores, TestSet.of(cached.dataset)).assign(part=part)
     return frame.assign(correlation=[row["correlation"] for row in rows])
+
+
+def sanity(detector: Detector, cached: CachedDataset, seed: int) -> dict[str, Any]:
+    """Each map of a detector beside the one with randomised weights, over a test set; for JSON.
+
+    Returns:
+        Map -> part of ``CHECKED`` -> ``correlation``, ``lift_box`` and ``lift_silhouette`` of the
+        randomised network, means over images without its blank maps; None stands for NaN.
+    """
+    columns = ("correlation", "lift_box", "lift_silhouette")
+    found: dict[str, Any] = {}
+    for kind in kinds_of(detector):
+        found[kind] = {}
+        for part in CHECKED[kind]:
+            frame = randomisation_check(detector, cached, kind, part, seed)
+            means = frame[~frame["blank"]].groupby("image")[list(columns)].mean().mean()
+            found[kind][part] = {n: None if np.isnan(v) else float(v) for n, v in means.items()}
+    return found

@@ -86,5 +86,4 @@ def show(frames: Mapping[str, pd.DataFrame], digits: int = 2) -> None:
 
 def show_verdicts(*numbers: int) -> None:
     """Display the scoreboard's rows of these claims (1 to 13): paper, stored reference, verdict."""
-    judged = outcomes(references())
-    scoreboard.show({number: judged[number] for number in numbers})
+    scoreboard.show(outcomes(references(), numbers))

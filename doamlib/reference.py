@@ -21,13 +21,16 @@ from doamlib import paths
 from doamlib.arms import ARMS
 from doamlib.detectors import build_detector, load_weights
 from doamlib.experiments import PlannedRun, Report, Study, run_config
-from doamlib.explain import map_scores, summary, tidy
+from doamlib.explain import PLAIN, kinds_of, map_scores, sanity, summary, tidy
 from doamlib.parameters import Parameters, from_values
 from doamlib.runs import RESULTS_VERSION, Result
 
 PACKED = ("identity.json", "history.json", "provenance.json")
 EXPLAINED = ("SSD", "SSD+DOAM-T", "SSD+DOAM-O")
 """Arms whose attention and Grad-CAM maps are scored and kept (Fig. 6 and 7)."""
+
+RANDOM_SEED = 1000
+"""Added to a run's seed to draw weights anew, see :func:`doamlib.explain.sanity`."""
 
 STRONGEST = 50
 """Detections an image that an archive keeps; what was scored (200) is in ``metrics.json``."""
@@ -149,8 +152,10 @@ def _content(run: PlannedRun, study: Study) -> dict[str, bytes]:
         detector = build_detector(run.config.detector, run.seed)
         load_weights(detector, result.weights())
         tested = study.data.cached("test", detector.image_size, 1, study.report)
-        scores = map_scores(detector.eval(), tested)
+        scores = map_scores(detector.eval(), tested, (*kinds_of(detector), *PLAIN))
         metrics["maps"] = summary(tidy(scores, result.test_set()))
+        for kind, parts in sanity(detector, tested, RANDOM_SEED + run.seed).items():
+            metrics["maps"][kind]["random"] = parts
         files["maps.npz"] = _bytes(lambda file: np.savez_compressed(file, **scores))
     files["metrics.json"] = json.dumps(metrics, indent=1).encode()
     files["detections.npz"] = _bytes(result.detections().strongest(STRONGEST).write)

@@ -50,7 +50,11 @@ def fabricate(arm, seed, sign=1.0, noise=0.05):
     strength = sign * (0.2 if "DOAM" in arm else 0.0) + rng.normal(0, 0.005)
     means = {"cover": 0.5, "evenness": 0.5, "lift_silhouette": 1.0, "lift_box": 1.0}
     scores = {name: {"mean": mean + strength} for name, mean in means.items()}
-    metrics["maps"] = {"attention": scores, "gradcam": scores}
+    # Weights drawn anew leave no preference, and neither have the maps that nobody trained.
+    random = {part: {"lift_silhouette": 1.0, "lift_box": 1.0} for part in ("doam", "late", "all")}
+    plain = {"lift_silhouette": {"mean": 1.0}, "lift_box": {"mean": 1.0}}
+    learned = scores | {"random": random}
+    metrics["maps"] = {"attention": learned, "gradcam": learned, "edges": plain, "darkness": plain}
     metrics["pool"] = {"pooled_occlusion": 0.3 + strength, "epoch_occlusion": 0.3}
     provenance = {"commit": "abcdef0123", "dirty": False, "seed": seed, "training_seconds": 1.0}
     return SimpleNamespace(
@@ -157,6 +161,30 @@ def test_maps_and_pools_that_were_not_stored_are_not_tested(parameters):
         result.metrics["pool"] = {}
     found = verdicts([bare])
     assert {found[n].status for n in (10, 11, 12)} == {"not tested here"}
+
+
+def test_a_map_that_random_weights_give_too_is_no_support(parameters):
+    full = reference(parameters)
+    for (_, seed), result in full.results.items():
+        for kind in ("attention", "gradcam"):
+            of_kind = result.metrics["maps"][kind]
+            mean = of_kind["lift_silhouette"]["mean"] + 0.1 + 0.01 * seed
+            of_kind["random"] = {part: {"lift_silhouette": mean} for part in ("doam", "all")}
+    found = verdicts([full])
+    assert [found[n].status for n in (10, 11)] == ["contradicted"] * 2
+    learned = "learned (lift above that of random weights)"
+    assert found[11].parts[learned].status == "contradicted"
+    assert found[11].parts["on the target (lift above 1)"].status == "supported"
+
+
+def test_edges_that_find_the_item_better_are_shown_and_do_not_decide(parameters):
+    full = reference(parameters)
+    for result in full.results.values():
+        result.metrics["maps"]["edges"] = {"lift_silhouette": {"mean": 3.0}}
+    verdict = verdicts([full])[11]
+    assert verdict.status == "supported"
+    assert verdict.parts["lift above that of edges"].status == "contradicted"
+    assert verdict.parts["lift above that of darkness"].status == "supported"
 
 
 def test_a_full_size_profile_decides_and_a_small_one_only_shows(parameters):

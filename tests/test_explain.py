@@ -331,3 +331,13 @@ def test_the_randomisation_check_compares_item_by_item(trained):
     unchanged = explain.randomisation_check(detector, cached, "attention", "late", seed=1)
     assert_allclose(unchanged.correlation, 1)
     assert (frame.correlation < 0.999).all()
+
+
+def test_the_stored_sanity_check_holds_the_means_of_the_item_by_item_one(trained):
+    detector, cached = trained
+    found = json.loads(json.dumps(explain.sanity(detector, cached, seed=1), allow_nan=False))
+    assert {kind: tuple(parts) for kind, parts in found.items()} == explain.CHECKED
+    frame = explain.randomisation_check(detector, cached, "attention", "doam", seed=1)
+    means = frame.groupby("image")[["correlation", "lift_box"]].mean().mean()
+    assert found["attention"]["doam"]["correlation"] == pytest.approx(means.correlation)
+    assert found["attention"]["doam"]["lift_box"] == pytest.approx(means.lift_box)
