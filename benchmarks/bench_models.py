@@ -7,9 +7,9 @@ The page "What does it cost?" reads these files. On a CPU every time is compared
 the median of ratios of runs that follow one another, so that a machine that slows down for a while
 slows down both. ``shares`` are what DOAM adds to SSD, what SSD takes beyond its convolutions, and
 what part of inference decoding and suppression are: at full size, and for the networks of
-``params/quick.yaml``. ``rows`` are a training step of each row of Table VIII, as this project trains
-it, against the plain SSD300's of the same round, and the memory that it needs. The plain one runs
-twice a round: the second against the first says how far such a ratio can be trusted.
+``params/quick.yaml``. ``rows`` are a training step of each row of Table VIII, as this project
+trains it, against the plain SSD300's of the same round, and the memory that it needs. The plain one
+runs twice a round: the second against the first says how far such a ratio can be trusted.
 """
 
 from __future__ import annotations
