@@ -12,9 +12,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from doamlib import paths
-from doamlib.book import BuildError, build, check_claims, check_quotes, execute
+from doamlib.book import BuildError, build, check_claims, check_quotes, execute, toc_notebooks
 from doamlib.claims import CLAIMS, outcomes
-from doamlib.parameters import ParameterError, cell_source
+from doamlib.experiments import Study
+from doamlib.parameters import ParameterError, cell_source, from_values
 from doamlib.runs import RunStore
 from doamlib.scoreboard import show, statuses
 
@@ -242,3 +243,26 @@ def test_every_notebook_runs_alone_with_plain_papermill(study, smoke, tmp_path):
     refused = subprocess.run([*command, "-p", "epoch", "3"], capture_output=True, text=True)
     assert refused.returncode != 0
     assert "ParameterError: epoch = 3: no such parameter" in refused.stderr
+
+
+@pytest.fixture(scope="module")
+def opixray(study, smoke, tmp_path_factory):
+    """Parameters for a miniature in OPIXray's layout: Windows line ends, nothing that tells O."""
+    root = tmp_path_factory.mktemp("real") / "OPIXray"
+    shutil.copytree(study.data.train.root, root)
+    (root / "manifest.json").unlink()
+    shutil.rmtree(root / "sidecar")
+    for listed in root.rglob("*_knife*.txt"):
+        listed.write_bytes(listed.read_bytes().replace(b"\n", b"\r\n"))
+    changes = {"profile": "opixray", "dataset": "opixray", "data_root": str(root)}
+    parameters = from_values(smoke.model_dump() | changes)
+    Study(parameters, report=lambda line: None).results()
+    return parameters
+
+
+@pytest.mark.parametrize("page", toc_notebooks(paths.book()))
+def test_every_page_takes_the_real_dataset(opixray, page, tmp_path):
+    execute(paths.book() / page, tmp_path / "executed.ipynb", opixray)
+    executed = nbformat.read(tmp_path / "executed.ipynb", as_version=4)
+    shown = [cell.source for cell in executed.cells if "parameters" in cell.metadata.get("tags", [])]
+    assert f"data_root = {opixray.data_root!r}" in shown[-1]
