@@ -11,6 +11,7 @@ import io
 import json
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,9 @@ STRONGEST = 50
 """Detections an image that an archive keeps; what was scored (200) is in ``metrics.json``."""
 
 MAX_BYTES = 16 * 2**20
+RUNS_ONLY = {"profile", "arms", "seeds", "device", "processes"}
+"""Parameters that say which runs there are and where, not how each is made."""
+
 FULL_SIZE = {"width": 1.0, "image_size": 300, "train_images": 7109, "test_images": 1776}
 
 Runs = dict[tuple[str, int], Result]
@@ -76,22 +80,46 @@ class Reference:
 def references(folder: Path | None = None) -> list[Reference]:
     """Every committed profile: full-size ones first, then those with more results.
 
+    Profiles that share a recipe (all parameters but ``RUNS_ONLY``) are one, under the name and
+    parameters of the one that ran most.
+
     Args:
         folder: of the archives; the committed one by default.
     """
-    profiles: dict[str, Reference] = {}
+    found: dict[str, list[Reference]] = {}
     for archive in sorted((folder or paths.reference_results()).glob("*.zip")):
-        root = zipfile.Path(archive)
-        index = json.loads((root / "runs.json").read_text(encoding="utf-8"))
-        parameters = from_values(index["parameters"], f"{archive.name}: ")
-        empty = Reference(parameters, {}, {})
-        reference = profiles.setdefault(parameters.profile, empty)
-        for run in index["runs"]:
-            result = Result(root / run["key"], "reference")
-            result.stale = why_stale(result, parameters, run["arm"], run["seed"])
-            kept = reference.stale if result.stale else reference.results
-            kept[run["arm"], run["seed"]] = result
-    return sorted(profiles.values(), key=lambda r: (not r.full_size, -len(r.results)))
+        read = _read_archive(archive)
+        found.setdefault(_recipe(read.parameters), []).append(read)
+    merged = [_merged(parts) for parts in found.values()]
+    return sorted(merged, key=lambda r: (not r.full_size, -len(r.results)))
+
+
+def _read_archive(archive: Path) -> Reference:
+    root = zipfile.Path(archive)
+    index = json.loads((root / "runs.json").read_text(encoding="utf-8"))
+    reference = Reference(from_values(index["parameters"], f"{archive.name}: "), {}, {})
+    for run in index["runs"]:
+        result = Result(root / run["key"], "reference")
+        result.stale = why_stale(result, reference.parameters, run["arm"], run["seed"])
+        kept = reference.stale if result.stale else reference.results
+        kept[run["arm"], run["seed"]] = result
+    return reference
+
+
+def _recipe(parameters: Parameters) -> str:
+    return parameters.model_dump_json(exclude=RUNS_ONLY)
+
+
+def _merged(parts: list[Reference]) -> Reference:
+    """Archives of one recipe as one layer; a run that several hold is the same in all."""
+    runs: Counter[str] = Counter()
+    results, stale = {}, {}
+    for part in parts:
+        runs[part.parameters.profile] += len(part.results) + len(part.stale)
+        results, stale = part.results | results, part.stale | stale
+    name = runs.most_common(1)[0][0]
+    parameters = next(p.parameters for p in parts if p.parameters.profile == name)
+    return Reference(parameters, results, stale)
 
 
 def why_stale(result: Result, parameters: Parameters, arm: str, seed: int) -> str:

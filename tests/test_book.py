@@ -264,5 +264,7 @@ def opixray(study, smoke, tmp_path_factory):
 def test_every_page_takes_the_real_dataset(opixray, page, tmp_path):
     execute(paths.book() / page, tmp_path / "executed.ipynb", opixray)
     executed = nbformat.read(tmp_path / "executed.ipynb", as_version=4)
-    shown = [cell.source for cell in executed.cells if "parameters" in cell.metadata.get("tags", [])]
+    shown = [
+        cell.source for cell in executed.cells if "parameters" in cell.metadata.get("tags", [])
+    ]
     assert f"data_root = {opixray.data_root!r}" in shown[-1]

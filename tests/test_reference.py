@@ -104,6 +104,27 @@ def test_changed_parameters_or_arms_make_a_result_stale(packed, tmp_path, change
     assert any(why in result.stale for result in found.stale.values())
 
 
+def test_profiles_of_one_recipe_are_one_layer_and_others_are_not(packed, study, tmp_path):
+    _, results = packed
+    folder = tmp_path / "several"
+    for profile, arms in (("large", ARMS), ("small", ARMS[:1])):
+        changes = {"profile": profile, "arms": arms}
+        part = study.parameters.model_copy(update=changes)
+        pack(Study(part, lambda line: None, study.store), folder)
+    (merged,) = references(folder)
+    assert merged.parameters.profile == "large" and merged.results.keys() == results.keys()
+    other = study.parameters.model_copy(update={"profile": "other", "learning_rate": 0.5})
+    path = next(folder.glob("small*.zip"))
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    index = json.loads(files["runs.json"]) | {"parameters": other.model_dump(mode="json")}
+    files["runs.json"] = json.dumps(index).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    assert [layer.parameters.profile for layer in references(folder)] == ["large", "other"]
+
+
 def test_full_size_means_the_papers_counts_and_networks():
     root = reference.paths.repository() / "params"
     paper = from_file(root / "paper.yaml")
