@@ -15,7 +15,6 @@ step-down procedure over the parts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -101,14 +100,6 @@ def paired_differences(arm: BySeed, base: BySeed) -> dict[int, float]:
     if not shared:
         raise ValueError(f"no shared seed: {sorted(arm)} and {sorted(base)}")
     return {seed: arm[seed] - base[seed] for seed in shared}
-
-
-def steps_of_chain(arms: Mapping[str, BySeed]) -> dict[str, dict[int, float]]:
-    """Differences of neighbours in a claimed ordering, worst arm first (Table IX)."""
-    return {
-        f"{lower} < {upper}": paired_differences(arms[upper], arms[lower])
-        for lower, upper in pairwise(arms)
-    }
 
 
 def trend(values: Mapping[int, ArrayLike], levels: Sequence[float]) -> dict[int, float]:

@@ -15,7 +15,6 @@ from doamlib.statistics import (
     paired_differences,
     percentile_interval,
     smallest_difference,
-    steps_of_chain,
     summarise,
     trend,
 )
@@ -89,11 +88,6 @@ def test_pairing_removes_what_the_arms_share():
     assert judge(paired_differences(arm, base), full_size=True).status == "supported"
     unpaired = paired_differences(arm, by_seed(np.roll(list(base.values()), 1)))
     assert judge(unpaired, full_size=True).status == "inconclusive"
-
-
-def test_steps_of_a_chain_are_its_neighbours():
-    arms = {"SSD": {0: 1.0}, "EG": {0: 3.0}, "EG+MA": {0: 4.0}}
-    assert steps_of_chain(arms) == {"SSD < EG": {0: 2.0}, "EG < EG+MA": {0: 1.0}}
 
 
 def test_trend_by_hand():
