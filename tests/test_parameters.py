@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+from doamlib.experiments import data_config
 from doamlib.parameters import (
     ParameterError,
     Parameters,
@@ -15,6 +16,7 @@ from doamlib.parameters import (
     from_notebook,
     from_values,
 )
+from doamlib.simulation import SimulationConfig
 
 PARAMS = Path(__file__).parent.parent / "params"
 
@@ -34,6 +36,12 @@ def test_slim_results_are_those_of_quick_with_more_seeds():
     differ = {key for key in quick if quick[key] != slim[key]}
     assert differ == {"profile", "seeds"} and set(quick["seeds"]) < set(slim["seeds"])
     assert {key for key in quick if quick[key] != extended[key]} == {"profile", "arms", "seeds"}
+
+
+def test_presets_of_the_generator_are_the_data_of_the_files_of_the_same_name():
+    for name in ("quick", "paper"):
+        preset = getattr(SimulationConfig, name)()
+        assert data_config(from_file(PARAMS / f"{name}.yaml")).simulation == preset
 
 
 def test_opixray_file_lacks_only_the_folder():
