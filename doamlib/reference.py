@@ -119,7 +119,10 @@ def _merged(parts: list[Reference]) -> Reference:
         results, stale = part.results | results, part.stale | stale
     name = runs.most_common(1)[0][0]
     parameters = next(p.parameters for p in parts if p.parameters.profile == name)
-    return Reference(parameters, results, stale)
+    in_order = (
+        dict(sorted(found.items(), key=lambda run: run[0][1])) for found in (results, stale)
+    )
+    return Reference(parameters, *in_order)
 
 
 def why_stale(result: Result, parameters: Parameters, arm: str, seed: int) -> str:

@@ -113,6 +113,8 @@ def test_profiles_of_one_recipe_are_one_layer_and_others_are_not(packed, study, 
         pack(Study(part, lambda line: None, study.store), folder)
     (merged,) = references(folder)
     assert merged.parameters.profile == "large" and merged.results.keys() == results.keys()
+    seeds = [seed for _, seed in merged.results]
+    assert seeds == sorted(seeds)
     other = study.parameters.model_copy(update={"profile": "other", "learning_rate": 0.5})
     path = next(folder.glob("small*.zip"))
     with zipfile.ZipFile(path) as archive:
