@@ -148,6 +148,17 @@ def test_full_size_means_the_papers_counts_and_networks():
         assert not Reference(smaller, {}, {}).full_size
 
 
+def test_the_plain_ssd_finds_less_the_more_items_are_hidden():
+    """The gate of the generated levels: judged on committed results of the plain SSD alone."""
+    layers = [layer.of(["SSD"]) for layer in references()]
+    runs = next(runs for runs in layers if len(runs) >= 3)
+    levels = [
+        np.mean([run.metrics["levels"][f"OL{number}"]["mAP"] for run in runs.values()])
+        for number in (1, 2, 3)
+    ]
+    assert levels[0] > levels[1] > levels[2]
+
+
 def test_parts_stay_below_the_limit_and_lose_nothing():
     limit = reference.MAX_BYTES - 2**20
     sizes = [limit // 2, limit // 2, limit // 3, limit, limit // 4]
