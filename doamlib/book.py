@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -31,6 +33,8 @@ from doamlib.scoreboard import recorded_verdicts, statuses
 Report = Callable[[str], None]
 NOT_PAGES = ("reference_results", "measurements")
 LANDING = "index.ipynb"
+AT_ONCE = 2
+"""Notebooks executed at the same time: half of a page's time is one thread importing libraries."""
 
 
 class BuildError(RuntimeError):
@@ -75,16 +79,15 @@ def build(
     )
     stored = store.digests()
     notebooks = list(toc_notebooks(source))
+    tasks = []
     for number, name in enumerate(notebooks, start=1):
         made = pages / name
         stamp = digest_of([world, _content(source / name)])
         if _stamp(made) == [stamp, _file_digest(made)] and not stale_quotes(made, stored):
             continue
-        report(f"[{number}/{len(notebooks)}] executing {name}")
-        start = time.perf_counter()
-        execute(source / name, made, parameters)
-        write_text(made.with_suffix(".stamp"), f"{stamp}\n{_file_digest(made)}\n")
-        report(f"[{number}/{len(notebooks)}] done in {time.perf_counter() - start:.0f} s")
+        label = f"[{number}/{len(notebooks)}]"
+        tasks.append(partial(_make, source / name, made, parameters, stamp, report, label))
+    _all_of(tasks)
     check_quotes([pages / name for name in notebooks], store)
     if LANDING in notebooks:
         judged = statuses(outcomes(references(store.reference)))
@@ -92,6 +95,28 @@ def build(
     _stage(source, pages, set(notebooks))
     report("rendering the pages")
     return _render(pages, target)
+
+
+def _make(
+    source: Path, made: Path, parameters: Parameters, stamp: str, report: Report, label: str
+) -> None:
+    report(f"{label} executing {source.name}")
+    start = time.perf_counter()
+    execute(source, made, parameters)
+    write_text(made.with_suffix(".stamp"), f"{stamp}\n{_file_digest(made)}\n")
+    report(f"{label} {source.name} done in {time.perf_counter() - start:.0f} s")
+
+
+def _all_of(tasks: list[Callable[[], None]]) -> None:
+    """Run them ``AT_ONCE``; after a failure or an interrupt no further one is started."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        running = [pool.submit(task) for task in tasks]
+        try:
+            for task in as_completed(running):
+                task.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def check_quotes(executed: list[Path], store: RunStore) -> None:
@@ -156,6 +181,8 @@ def execute(source: Path, target: Path, parameters: Parameters) -> None:
             f"{source.name}: its parameters cell lacks {missing[0]}; see params/quick.yaml"
         )
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # the kernel of this environment, not the user's
+    # Kernels side by side must not spin while they wait for their threads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     target.parent.mkdir(parents=True, exist_ok=True)
     attempt = target.with_suffix(".attempt.ipynb")
     try:

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pandas as pd
 from IPython.display import display
 
@@ -110,6 +109,8 @@ def stale_quotes(notebook: Path, stored: Mapping[str, str]) -> list[str]:
 
 
 def _records(notebook: Path) -> Iterable[tuple[int, dict[str, Any], dict[str, Any]]]:
+    import nbformat  # takes longer to import than everything else that a page needs of this module
+
     code_cells = [c for c in nbformat.read(notebook, as_version=4).cells if c.cell_type == "code"]
     for number, cell in enumerate(code_cells, start=1):
         for output in cell.outputs:

@@ -8,7 +8,6 @@ from html import escape
 from pathlib import Path
 from typing import get_args
 
-import nbformat
 import pandas as pd
 from IPython.display import display
 
@@ -151,6 +150,8 @@ def statuses(outcomes: Mapping[int, Outcome]) -> dict[str, str]:
 
 def recorded_verdicts(notebook: Path) -> dict[str, str]:
     """Number of a claim -> verdict, as an executed notebook's scoreboard recorded them."""
+    import nbformat  # slow to import, and pages need the rest of this module only
+
     found: dict[str, str] = {}
     for cell in nbformat.read(notebook, as_version=4).cells:
         for output in cell.get("outputs", []):
