@@ -87,7 +87,7 @@ def build(
             continue
         label = f"[{number}/{len(notebooks)}]"
         tasks.append(partial(_make, source / name, made, parameters, stamp, report, label))
-    _all_of(tasks)
+    run_all(tasks)
     check_quotes([pages / name for name in notebooks], store)
     if LANDING in notebooks:
         judged = statuses(outcomes(references(store.reference)))
@@ -107,8 +107,8 @@ def _make(
     report(f"{label} {source.name} done in {time.perf_counter() - start:.0f} s")
 
 
-def _all_of(tasks: list[Callable[[], None]]) -> None:
-    """Run them ``AT_ONCE``; after a failure or an interrupt no further one is started."""
+def run_all(tasks: list[Callable[[], None]]) -> None:
+    """Run ``AT_ONCE`` of them at a time; after a failure or an interrupt no further one is started."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         running = [pool.submit(task) for task in tasks]
         try:
