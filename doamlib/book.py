@@ -108,7 +108,7 @@ def _make(
 
 
 def run_all(tasks: list[Callable[[], None]]) -> None:
-    """Run ``AT_ONCE`` of them at a time; after a failure or an interrupt no further one is started."""
+    """Run ``AT_ONCE`` of them at a time; after a failure or interrupt no further one is started."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         running = [pool.submit(task) for task in tasks]
         try:
