@@ -24,7 +24,7 @@ from doamlib.experiments import Study, run_config
 from doamlib.memory import reuse_freed_memory
 from doamlib.parameters import from_file
 from doamlib.provenance import record
-from doamlib.training import Training, make_optimizer
+from doamlib.training import Training, make_optimizer, reproducible
 
 
 def main() -> None:
@@ -78,10 +78,11 @@ def bare_rate(config, train) -> float:
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0)).tolist()
     batches = [train.batch(order[start : start + size]) for start in range(0, len(order), size)]
     start = time.perf_counter()
-    for images, targets in batches:
-        optimizer.zero_grad(set_to_none=True)
-        sum(detector(images, targets).values()).backward()
-        optimizer.step()
+    with reproducible(torch.device("cpu")):
+        for images, targets in batches:
+            optimizer.zero_grad(set_to_none=True)
+            sum(detector(images, targets).values()).backward()
+            optimizer.step()
     return len(order) / (time.perf_counter() - start)
 
 

@@ -16,8 +16,9 @@ from doamlib.datasets import Data, DataConfig, fingerprint, open_data
 from doamlib.detectors import DetectorConfig, build_detector
 from doamlib.parameters import Parameters
 from doamlib.runs import Result, RunConfig, RunStore, WarmStart
+from doamlib.side_by_side import Task, Trainer
 from doamlib.simulation import SimulationConfig
-from doamlib.training import TrainingConfig, clock
+from doamlib.training import TrainingConfig, clock, reproducible
 
 Report = Callable[[str], None]
 
@@ -172,6 +173,7 @@ class Study:
             warm = self._missing_warm_starts(missing)
             first = f" and {len(warm)} warm starts before them" if warm else ""
             seconds = estimate([*missing, *warm], self._images_to_train_on, self.device)
+            seconds /= self.runs_at_once(len(missing))
             self.report(f"{len(missing)} to train{first}, about {clock(seconds)} on this machine")
         return runs
 
@@ -188,22 +190,46 @@ class Study:
     def results(
         self, arms: Iterable[str] | None = None, deadline: float = float("inf")
     ) -> dict[tuple[str, int], Result]:
-        """(arm, seed) -> result of every run of these arms, trained now where missing."""
-        found = {}
+        """(arm, seed) -> result of every run of these arms, trained now where missing.
+
+        On a CPU as many runs are trained side by side as the parameters allow processes: each takes
+        one core. Results do not depend on it. On a GPU one follows the other.
+
+        Raises:
+            doamlib.training.TrainingError: a loss diverged.
+            doamlib.training.OutOfTime: the deadline passed; the next call goes on from there.
+        """
         runs = self.plan(arms)
-        for number, run in enumerate(runs, start=1):
-            name = f"[{number}/{len(runs)}] {run.arm}, seed {run.seed}"
-            if run.result is None:
-                self.report(f"{name}: training on {self.device.type}")
-            found[run.arm, run.seed] = run.result or self.store.get(
-                run.config,
-                self.data.few_shot(run.config.data.shots),
-                self.device,
-                lambda line, name=name: self.report(f"{name}: {line}"),
-                deadline=deadline,
-                processes=self.parameters.processes,
-            )
-        return found
+        missing = [
+            Task(f"[{number}/{len(runs)}] {run.arm}, seed {run.seed}", run.config)
+            for number, run in enumerate(runs, start=1)
+            if run.result is None
+        ]
+        if missing:
+            self._train(missing, deadline)
+        return {(run.arm, run.seed): run.result for run in self.plan(arms)}
+
+    def runs_at_once(self, missing: int) -> int:
+        """How many of ``missing`` runs are trained side by side; at least 1."""
+        if self.device.type != "cpu":
+            return 1
+        return max(1, min(self.parameters.processes, missing))
+
+    def _train(self, missing: list[Task], deadline: float) -> None:
+        at_once = self.runs_at_once(len(missing))
+        trainer = Trainer(
+            store=self.store,
+            device=self.device,
+            data=self.data,
+            deadline=deadline,
+            at_once=at_once,
+            processes=1 if at_once > 1 else self.parameters.processes,
+        )
+        if at_once > 1:
+            trainer.train_all(missing, self.report)
+        else:
+            for task in missing:
+                trainer.train(task, self.report)
 
 
 def estimate(
@@ -220,7 +246,8 @@ def estimate(
     total = 0.0
     for run in runs:
         if run.detector not in rates:
-            rates[run.detector] = _seconds_per_image(run.detector, device)
+            with reproducible(device):
+                rates[run.detector] = _seconds_per_image(run.detector, device)
         total += rates[run.detector] * images(run) * run.training.epochs
     return total
 

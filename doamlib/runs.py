@@ -35,9 +35,9 @@ from doamlib.detectors import Detector, DetectorConfig, build_detector, load_wei
 from doamlib.inference import TestSet, detect, pooled_occlusion, score
 from doamlib.memory import reuse_freed_memory
 from doamlib.sampling import SamplingConfig
-from doamlib.training import History, Training, TrainingConfig
+from doamlib.training import History, Training, TrainingConfig, reproducible
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """Raised in the commit that changes what training or evaluation computes (a test insists)."""
 
 Report = Callable[[str], None]
@@ -196,7 +196,7 @@ class RunStore:
             data: its data, open.
             device: where to train.
             report: gets progress lines.
-            limits: ``deadline`` and ``processes``, see :meth:`_train`.
+            limits: ``deadline``, ``processes`` and ``runs_at_once``, see :meth:`_train`.
 
         Raises:
             doamlib.training.TrainingError: the loss diverged.
@@ -207,7 +207,8 @@ class RunStore:
             (self.root / "locks").mkdir(parents=True, exist_ok=True)
             with FileLock(self.root / "locks" / key):
                 if (found := self.find(config, data.fingerprint)) is None:
-                    self._train(config, data, key, device, report, **limits)
+                    with reproducible(device):
+                        self._train(config, data, key, device, report, **limits)
                     found = self.find(config, data.fingerprint)
         return found
 
@@ -241,15 +242,19 @@ class RunStore:
         report: Report,
         deadline: float = float("inf"),
         processes: int = 1,
+        runs_at_once: int = 1,
     ) -> None:
-        """Train in ``partial/<key>`` and move the finished result into place in one step."""
+        """Train in ``partial/<key>`` and move the finished result into place in one step.
+
+        ``deadline`` is a :func:`time.monotonic`; ``processes`` decode images; ``runs_at_once`` says
+        how many runs share this machine, for the provenance: times depend on it, results do not.
+        """
         reuse_freed_memory()
         partial = self.root / "partial" / key
-        begun = provenance.record(device) | {"seed": config.seed}
+        begun = provenance.record(device) | {"seed": config.seed, "runs_at_once": runs_at_once}
         detector = build_detector(config.detector, config.seed)
-        begun["starting_weights"] = self._warm_start(
-            config, detector, device, report, deadline=deadline, processes=processes
-        )
+        limits = {"deadline": deadline, "processes": processes, "runs_at_once": runs_at_once}
+        begun["starting_weights"] = self._warm_start(config, detector, device, report, **limits)
         detector.to(device)
         train, tested = (
             data.cached(split, detector.image_size, processes, report)

@@ -1,0 +1,49 @@
+"""Processes that work side by side and never outlive the one that started them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import active_children, connection, get_context, parent_process
+from threading import Thread
+from typing import Any
+
+SPAWN = get_context("spawn")
+"""How workers are started: a copy of a process with threads (fork) may start with locks held."""
+
+
+@contextmanager
+def worker_processes(
+    number: int, begin: Callable[..., None], *arguments: Any
+) -> Iterator[ProcessPoolExecutor]:
+    """A pool of ``number`` processes; each calls ``begin(*arguments)`` first.
+
+    After an error or interrupt inside the block the workers are stopped in the middle of what they
+    do, so what they write has to be atomic. Scripts that reach this need the usual
+    ``if __name__ == "__main__":``.
+    """
+    pool = ProcessPoolExecutor(number, SPAWN, _begin, (begin, *arguments))
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in active_children():
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown()
+
+
+def _begin(begin: Callable[..., None], *arguments: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops us
+    Thread(target=_end_with_parent, daemon=True).start()
+    begin(*arguments)
+
+
+def _end_with_parent() -> None:
+    """A worker waits for work on a pipe that stays open when its parent is killed."""
+    connection.wait([parent_process().sentinel])
+    os._exit(1)

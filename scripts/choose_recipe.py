@@ -1,0 +1,86 @@
+"""Choose the quick profile's learning rate and batch size on a validation split.
+
+    python scripts/choose_recipe.py
+
+The rule, written before the first run: the plain SSD only; four fifths of the training images to
+train on and one fifth to look at, drawn by seed 0; the test images are not opened. All candidates
+make the same passes over the images, so that they cost a reader the same. The one with the highest
+mean mAP over the seeds wins, and every arm is trained with it. Written to
+``book/measurements/recipe_choice.json``; the parameter files take the winner's values.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from itertools import product
+
+import torch
+
+from doamlib import paths
+from doamlib.arms import ARMS
+from doamlib.config import digest_of
+from doamlib.data.files import write_text
+from doamlib.datasets import Data
+from doamlib.experiments import Study, run_config
+from doamlib.parameters import from_file
+from doamlib.provenance import record
+from doamlib.side_by_side import Task, Trainer
+
+LEARNING_RATES = (5.0e-4, 1.0e-3, 2.0e-3, 4.0e-3)
+BATCH_SIZES = (8, 24)
+SEEDS = (0, 1, 2)
+HELD_OUT = 0.2
+
+
+def validation(data: Data) -> Data:
+    """The training split in two; its second part takes the place of the test images."""
+    ids = [record.image_id for record in data.train.records]
+    generator = torch.Generator().manual_seed(0)
+    shuffled = [ids[index] for index in torch.randperm(len(ids), generator=generator).tolist()]
+    held_out = round(HELD_OUT * len(ids))
+    return Data(
+        train=data.train.subset(sorted(shuffled[held_out:])),
+        test=data.train.subset(sorted(shuffled[:held_out]), split="test"),
+        fingerprint=digest_of([data.fingerprint, "validation", HELD_OUT]),
+    )
+
+
+def main() -> None:
+    study = Study(from_file(paths.repository() / "params" / "quick.yaml"))
+    data = validation(study.data)
+    configs = {}
+    for rate, size, seed in product(LEARNING_RATES, BATCH_SIZES, SEEDS):
+        changes = {"learning_rate": rate, "batch_size": size}
+        candidate = study.parameters.model_copy(update=changes)
+        configs[rate, size, seed] = run_config(candidate, ARMS["SSD"], seed)
+    tasks = [Task(f"{name}", config) for name, config in configs.items()]
+    at_once = study.runs_at_once(len(tasks))
+    trainer = Trainer(study.store, study.device, data, math.inf, at_once, processes=1)
+    trainer.train_all(tasks, print)
+    candidates = []
+    for rate, size in product(LEARNING_RATES, BATCH_SIZES):
+        found = [study.store.find(configs[rate, size, seed], data.fingerprint) for seed in SEEDS]
+        maps = [round(result.ap(), 3) for result in found]
+        mean = statistics.mean(maps)
+        candidates.append({"learning_rate": rate, "batch_size": size, "maps": maps, "mean": mean})
+        print(candidates[-1])
+    chosen = max(candidates, key=lambda candidate: candidate["mean"])
+    content = {
+        "rule": "highest mean mAP of the plain SSD on held-out training images",
+        "profile": "quick",
+        "seeds": SEEDS,
+        "training_images": len(data.train),
+        "validation_images": len(data.test),
+        "candidates": candidates,
+        "chosen": chosen,
+        "provenance": record(study.device),
+    }
+    target = paths.measurements() / "recipe_choice.json"
+    write_text(target, json.dumps(content, indent=1) + "\n")
+    print(f"chosen: {chosen}; wrote {target}")
+
+
+if __name__ == "__main__":
+    main()
