@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -69,14 +70,20 @@ class Trainer:
             doamlib.training.OutOfTime: the deadline passed; every run finished its epoch.
         """
         lines = SPAWN.Queue()
+        # Pickled here, because the pool's own pickler keeps a file open for every tensor.
+        pickled = pickle.dumps(self)
         with worker_processes(self.at_once, _print_into, lines) as pool:
-            running = [pool.submit(self.train, task) for task in tasks]
+            running = [pool.submit(_train_in_worker, pickled, task) for task in tasks]
             while not all(future.done() for future in running):
                 _raise_errors(running)
                 _report_lines(lines, report, wait=0.2)
             _report_lines(lines, report)
             for future in running:
                 future.result()
+
+
+def _train_in_worker(pickled: bytes, task: Task) -> None:
+    pickle.loads(pickled).train(task)
 
 
 def _raise_errors(running: Iterable[Future]) -> None:

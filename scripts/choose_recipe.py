@@ -42,7 +42,7 @@ def validation(data: Data) -> Data:
     held_out = round(HELD_OUT * len(ids))
     return Data(
         train=data.train.subset(sorted(shuffled[held_out:])),
-        test=data.train.subset(sorted(shuffled[:held_out]), split="test"),
+        test=data.train.subset(sorted(shuffled[:held_out])),
         fingerprint=digest_of([data.fingerprint, "validation", HELD_OUT]),
     )
 
