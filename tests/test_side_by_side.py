@@ -1,0 +1,155 @@
+"""Runs trained side by side: the bits of runs trained one by one, and no process left behind."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from doamlib.arms import ARMS
+from doamlib.experiments import Study, run_config
+from doamlib.runs import RunStore
+from doamlib.side_by_side import Task, Trainer
+from doamlib.training import OutOfTime, TrainingError, reproducible
+from doamlib.workers import worker_processes
+
+
+def quiet(line):
+    pass
+
+
+def nothing():
+    pass
+
+
+def trainer(study, folder, **changes):
+    settings = {
+        "store": RunStore(folder, reference=folder / "none"),
+        "device": torch.device("cpu"),
+        "data": study.data,
+        "deadline": math.inf,
+        "at_once": 2,
+        "processes": 1,
+    }
+    return Trainer(**settings | changes)
+
+
+@pytest.fixture
+def tasks(smoke):
+    return [Task(name, run_config(smoke, ARMS[name], 0)) for name in ("SSD", "SSD+DOAM-T")]
+
+
+def test_side_by_side_gives_the_bits_of_one_after_the_other(study, smoke, tmp_path):
+    """Whatever number of threads the process around has: both sides train with one."""
+    lines, threads = [], torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        stores = {
+            processes: Study(
+                smoke.model_copy(update={"processes": processes, "device": "cpu"}),
+                lines.append,
+                RunStore(tmp_path / str(processes), reference=tmp_path / "none"),
+            ).results()
+            for processes in (1, 2)
+        }
+        assert torch.get_num_threads() == threads + 1
+    finally:
+        torch.set_num_threads(threads)
+    for run, alone in stores[1].items():
+        beside = stores[2][run]
+        assert (alone.provenance["runs_at_once"], beside.provenance["runs_at_once"]) == (1, 2)
+        assert beside.metrics == alone.metrics
+        assert beside.history.loss == alone.history.loss
+        one, other = load_file(alone.weights()), load_file(beside.weights())
+        assert all(np.array_equal(one[name], other[name]) for name in other)
+    told = [line for line in lines if "epoch 1/1" in line]
+    assert sorted(line.partition(":")[0] for line in told) == [
+        *["[1/2] SSD, seed 0"] * 2,
+        *["[2/2] SSD+DOAM-T, seed 0"] * 2,
+    ]
+
+
+def test_on_a_gpu_one_run_follows_the_other(smoke):
+    study = Study(smoke.model_copy(update={"processes": 16, "device": "cpu"}), quiet)
+    assert [study.runs_at_once(missing) for missing in (0, 1, 3, 99)] == [1, 1, 3, 16]
+    study.device = torch.device("cuda")
+    assert study.runs_at_once(99) == 1
+
+
+def test_out_of_time_leaves_nothing_finished_and_says_so(study, tasks, tmp_path):
+    late = trainer(study, tmp_path, deadline=time.monotonic())
+    with pytest.raises(OutOfTime):
+        late.train_all(tasks, quiet)
+    assert not late.store.digests()
+
+
+def test_a_run_that_diverges_names_itself_and_stops_the_others(study, smoke, tasks, tmp_path):
+    recipe = {"optimizer": "sgd", "learning_rate": 1e30, "clip_norm": 0.0, "epochs": 200}
+    wild = smoke.model_copy(update=recipe)
+    config = run_config(wild, ARMS["SSD"], 0)
+    steady = run_config(smoke.model_copy(update={"epochs": 2000}), ARMS["SSD"], 0)
+    with pytest.raises(TrainingError, match="the loss is"):
+        trainer(study, tmp_path).train_all([Task("wild", config), Task("steady", steady)], quiet)
+
+
+def test_one_thread_inside_and_the_former_number_after():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with reproducible(torch.device("cpu")):
+            assert torch.get_num_threads() == 1
+            with reproducible(torch.device("cpu")):
+                assert torch.get_num_threads() == 1
+            assert torch.get_num_threads() == 1
+            assert torch.are_deterministic_algorithms_enabled()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_error_stops_the_workers_at_once():
+    with pytest.raises(RuntimeError, match="enough"), worker_processes(1, nothing) as pool:
+        worker = pool.submit(os.getpid).result()
+        pool.submit(time.sleep, 600)
+        raise RuntimeError("enough")
+    assert not alive(worker)
+
+
+PARENT = """
+import os, sys, time
+from doamlib.workers import worker_processes
+
+if __name__ == "__main__":
+    with worker_processes(1, os.getpid) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 600).result()
+"""
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    worker = int(parent.stdout.readline())
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    for _ in range(600):
+        if not alive(worker):
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker outlived its parent by a minute")
+
+
+def alive(process):
+    """False for a zombie too: it has ended, and nobody has asked for its status yet."""
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
