@@ -29,12 +29,14 @@ def worker_processes(
     try:
         yield pool
     except BaseException:
+        children = active_children()
         pool.shutdown(wait=False, cancel_futures=True)
-        for child in active_children():
+        for child in children:
             child.terminate()
+        for child in children:
+            child.join()
         raise
-    finally:
-        pool.shutdown()
+    pool.shutdown()
 
 
 def _begin(begin: Callable[..., None], *arguments: Any) -> None:
