@@ -19,8 +19,8 @@ from doamlib.config import digest_of
 from doamlib.data.dataset import Dataset
 from doamlib.data.faults import DataError, error
 from doamlib.data.files import write_text
-from doamlib.data.images import Resize, resize
-from doamlib.data.sample import Sample, scale_boxes
+from doamlib.data.images import resize
+from doamlib.data.sample import scale_boxes
 
 VERSION = 1
 """Part of the key: raise it whenever the cached bytes would differ."""
@@ -40,17 +40,15 @@ class CachedDataset:
     Attributes:
         dataset: the records behind it, at their original size.
         size: side of the square images in pixels.
-        original_sizes: int64 tensor N,2: width and height before the resize.
     """
 
     def __init__(self, dataset: Dataset, size: int, folder: Path) -> None:
         self.dataset = dataset
         self.size = size
         self._folder = folder
-        rows = {image_id: row for row, image_id in enumerate(_read_index(folder)["image_ids"])}
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        rows = {image_id: row for row, image_id in enumerate(index["image_ids"])}
         self._rows = np.array([rows[image_id] for image_id in dataset.image_ids], dtype=np.int64)
-        sizes = [(record.width, record.height) for record in dataset.records]
-        self.original_sizes = torch.tensor(sizes, dtype=torch.int64).reshape(-1, 2)
         self._boxes = [
             scale_boxes(record.boxes, (record.width, record.height), (size, size))
             for record in dataset.records
@@ -58,12 +56,6 @@ class CachedDataset:
 
     def __len__(self) -> int:
         return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Sample:
-        """One sample at the cached size."""
-        images, targets = self.batch([index])
-        record = self.dataset.records[index]
-        return Sample(images[0], image_id=record.image_id, level=record.level, **targets[0])
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key != "_images"}
@@ -95,13 +87,13 @@ class CachedDataset:
         record = self.dataset.records[index]
         return scale_boxes(boxes, (self.size, self.size), (record.width, record.height))
 
-    def subset(self, image_ids: Iterable[str], split: str | None = None) -> CachedDataset:
+    def subset(self, image_ids: Iterable[str]) -> CachedDataset:
         """These images in the order given, from the same file.
 
         Raises:
             DataError: an id is not in this dataset.
         """
-        return CachedDataset(self.dataset.subset(image_ids, split), self.size, self._folder)
+        return CachedDataset(self.dataset.subset(image_ids), self.size, self._folder)
 
 
 def open_cache(
@@ -109,7 +101,6 @@ def open_cache(
     size: int,
     folder: Path | str,
     *,
-    method: Resize = "antialias",
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> CachedDataset:
@@ -125,7 +116,6 @@ def open_cache(
         dataset: what a reader returned.
         size: side of the square images in pixels; the aspect ratio is not kept.
         folder: where caches lie; 8,885 images at 300 take 2.4 GB.
-        method: how to resize.
         workers: threads that decode (Pillow and torch release the interpreter lock).
         progress: called now and then with the images done and the images in all.
 
@@ -135,27 +125,22 @@ def open_cache(
     if not len(dataset):
         raise error("no-image", f"split {dataset.split} has no image", ".")
     content = dataset.images_fingerprint
-    key = digest_of({"images": content, "size": size, "resize": method, "version": VERSION})
+    key = digest_of({"images": content, "size": size, "resize": "antialias", "version": VERSION})
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
     final = home / key
     if not final.is_dir():
         with FileLock(home / f"{key}.lock"):
             if not final.is_dir():  # another process may have built it while we waited
-                _build(dataset, size, home / f"{key}.partial", method, workers, progress)
+                _build(dataset, size, home / f"{key}.partial", workers, progress)
                 (home / f"{key}.partial").rename(final)
     return CachedDataset(dataset, size, final)
-
-
-def _read_index(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "index.json").read_text(encoding="utf-8"))
 
 
 def _build(
     dataset: Dataset,
     size: int,
     partial: Path,
-    method: Resize,
     workers: int,
     progress: Callable[[int, int], None] | None,
 ) -> None:
@@ -167,7 +152,7 @@ def _build(
     done = np.lib.format.open_memmap(partial / "done.npy", mode="r+")
 
     def fill(row: int) -> None:
-        images[row] = resize(dataset[order[row]].image, size, method).numpy()
+        images[row] = resize(dataset[order[row]].image, size).numpy()
 
     todo = np.flatnonzero(~done).tolist()
     with ThreadPoolExecutor(workers) as pool:

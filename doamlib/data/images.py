@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,11 +20,6 @@ MAX_PIXELS = 50_000_000
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
 MODES = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK")
-
-Resize = Literal["antialias", "bilinear"]
-"""``antialias``: a triangle filter as wide as the shrinking (our choice: every pixel counts, so a
-thin blade cannot fall between the samples). ``bilinear``: the four neighbours of each sample and
-nothing between (what the official code does)."""
 
 
 def image_size(path: Path, file: str, line: int | None = None) -> tuple[int, int]:
@@ -83,17 +77,18 @@ def _opened(path: Path, file: str, line: int | None = None) -> Iterator[Image.Im
         raise error("unreadable-image", message, file, line, fix) from None
 
 
-def resize(image: Tensor, size: int, method: Resize = "antialias") -> Tensor:
+def resize(image: Tensor, size: int) -> Tensor:
     """A square network input: uint8 tensor 3,size,size; the aspect ratio is not kept.
+
+    With a triangle filter as wide as the shrinking: every pixel counts, so a thin blade cannot fall
+    between the samples. The official code does not keep the aspect ratio either, but reads the four
+    neighbours of each sample and nothing between.
 
     Args:
         image: uint8 tensor 3,H,W.
         size: side of the result in pixels (the paper's SSD: 300).
-        method: see :data:`Resize`. The official code resizes without keeping the aspect ratio too.
     """
     if image.shape[1:] == (size, size):
         return image.contiguous()
-    resized = F.interpolate(
-        image[None], (size, size), mode="bilinear", antialias=method == "antialias"
-    )
+    resized = F.interpolate(image[None], (size, size), mode="bilinear", antialias=True)
     return resized[0].contiguous()
