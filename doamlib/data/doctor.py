@@ -9,8 +9,6 @@ from pathlib import Path
 from statistics import median_low
 from typing import Literal
 
-import pandas as pd
-
 from doamlib.data.classes import CLASSES
 from doamlib.data.coco import find_splits, read_coco
 from doamlib.data.dataset import MANIFEST, Dataset, read_manifest
@@ -147,17 +145,13 @@ def _summary(dataset: Dataset, log: FaultLog) -> SplitReport:
     with log.catching():
         fingerprint = dataset.fingerprint
     return SplitReport(
-        counts=_rows(count_table(dataset))[dataset.split],
-        levels=_rows(level_table(dataset)),
+        counts=count_table(dataset).to_dict("index")[dataset.split],
+        levels=level_table(dataset).to_dict("index"),
         clipped=codes.count("box-clipped"),
         dropped=codes.count("box-dropped"),
         sources=sources,
         fingerprint=fingerprint,
     )
-
-
-def _rows(table: pd.DataFrame) -> dict[str, dict[str, int]]:
-    return {str(row): {str(k): int(v) for k, v in table.loc[row].items()} for row in table.index}
 
 
 def _compare_splits(datasets: list[Dataset], log: FaultLog) -> None:
@@ -171,15 +165,13 @@ def _compare_splits(datasets: list[Dataset], log: FaultLog) -> None:
             fix = "one image must not be in two splits"
             log.add("warning", "name-in-two-splits", message, paths[image_id], fix=fix)
         names |= paths
-        hashes: dict[str, str] = {}
         with log.catching():
-            hashes = dataset.image_hashes
-        for image_id, digest in hashes.items():
-            if digest in contents:
-                message = f"is byte for byte the same file as {contents[digest]}"
-                fix = "leave one out: a copy in the test split makes results too good"
-                log.add("warning", "same-image", message, paths[image_id], fix=fix)
-            contents.setdefault(digest, paths[image_id])
+            for image_id, digest in dataset.image_hashes.items():
+                if digest in contents:
+                    message = f"is byte for byte the same file as {contents[digest]}"
+                    fix = "leave one out: a copy in the test split makes results too good"
+                    log.add("warning", "same-image", message, paths[image_id], fix=fix)
+                contents.setdefault(digest, paths[image_id])
     for dataset in datasets[1:]:
         if dataset.classes != datasets[0].classes:
             message = f"classes {dataset.classes} differ from {datasets[0].classes}"
