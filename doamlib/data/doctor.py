@@ -9,7 +9,6 @@ from pathlib import Path
 from statistics import median_low
 from typing import Literal
 
-from doamlib.data.classes import CLASSES
 from doamlib.data.coco import find_splits, read_coco
 from doamlib.data.dataset import MANIFEST, Dataset, read_manifest
 from doamlib.data.faults import DataError, Fault, FaultLog
@@ -31,7 +30,6 @@ def check(
     root: Path | str,
     *,
     format: Literal["auto", "opixray", "coco"] = "auto",
-    classes: tuple[str, ...] | None = None,
     names: Mapping[str, str] | None = None,
     workers: int = 2,
 ) -> Report:
@@ -40,7 +38,6 @@ def check(
     Args:
         root: the dataset's folder; nothing outside it is read.
         format: ``auto`` takes OPIXray's layout where its image folders or no JSON file is there.
-        classes: class names in label order; default as in the readers.
         names: spelling in the files -> class name; ``""`` leaves a class out.
         workers: threads that decode.
     """
@@ -54,7 +51,7 @@ def check(
         _check_manifest(folder, log)
         read = read_coco if format == "coco" else read_opixray
         for split in _splits(folder, format):
-            dataset = read(root, split, classes=classes, names=names, strict=False)
+            dataset = read(root, split, names=names, strict=False)
             datasets.append(dataset)
             log.faults += dataset.faults
             _decode_all(dataset, log, workers)
@@ -63,8 +60,7 @@ def check(
             with log.catching():
                 read_sidecar(root, split)
         _compare_splits(datasets, log)
-    ours = format == "opixray" and (classes or CLASSES) == CLASSES
-    comparisons = compare(splits) if ours else ()
+    comparisons = compare(splits) if format == "opixray" else ()
     if not generated:
         _warn_of_counts(comparisons, log)
     return Report(

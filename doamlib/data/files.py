@@ -125,7 +125,7 @@ def _reading(name: str) -> Iterator[None]:
         raise error("unreadable", f"cannot be read ({failed.strerror})", name) from None
 
 
-def write_bytes(path: Path | str, data: bytes) -> None:
+def write_bytes(path: os.PathLike[str] | str, data: bytes) -> None:
     """Write a file in one step: a reader sees the old content or the new, never a part."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
