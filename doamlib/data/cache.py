@@ -6,9 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,14 +26,15 @@ VERSION = 1
 CHUNK = 128
 """Images between two points that a killed build can be taken up from."""
 
+Progress = Callable[[int, int], None]
+"""Called now and then with the images done and the images in all."""
+
 Target = dict[str, Tensor]
 """``boxes`` float32 N,4 in pixels of the resized image, ``labels`` int64 N from 1."""
 
 
 class CachedDataset:
     """A dataset at the network's input size. Made by :func:`open_cache`.
-
-    Can be pickled and forked: every process maps the same file.
 
     Attributes:
         dataset: the records behind it, at their original size.
@@ -46,6 +45,7 @@ class CachedDataset:
         self.dataset = dataset
         self.size = size
         self._folder = folder
+        self._images = np.load(folder / "images.npy", mmap_mode="r")
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         rows = {image_id: row for row, image_id in enumerate(index["image_ids"])}
         self._rows = np.array([rows[image_id] for image_id in dataset.image_ids], dtype=np.int64)
@@ -56,13 +56,6 @@ class CachedDataset:
 
     def __len__(self) -> int:
         return len(self.dataset)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != "_images"}
-
-    @cached_property
-    def _images(self) -> np.ndarray:
-        return np.load(self._folder / "images.npy", mmap_mode="r")
 
     def batch(self, indices: Sequence[int] | Tensor) -> tuple[Tensor, list[Target]]:
         """Images and targets, without decoding anything.
@@ -102,7 +95,7 @@ def open_cache(
     folder: Path | str,
     *,
     workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> CachedDataset:
     """The dataset at ``size``: from its cache, which is built first where there is none.
 
@@ -117,7 +110,7 @@ def open_cache(
         size: side of the square images in pixels; the aspect ratio is not kept.
         folder: where caches lie; 8,885 images at 300 take 2.4 GB.
         workers: threads that decode (Pillow and torch release the interpreter lock).
-        progress: called now and then with the images done and the images in all.
+        progress: see :data:`Progress`.
 
     Raises:
         DataError: there is no image, one cannot be decoded, or the disk is too full.
@@ -138,11 +131,7 @@ def open_cache(
 
 
 def _build(
-    dataset: Dataset,
-    size: int,
-    partial: Path,
-    workers: int,
-    progress: Callable[[int, int], None] | None,
+    dataset: Dataset, size: int, partial: Path, workers: int, progress: Progress | None
 ) -> None:
     """Fill ``partial`` with ``images.npy`` and ``index.json``; rows in the order of the ids."""
     order = sorted(range(len(dataset)), key=lambda index: dataset.image_ids[index])

@@ -23,41 +23,39 @@ class Folder:
         if not self.path.is_dir():
             raise error("no-root", f"{root} is not a folder", ".", fix="give the dataset's folder")
 
-    def inside(self, name: str, file: str | None = None, line: int | None = None) -> Path:
+    def inside(self, name: str, file: str | None = None) -> Path:
         """The real path of something that exists below the root, symbolic links followed.
 
         Args:
             name: path relative to the root.
             file: where the name was met, for the message; by default the name itself.
-            line: and in which line.
 
         Raises:
             DataError: it is absent (``missing``) or lies outside the root (``outside-root``).
         """
         file = file or name
-        outside = error(
-            "outside-root", f"{name!r} leads outside the dataset", file, line,
-            "keep every file of a dataset below its root",
-        )  # fmt: skip
+        message = f"{name!r} leads outside the dataset"
+        fix = "keep every file of a dataset below its root"
+        outside = error("outside-root", message, file, fix=fix)
         if _leads_out(name):
             raise outside
         try:
             real = (self.path / name).resolve(strict=True)
         except (OSError, RuntimeError, ValueError):  # absent; a circle of links; a NUL in the name
-            raise error("missing", f"{name!r} does not exist", file, line) from None
+            raise error("missing", f"{name!r} does not exist", file) from None
         if not real.is_relative_to(self.path):
             raise outside
         return real
 
-    def file(self, name: str, file: str | None = None, line: int | None = None) -> Path:
+    def file(self, name: str, file: str | None = None) -> Path:
         """The real path of a regular file below the root; arguments as in :meth:`inside`.
 
         Raises:
             DataError: it is absent, lies outside the root, or is a folder or a device.
         """
-        real = self.inside(name, file, line)
+        real = self.inside(name, file)
         if not real.is_file():
-            raise error("not-a-file", f"{name!r} is not a file", file or name, line)
+            raise error("not-a-file", f"{name!r} is not a file", file or name)
         return real
 
     def exists(self, name: str) -> bool:

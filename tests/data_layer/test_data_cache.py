@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import pickle
 import signal
 import subprocess
 import sys
@@ -111,14 +110,6 @@ def test_changed_pixels_get_a_new_cache_and_changed_boxes_do_not(
 def test_every_size_has_a_cache_of_its_own(train, tmp_path):
     for size in (SIZE, 8):
         assert open_cache(train, size, tmp_path).batch([0])[0].shape == (1, 3, size, size)
-
-
-def test_pickling_carries_the_path_and_not_the_pixels(sound, tmp_path):
-    cached = open_cache(read_opixray(sound.root, "train"), 256, tmp_path)
-    expected = cached.batch([1])[0]
-    data = pickle.dumps(cached)
-    assert len(data) < 3 * 256 * 256
-    torch.testing.assert_close(pickle.loads(data).batch([1])[0], expected, rtol=0, atol=0)
 
 
 def test_a_broken_image_is_named_and_leaves_nothing_behind(sound, tmp_path):
