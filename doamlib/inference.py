@@ -158,12 +158,8 @@ def pooled_occlusion(pool: Sequence[Mapping[str, Any]], train: Dataset) -> dict[
     indices = [i for entry in pool for batch in entry["batches"] for i in batch["indices"]]
     if not sidecar or not indices:
         return {}
-    hardest = np.array(
-        [
-            max((item.occlusion for item in sidecar[image_id].items), default=np.nan)
-            for image_id in train.image_ids
-        ]
-    )
+    items = ([item.occlusion for item in sidecar[name].items] for name in train.image_ids)
+    hardest = np.array([max(occlusions, default=np.nan) for occlusions in items])
     return {
         "pooled_occlusion": float(np.nanmean(hardest[indices])),
         "epoch_occlusion": float(np.nanmean(hardest)),

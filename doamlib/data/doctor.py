@@ -114,14 +114,12 @@ def _find_outliers(dataset: Dataset, log: FaultLog) -> None:
     """Images and boxes of a size that hardly belongs to the others."""
     if not len(dataset):
         return
-    usual = (
-        median_low(record.width for record in dataset.records),
-        median_low(record.height for record in dataset.records),
-    )
+    width = median_low(record.width for record in dataset.records)
+    height = median_low(record.height for record in dataset.records)
     for record in dataset.records:
-        ratios = record.width / usual[0], record.height / usual[1]
+        ratios = record.width / width, record.height / height
         if max(ratios) > IMAGE_FACTOR or min(ratios) < 1 / IMAGE_FACTOR:
-            message = f"{record.width} x {record.height} pixels; usual is {usual[0]} x {usual[1]}"
+            message = f"{record.width} x {record.height} pixels; usual is {width} x {height}"
             log.add("warning", "image-size", message, record.path)
     boxes = box_table(dataset)
     ratio = boxes["area_share"] / boxes["area_share"].median()
