@@ -1,4 +1,4 @@
-"""Images decoded and resized once: a memory-mapped array that runs and worker processes share."""
+"""Images decoded and resized once: a memory-mapped array that all runs share."""
 
 from __future__ import annotations
 
