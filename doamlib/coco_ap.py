@@ -12,6 +12,7 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -35,7 +36,9 @@ def coco_ap(truth: GroundTruth, detections: Detections, classes: Sequence[str]) 
         return {"AP50": 0.0, "AP50:95": 0.0}
     with contextlib.redirect_stdout(io.StringIO()):
         items = _as_coco(truth, classes)
-        found = items.loadRes(_result_table(detections))
+        boxes = _corner_and_sides(detections.boxes)  # a table is what loadRes reads fastest
+        table = [detections.image_index, boxes, detections.score, detections.label]
+        found = items.loadRes(np.column_stack(table))
         evaluator = COCOeval(items, found, "bbox")
         evaluator.params.areaRng, evaluator.params.areaRngLbl = [[0, np.inf]], ["all"]
         evaluator.params.maxDets = [100]
@@ -48,8 +51,7 @@ def coco_ap(truth: GroundTruth, detections: Detections, classes: Sequence[str]) 
 
 def _as_coco(truth: GroundTruth, classes: Sequence[str]) -> COCO:
     coco = COCO()
-    boxes = truth.boxes.astype(np.float64)
-    sides = boxes[:, 2:] - boxes[:, :2]
+    boxes = _corner_and_sides(truth.boxes)
     coco.dataset = {
         "info": {},
         "images": [{"id": image} for image in range(truth.image_count)],
@@ -59,8 +61,8 @@ def _as_coco(truth: GroundTruth, classes: Sequence[str]) -> COCO:
                 "id": row + 1,  # 0 means "not matched" to pycocotools
                 "image_id": int(truth.image_index[row]),
                 "category_id": int(truth.label[row]),
-                "bbox": [*boxes[row, :2].tolist(), *sides[row].tolist()],
-                "area": float(sides[row].prod()),
+                "bbox": boxes[row].tolist(),
+                "area": float(boxes[row, 2:].prod()),
                 "iscrowd": 0,
             }
             for row in range(len(truth))
@@ -70,15 +72,7 @@ def _as_coco(truth: GroundTruth, classes: Sequence[str]) -> COCO:
     return coco
 
 
-def _result_table(detections: Detections) -> np.ndarray:
-    """Rows of image, x, y, width, height, score, class: what `COCO.loadRes` reads fastest."""
-    boxes = detections.boxes.astype(np.float64)
-    return np.column_stack(
-        [
-            detections.image_index,
-            boxes[:, :2],
-            boxes[:, 2:] - boxes[:, :2],
-            detections.score,
-            detections.label,
-        ]
-    )
+def _corner_and_sides(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Rows of x, y, width, height, as COCO writes a box, from rows of x1, y1, x2, y2."""
+    boxes = boxes.astype(np.float64)
+    return np.column_stack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])

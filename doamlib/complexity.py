@@ -22,17 +22,8 @@ from torch import Tensor, nn
 
 from doamlib.attention import DualAttention, NonLocal, SqueezeExcitation, conv_bn_relu
 from doamlib.counting import count_layers, totals
-from doamlib.detectors import Detector, DetectorConfig, build_detector
+from doamlib.detectors import DetectorConfig, build_detector
 from doamlib.doam import DOAMConfig
-
-__all__ = [
-    "EXPLANATIONS",
-    "complexity_table",
-    "count_layers",
-    "search",
-    "text_table",
-    "totals",
-]
 
 INPUT = (1, 3, 300, 300)
 RIVALS = {"SE": "se", "Non-local": "nonlocal", "DA": "dual"}
@@ -118,11 +109,10 @@ def complexity_table() -> pd.DataFrame:
         tool. Truncated as the paper truncates, all digits agree but DOAM's 32.8435, missed by
         0.002%: thop counts either a LeakyReLU in the official gate or one of its Sobel filters.
     """
-    ssd = totals(count_layers(_detector(DetectorConfig()), INPUT))
+    ssd = _detector_totals(DetectorConfig())
     rows = {"SSD": ssd}
-    for name, explanation in EXPLANATIONS.items():
-        rows[name] = ssd + added_by(explanation)
-    rows["DOAM"] = totals(count_layers(_detector(DetectorConfig(doam=DOAMConfig())), INPUT))
+    rows |= {name: ssd + added_by(explanation) for name, explanation in EXPLANATIONS.items()}
+    rows["DOAM"] = _detector_totals(DetectorConfig(doam=DOAMConfig()))
     return _as_printed(rows)[["params", "size_mib", "gmacs"]]
 
 
@@ -136,8 +126,7 @@ def text_table() -> pd.DataFrame:
     configs = {"SSD": DetectorConfig()}
     configs |= {row: DetectorConfig(attention=name) for row, name in RIVALS.items()}
     configs["DOAM"] = DetectorConfig(doam=DOAMConfig())
-    counts = {row: totals(count_layers(_detector(c), INPUT)) for row, c in configs.items()}
-    return _as_printed(counts)
+    return _as_printed({row: _detector_totals(config) for row, config in configs.items()})
 
 
 def added_by(explanation: Explanation) -> pd.Series:
@@ -160,7 +149,7 @@ def convolution_outputs() -> list[Place]:
     """Every convolution of SSD300's trunk, in order: where a block could have been put."""
     names = [f"conv{n}_{i + 1}" for n, count in enumerate((2, 2, 3, 3, 3), 1) for i in range(count)]
     names += ["conv6", "conv7", *(f"conv{n}_{i}" for n in (8, 9, 10, 11) for i in (1, 2))]
-    trunk = _detector(DetectorConfig()).network.backbone.to("meta")
+    trunk = build_detector(DetectorConfig(), seed=0).network.backbone.to("meta")
     shapes = []
     for layer in trunk.modules():
         if isinstance(layer, nn.Conv2d):
@@ -182,25 +171,24 @@ def search(block: Callable[[int], nn.Module], printed: tuple[float, float, float
         ``size_fits`` if parameters and MiB are the printed ones; ``gmacs_fit`` if GMAC are, with
         all blocks run; ``idle``, the places of which any one left out would make GMAC fit.
     """
-    ssd, places = totals(count_layers(_detector(DetectorConfig()), INPUT)), convolution_outputs()
+    ssd, places = _detector_totals(DetectorConfig()), convolution_outputs()
     blocks = [block_totals(block, place) for place in places]
     rows = []
     for first, last in combinations_with_replacement(range(len(places)), 2):
         members = range(first, last + 1)
         total = ssd + sum(blocks[i] for i in members)
-        row = _as_printed({"": total}).iloc[0]
         size = truncated(total["params"] / 1e6, 1), truncated(total["size_mib"], 1)
         without = {places[i].layer: (total["thop"] - blocks[i]["thop"]) / 1e9 for i in members}
         rows.append(
             {
                 "first": places[first].layer,
                 "last": places[last].layer,
-                **row[["params", "size_mib", "gmacs"]],
+                "params": total["params"],
+                "size_mib": total["size_mib"],
+                "gmacs": total["thop"] / 1e9,
                 "size_fits": size == printed[:2],
-                "gmacs_fit": truncated(row["gmacs"], 4) == printed[2],
-                "idle": [
-                    name for name, left in without.items() if truncated(left, 4) == printed[2]
-                ],
+                "gmacs_fit": truncated(total["thop"] / 1e9, 4) == printed[2],
+                "idle": [name for name, g in without.items() if truncated(g, 4) == printed[2]],
             }
         )
     return pd.DataFrame(rows)
@@ -211,17 +199,11 @@ def truncated(value: float, digits: int) -> float:
     return math.floor(value * 10**digits) / 10**digits
 
 
-def _detector(config: DetectorConfig) -> Detector:
-    return build_detector(config, seed=0)
+def _detector_totals(config: DetectorConfig) -> pd.Series:
+    return totals(count_layers(build_detector(config, seed=0), INPUT))
 
 
 def _as_printed(rows: dict[str, pd.Series]) -> pd.DataFrame:
-    table = pd.DataFrame(rows).T
-    return pd.DataFrame(
-        {
-            "params": table["params"].astype(int),
-            "size_mib": table["size_mib"],
-            "gmacs": table["thop"] / 1e9,
-            "gproducts": table["products"] / 1e9,
-        }
-    )
+    table = pd.DataFrame(rows).T.astype({"params": int})
+    table = table.assign(gmacs=table["thop"] / 1e9, gproducts=table["products"] / 1e9)
+    return table[["params", "size_mib", "gmacs", "gproducts"]]

@@ -30,8 +30,6 @@ from doamlib.doam import RegionAverage
 from doamlib.edges import SobelEdges
 
 Count = tuple[int, int]
-BYTES_PER_PARAMETER = 4
-MIB = 2**20
 
 
 def count_convolution(layer: nn.Conv2d, _: Tensor, output: Tensor) -> Count:
@@ -131,5 +129,5 @@ def own_parameters(layer: nn.Module) -> int:
 def totals(layers: pd.DataFrame) -> pd.Series:
     """Sums of :func:`count_layers`, and ``size_mib`` at 4 bytes a parameter."""
     sums = layers[["params", "thop", "products"]].sum().astype(float)
-    sums["size_mib"] = sums["params"] * BYTES_PER_PARAMETER / MIB
+    sums["size_mib"] = 4 * sums["params"] / 2**20
     return sums

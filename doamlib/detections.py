@@ -6,15 +6,17 @@ a whole test set of them is one small file. Nothing here knows a network.
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from doamlib.data.files import write_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,14 +105,9 @@ class Detections:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a file as `write` does, in one step."""
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with temporary.open("wb") as file:
-                self.write(file)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        content = io.BytesIO()
+        self.write(content)
+        write_bytes(path, content.getvalue())
 
     def write(self, file: IO[bytes]) -> None:
         """Write a compressed ``.npz`` without pickle.

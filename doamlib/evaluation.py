@@ -123,7 +123,8 @@ def _class_ap(
     truth = matches.truth
     items = by_image[truth.image_index[counted & (truth.label == label)]].sum(axis=0)
     of_class = matches.label == label
-    of_class[of_class] = _is_counted(matches.item[of_class], counted)
+    # An item of -1, matched with nothing, reads the appended True.
+    of_class[of_class] = np.append(counted, True)[matches.item[of_class]]
     image, hit = matches.image_index[of_class], matches.hit[of_class]
 
     # Precision can only peak where a hit enters, so one point for each score with a hit is enough;
@@ -149,10 +150,6 @@ def _class_ap(
         for level in np.arange(0.0, 1.1, 0.1)
     ]
     return np.where(items > 0, np.mean(levels, axis=0), np.nan)
-
-
-def _is_counted(item: NDArray[np.int64], counted: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return np.append(counted, True)[item]  # item -1, matched with nothing, reads the appended True
 
 
 def _tie_groups(score: NDArray[np.floating]) -> NDArray[np.int64]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -129,14 +128,14 @@ def score(detections: Detections, test: TestSet) -> dict[str, Any]:
     matches = test.match(detections)
     eleven = average_precisions(matches, rule="11-point")
     levels = ap_by_level(matches, test.levels)
-    curve = pd.DataFrame(columns=["median", "mAP"])
+    curve: dict[str, list[float]] = {"median": [], "mAP": []}
     if len(test.truth) and np.isfinite(test.occlusion).all():
-        curve = ap_by_occlusion(matches, test.occlusion)
+        curve = ap_by_occlusion(matches, test.occlusion)[["median", "mAP"]].to_dict("list")
     return {
         "AP": _known(as_mapping(test.classes, average_precisions(matches))),
         "AP_11_point": _known(as_mapping(test.classes, eleven)),
         "levels": {f"OL{level}": _known(ap) for level, ap in levels.items()},
-        "by_occlusion": {name: curve[name].tolist() for name in ("median", "mAP")},
+        "by_occlusion": curve,
         "COCO": _known(coco_ap(test.truth, detections, test.classes)),
         "images": len(test.image_ids),
         "items": len(test.truth),
@@ -159,12 +158,8 @@ def pooled_occlusion(pool: Sequence[Mapping[str, Any]], train: Dataset) -> dict[
     indices = [i for entry in pool for batch in entry["batches"] for i in batch["indices"]]
     if not sidecar or not indices:
         return {}
-    hardest = np.array(
-        [
-            max((item.occlusion for item in sidecar[image_id].items), default=np.nan)
-            for image_id in train.image_ids
-        ]
-    )
+    items = ([item.occlusion for item in sidecar[name].items] for name in train.image_ids)
+    hardest = np.array([max(occlusions, default=np.nan) for occlusions in items])
     return {
         "pooled_occlusion": float(np.nanmean(hardest[indices])),
         "epoch_occlusion": float(np.nanmean(hardest)),

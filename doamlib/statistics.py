@@ -80,14 +80,12 @@ def summarise(values: BySeed | Sequence[float], level: float = 0.95) -> Estimate
         ValueError: no value, or one that is not finite.
     """
     x = _finite(values)
-    mean, sd = float(x.mean()), None
-    low = high = None
-    if len(x) > 1:
-        sd = float(x.std(ddof=1))
-        low = high = mean
-        if not _constant(x):
-            low, high = map(float, stats.ttest_1samp(x, 0.0).confidence_interval(level))
-    return Estimate(n=len(x), mean=mean, sd=sd, low=low, high=high, level=level)
+    low = high = mean = float(x.mean())
+    if len(x) == 1:
+        return Estimate(n=1, mean=mean, sd=None, low=None, high=None, level=level)
+    if not _constant(x):
+        low, high = map(float, stats.ttest_1samp(x, 0.0).confidence_interval(level))
+    return Estimate(n=len(x), mean=mean, sd=float(x.std(ddof=1)), low=low, high=high, level=level)
 
 
 def paired_differences(arm: BySeed, base: BySeed) -> dict[int, float]:
@@ -181,11 +179,12 @@ def bootstrap_mean(values: ArrayLike, seed: int, level: float = 0.95) -> Interva
         ValueError: no value, or one that is not finite.
     """
     x = _finite(np.asarray(values, np.float64))
+    mean = float(x.mean())
     if _constant(x):
-        return Interval(float(x.mean()), float(x.mean()), float(x.mean()))
+        return Interval(mean, mean, mean)
     generator = np.random.default_rng(seed)
     result = stats.bootstrap((x,), np.mean, confidence_level=level, batch=1000, rng=generator)
-    return Interval(float(x.mean()), *map(float, result.confidence_interval))
+    return Interval(mean, *map(float, result.confidence_interval))
 
 
 # --- verdicts -----------------------------------------------------------------------------------

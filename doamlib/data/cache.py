@@ -1,4 +1,4 @@
-"""Images decoded and resized once: a memory-mapped array that runs and worker processes share."""
+"""Images decoded and resized once: a memory-mapped array that all runs share."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,14 +17,17 @@ from doamlib.config import digest_of
 from doamlib.data.dataset import Dataset
 from doamlib.data.faults import DataError, error
 from doamlib.data.files import write_text
-from doamlib.data.images import Resize, resize
-from doamlib.data.sample import Sample, scale_boxes
+from doamlib.data.images import resize
+from doamlib.data.sample import scale_boxes
 
 VERSION = 1
 """Part of the key: raise it whenever the cached bytes would differ."""
 
 CHUNK = 128
 """Images between two points that a killed build can be taken up from."""
+
+Progress = Callable[[int, int], None]
+"""Called now and then with the images done and the images in all."""
 
 Target = dict[str, Tensor]
 """``boxes`` float32 N,4 in pixels of the resized image, ``labels`` int64 N from 1."""
@@ -35,22 +36,19 @@ Target = dict[str, Tensor]
 class CachedDataset:
     """A dataset at the network's input size. Made by :func:`open_cache`.
 
-    Can be pickled and forked: every process maps the same file.
-
     Attributes:
         dataset: the records behind it, at their original size.
         size: side of the square images in pixels.
-        original_sizes: int64 tensor N,2: width and height before the resize.
     """
 
     def __init__(self, dataset: Dataset, size: int, folder: Path) -> None:
         self.dataset = dataset
         self.size = size
         self._folder = folder
-        rows = {image_id: row for row, image_id in enumerate(_read_index(folder)["image_ids"])}
+        self._images = np.load(folder / "images.npy", mmap_mode="r")
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        rows = {image_id: row for row, image_id in enumerate(index["image_ids"])}
         self._rows = np.array([rows[image_id] for image_id in dataset.image_ids], dtype=np.int64)
-        sizes = [(record.width, record.height) for record in dataset.records]
-        self.original_sizes = torch.tensor(sizes, dtype=torch.int64).reshape(-1, 2)
         self._boxes = [
             scale_boxes(record.boxes, (record.width, record.height), (size, size))
             for record in dataset.records
@@ -58,19 +56,6 @@ class CachedDataset:
 
     def __len__(self) -> int:
         return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Sample:
-        """One sample at the cached size."""
-        images, targets = self.batch([index])
-        record = self.dataset.records[index]
-        return Sample(images[0], image_id=record.image_id, level=record.level, **targets[0])
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != "_images"}
-
-    @cached_property
-    def _images(self) -> np.ndarray:
-        return np.load(self._folder / "images.npy", mmap_mode="r")
 
     def batch(self, indices: Sequence[int] | Tensor) -> tuple[Tensor, list[Target]]:
         """Images and targets, without decoding anything.
@@ -95,13 +80,13 @@ class CachedDataset:
         record = self.dataset.records[index]
         return scale_boxes(boxes, (self.size, self.size), (record.width, record.height))
 
-    def subset(self, image_ids: Iterable[str], split: str | None = None) -> CachedDataset:
+    def subset(self, image_ids: Iterable[str]) -> CachedDataset:
         """These images in the order given, from the same file.
 
         Raises:
             DataError: an id is not in this dataset.
         """
-        return CachedDataset(self.dataset.subset(image_ids, split), self.size, self._folder)
+        return CachedDataset(self.dataset.subset(image_ids), self.size, self._folder)
 
 
 def open_cache(
@@ -109,9 +94,8 @@ def open_cache(
     size: int,
     folder: Path | str,
     *,
-    method: Resize = "antialias",
     workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> CachedDataset:
     """The dataset at ``size``: from its cache, which is built first where there is none.
 
@@ -125,9 +109,8 @@ def open_cache(
         dataset: what a reader returned.
         size: side of the square images in pixels; the aspect ratio is not kept.
         folder: where caches lie; 8,885 images at 300 take 2.4 GB.
-        method: how to resize.
         workers: threads that decode (Pillow and torch release the interpreter lock).
-        progress: called now and then with the images done and the images in all.
+        progress: see :data:`Progress`.
 
     Raises:
         DataError: there is no image, one cannot be decoded, or the disk is too full.
@@ -135,29 +118,20 @@ def open_cache(
     if not len(dataset):
         raise error("no-image", f"split {dataset.split} has no image", ".")
     content = dataset.images_fingerprint
-    key = digest_of({"images": content, "size": size, "resize": method, "version": VERSION})
+    key = digest_of({"images": content, "size": size, "resize": "antialias", "version": VERSION})
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
     final = home / key
     if not final.is_dir():
         with FileLock(home / f"{key}.lock"):
             if not final.is_dir():  # another process may have built it while we waited
-                _build(dataset, size, home / f"{key}.partial", method, workers, progress)
+                _build(dataset, size, home / f"{key}.partial", workers, progress)
                 (home / f"{key}.partial").rename(final)
     return CachedDataset(dataset, size, final)
 
 
-def _read_index(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "index.json").read_text(encoding="utf-8"))
-
-
 def _build(
-    dataset: Dataset,
-    size: int,
-    partial: Path,
-    method: Resize,
-    workers: int,
-    progress: Callable[[int, int], None] | None,
+    dataset: Dataset, size: int, partial: Path, workers: int, progress: Progress | None
 ) -> None:
     """Fill ``partial`` with ``images.npy`` and ``index.json``; rows in the order of the ids."""
     order = sorted(range(len(dataset)), key=lambda index: dataset.image_ids[index])
@@ -167,7 +141,7 @@ def _build(
     done = np.lib.format.open_memmap(partial / "done.npy", mode="r+")
 
     def fill(row: int) -> None:
-        images[row] = resize(dataset[order[row]].image, size, method).numpy()
+        images[row] = resize(dataset[order[row]].image, size).numpy()
 
     todo = np.flatnonzero(~done).tolist()
     with ThreadPoolExecutor(workers) as pool:

@@ -50,11 +50,6 @@ class _Box(BaseModel):
 
 
 Entry = TypeVar("Entry", bound=BaseModel)
-LISTS: dict[type[BaseModel], str] = {
-    _Category: "categories",
-    _Image: "images",
-    _Box: "annotations",
-}
 
 
 def read_coco(
@@ -97,7 +92,8 @@ def read_coco(
     with log.catching():
         file = annotations or _find_annotations(folder, split)
         content = _Content(folder, file, log)
-        categories, entries = content.entries(_Category), content.entries(_Image)
+        categories = content.entries(_Category, "categories")
+        entries = content.entries(_Image, "images")
         if not entries:
             raise error("empty-list", "names no image", file, fix="export it with its images")
         spelling = Spelling(classes or _default_classes(categories, names or {}), names or {})
@@ -118,19 +114,14 @@ def write_coco(dataset: Dataset, path: Path | str) -> None:
     """
     images, boxes = [], []
     for number, record in enumerate(dataset.records, start=1):
-        image = _Image(
-            id=number,
-            file_name=record.path,
-            width=record.width,
-            height=record.height,
-            occlusion_level=record.level,
-        )
-        images.append(image.model_dump(exclude_none=True))
+        size = {"width": record.width, "height": record.height}
+        level = {} if record.level is None else {"occlusion_level": record.level}
+        images.append({"id": number, "file_name": record.path, **size, **level})
         for corners, label in zip(record.boxes.tolist(), record.labels.tolist(), strict=True):
             x1, y1, x2, y2 = corners
-            bbox = (x1, y1, x2 - x1, y2 - y1)
-            box = _Box(id=len(boxes) + 1, image_id=number, category_id=label, bbox=bbox)
-            boxes.append({**box.model_dump(), "area": bbox[2] * bbox[3]})
+            bbox = [x1, y1, x2 - x1, y2 - y1]
+            box = {"id": len(boxes) + 1, "image_id": number, "category_id": label, "bbox": bbox}
+            boxes.append({**box, "iscrowd": 0, "area": bbox[2] * bbox[3]})
     categories = [{"id": i, "name": name} for i, name in enumerate(dataset.classes, start=1)]
     whole = {"images": images, "annotations": boxes, "categories": categories}
     write_text(path, json.dumps(whole, indent=1) + "\n")
@@ -196,16 +187,16 @@ class _Content:
             self.lists: dict[str, list[Any]] = json.loads(folder.text(file))
         except json.JSONDecodeError as bad:
             raise error("bad-json", f"is not JSON ({bad.msg})", file, bad.lineno) from None
-        for key in LISTS.values():
+        for key in ("categories", "images", "annotations"):
             if not isinstance(self.lists, dict) or not isinstance(self.lists.get(key), list):
                 raise error("bad-json", f"has no list {key!r}", file, fix="export COCO detection")
 
-    def entries(self, kind: type[Entry]) -> dict[str, Entry]:
-        """Place in the file (``images[3]``) -> entry; no id occurs twice."""
+    def entries(self, kind: type[Entry], key: str) -> dict[str, Entry]:
+        """Place in the file (``images[3]``) -> entry of this list; no id occurs twice."""
         found: dict[str, Entry] = {}
         ids = set()
-        for position, value in enumerate(self.lists[LISTS[kind]]):
-            place = f"{LISTS[kind]}[{position}]"
+        for position, value in enumerate(self.lists[key]):
+            place = f"{key}[{position}]"
             with self.log.catching():
                 try:
                     entry = kind.model_validate(value)
@@ -228,7 +219,7 @@ class _Content:
         """Image id -> its boxes; None if one of them is at fault."""
         rows: dict[int | str, list[Row] | None] = {image.id: [] for image in images.values()}
         names = {category.id: category.name for category in categories.values()}
-        for place, box in self.entries(_Box).items():
+        for place, box in self.entries(_Box, "annotations").items():
             with self.log.catching():
                 if box.image_id not in rows:
                     message = f"{place}: there is no image with id {box.image_id!r}"

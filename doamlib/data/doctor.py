@@ -9,9 +9,6 @@ from pathlib import Path
 from statistics import median_low
 from typing import Literal
 
-import pandas as pd
-
-from doamlib.data.classes import CLASSES
 from doamlib.data.coco import find_splits, read_coco
 from doamlib.data.dataset import MANIFEST, Dataset, read_manifest
 from doamlib.data.faults import DataError, Fault, FaultLog
@@ -33,7 +30,6 @@ def check(
     root: Path | str,
     *,
     format: Literal["auto", "opixray", "coco"] = "auto",
-    classes: tuple[str, ...] | None = None,
     names: Mapping[str, str] | None = None,
     workers: int = 2,
 ) -> Report:
@@ -42,7 +38,6 @@ def check(
     Args:
         root: the dataset's folder; nothing outside it is read.
         format: ``auto`` takes OPIXray's layout where its image folders or no JSON file is there.
-        classes: class names in label order; default as in the readers.
         names: spelling in the files -> class name; ``""`` leaves a class out.
         workers: threads that decode.
     """
@@ -56,7 +51,7 @@ def check(
         _check_manifest(folder, log)
         read = read_coco if format == "coco" else read_opixray
         for split in _splits(folder, format):
-            dataset = read(root, split, classes=classes, names=names, strict=False)
+            dataset = read(root, split, names=names, strict=False)
             datasets.append(dataset)
             log.faults += dataset.faults
             _decode_all(dataset, log, workers)
@@ -65,8 +60,7 @@ def check(
             with log.catching():
                 read_sidecar(root, split)
         _compare_splits(datasets, log)
-    ours = format == "opixray" and (classes or CLASSES) == CLASSES
-    comparisons = compare(splits) if ours else ()
+    comparisons = compare(splits) if format == "opixray" else ()
     if not generated:
         _warn_of_counts(comparisons, log)
     return Report(
@@ -120,14 +114,12 @@ def _find_outliers(dataset: Dataset, log: FaultLog) -> None:
     """Images and boxes of a size that hardly belongs to the others."""
     if not len(dataset):
         return
-    usual = (
-        median_low(record.width for record in dataset.records),
-        median_low(record.height for record in dataset.records),
-    )
+    width = median_low(record.width for record in dataset.records)
+    height = median_low(record.height for record in dataset.records)
     for record in dataset.records:
-        ratios = record.width / usual[0], record.height / usual[1]
+        ratios = record.width / width, record.height / height
         if max(ratios) > IMAGE_FACTOR or min(ratios) < 1 / IMAGE_FACTOR:
-            message = f"{record.width} x {record.height} pixels; usual is {usual[0]} x {usual[1]}"
+            message = f"{record.width} x {record.height} pixels; usual is {width} x {height}"
             log.add("warning", "image-size", message, record.path)
     boxes = box_table(dataset)
     ratio = boxes["area_share"] / boxes["area_share"].median()
@@ -147,17 +139,13 @@ def _summary(dataset: Dataset, log: FaultLog) -> SplitReport:
     with log.catching():
         fingerprint = dataset.fingerprint
     return SplitReport(
-        counts=_rows(count_table(dataset))[dataset.split],
-        levels=_rows(level_table(dataset)),
+        counts=count_table(dataset).to_dict("index")[dataset.split],
+        levels=level_table(dataset).to_dict("index"),
         clipped=codes.count("box-clipped"),
         dropped=codes.count("box-dropped"),
         sources=sources,
         fingerprint=fingerprint,
     )
-
-
-def _rows(table: pd.DataFrame) -> dict[str, dict[str, int]]:
-    return {str(row): {str(k): int(v) for k, v in table.loc[row].items()} for row in table.index}
 
 
 def _compare_splits(datasets: list[Dataset], log: FaultLog) -> None:
@@ -171,15 +159,13 @@ def _compare_splits(datasets: list[Dataset], log: FaultLog) -> None:
             fix = "one image must not be in two splits"
             log.add("warning", "name-in-two-splits", message, paths[image_id], fix=fix)
         names |= paths
-        hashes: dict[str, str] = {}
         with log.catching():
-            hashes = dataset.image_hashes
-        for image_id, digest in hashes.items():
-            if digest in contents:
-                message = f"is byte for byte the same file as {contents[digest]}"
-                fix = "leave one out: a copy in the test split makes results too good"
-                log.add("warning", "same-image", message, paths[image_id], fix=fix)
-            contents.setdefault(digest, paths[image_id])
+            for image_id, digest in dataset.image_hashes.items():
+                if digest in contents:
+                    message = f"is byte for byte the same file as {contents[digest]}"
+                    fix = "leave one out: a copy in the test split makes results too good"
+                    log.add("warning", "same-image", message, paths[image_id], fix=fix)
+                contents.setdefault(digest, paths[image_id])
     for dataset in datasets[1:]:
         if dataset.classes != datasets[0].classes:
             message = f"classes {dataset.classes} differ from {datasets[0].classes}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from doamlib.data.faults import DataError, error
+from doamlib.data.faults import error
 
 
 class Folder:
@@ -23,41 +23,39 @@ class Folder:
         if not self.path.is_dir():
             raise error("no-root", f"{root} is not a folder", ".", fix="give the dataset's folder")
 
-    def inside(self, name: str, file: str | None = None, line: int | None = None) -> Path:
+    def inside(self, name: str, file: str | None = None) -> Path:
         """The real path of something that exists below the root, symbolic links followed.
 
         Args:
             name: path relative to the root.
             file: where the name was met, for the message; by default the name itself.
-            line: and in which line.
 
         Raises:
             DataError: it is absent (``missing``) or lies outside the root (``outside-root``).
         """
         file = file or name
-        outside = error(
-            "outside-root", f"{name!r} leads outside the dataset", file, line,
-            "keep every file of a dataset below its root",
-        )  # fmt: skip
+        message = f"{name!r} leads outside the dataset"
+        fix = "keep every file of a dataset below its root"
+        outside = error("outside-root", message, file, fix=fix)
         if _leads_out(name):
             raise outside
         try:
             real = (self.path / name).resolve(strict=True)
         except (OSError, RuntimeError, ValueError):  # absent; a circle of links; a NUL in the name
-            raise error("missing", f"{name!r} does not exist", file, line) from None
+            raise error("missing", f"{name!r} does not exist", file) from None
         if not real.is_relative_to(self.path):
             raise outside
         return real
 
-    def file(self, name: str, file: str | None = None, line: int | None = None) -> Path:
+    def file(self, name: str, file: str | None = None) -> Path:
         """The real path of a regular file below the root; arguments as in :meth:`inside`.
 
         Raises:
             DataError: it is absent, lies outside the root, or is a folder or a device.
         """
-        real = self.inside(name, file, line)
+        real = self.inside(name, file)
         if not real.is_file():
-            raise error("not-a-file", f"{name!r} is not a file", file or name, line)
+            raise error("not-a-file", f"{name!r} is not a file", file or name)
         return real
 
     def exists(self, name: str) -> bool:
@@ -73,10 +71,8 @@ class Folder:
         real = self.inside(name)
         if not real.is_dir():
             raise error("not-a-folder", f"{name!r} is not a folder", name)
-        try:
+        with _reading(name):
             return sorted(os.listdir(real))
-        except OSError as failed:
-            raise _unreadable(failed, name) from None
 
     def text(self, name: str) -> str:
         """The text of a UTF-8 file, without a byte-order mark.
@@ -85,15 +81,14 @@ class Folder:
             DataError: it cannot be reached or read, or is not UTF-8 (then with the line).
         """
         real = self.file(name)
-        try:
+        with _reading(name):
             data = real.read_bytes()
+        try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as bad:
             line = data[: bad.start].count(b"\n") + 1
             value = f"byte 0x{data[bad.start]:02x} is not UTF-8 text"
             raise error("encoding", value, name, line, "save the file as UTF-8") from None
-        except OSError as failed:
-            raise _unreadable(failed, name) from None
 
     def lines(self, name: str) -> Iterator[tuple[int, str]]:
         r"""Number (from 1) and stripped text of every line that is not blank; ``\r\n`` is fine.
@@ -111,30 +106,35 @@ class Folder:
         Raises:
             DataError: it cannot be reached or read.
         """
-        try:
-            with self.file(name).open("rb") as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest()
-        except OSError as failed:
-            raise _unreadable(failed, name) from None
+        with _reading(name), self.file(name).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _leads_out(name: str) -> bool:
     return os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == ".."
 
 
-def _unreadable(failed: OSError, name: str) -> DataError:
-    return error("unreadable", f"cannot be read ({failed.strerror})", name)
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """What the file system refuses inside becomes a DataError."""
+    try:
+        yield
+    except OSError as failed:
+        raise error("unreadable", f"cannot be read ({failed.strerror})", name) from None
+
+
+def write_bytes(path: os.PathLike[str] | str, data: bytes) -> None:
+    """Write a file in one step: a reader sees the old content or the new, never a part."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a UTF-8 file in one step: a reader sees the old text or the new, never a part."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    """Write a UTF-8 file in one step, as :func:`write_bytes`."""
+    write_bytes(path, text.encode())

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,26 +21,20 @@ MAX_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
 MODES = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK")
 
-Resize = Literal["antialias", "bilinear"]
-"""``antialias``: a triangle filter as wide as the shrinking (our choice: every pixel counts, so a
-thin blade cannot fall between the samples). ``bilinear``: the four neighbours of each sample and
-nothing between (what the official code does)."""
 
-
-def image_size(path: Path, file: str, line: int | None = None) -> tuple[int, int]:
+def image_size(path: Path, file: str) -> tuple[int, int]:
     """Width and height in pixels, from the header alone. Not to be called from several threads.
 
     Args:
         path: the image.
-        file: what messages call the place at fault.
-        line: and its line.
+        file: what messages call it.
 
     Raises:
         DataError: not an image that can be read (``unreadable-image``), or one of more than
             :data:`MAX_PIXELS` pixels (``huge-image``).
     """
     # Pillow also warns of huge images; the error says it better. Filters belong to the process.
-    with warnings.catch_warnings(action="ignore"), _opened(path, file, line) as image:
+    with warnings.catch_warnings(action="ignore"), _opened(path, file) as image:
         return image.size
 
 
@@ -57,20 +50,17 @@ def decode(path: Path, file: str) -> Tensor:
 
 
 @contextmanager
-def _opened(path: Path, file: str, line: int | None = None) -> Iterator[Image.Image]:
+def _opened(path: Path, file: str) -> Iterator[Image.Image]:
     """An image of a size and kind that we take; whatever goes wrong inside is a DataError."""
-    too_large = error(
-        "huge-image", f"{path.name} has more than {MAX_PIXELS:,} pixels", file, line,
-        "shrink or remove it",
-    )  # fmt: skip
+    message = f"{path.name} has more than {MAX_PIXELS:,} pixels"
+    too_large = error("huge-image", message, file, fix="shrink or remove it")
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise too_large
             if image.mode not in MODES:
                 message = f"{path.name} has pixels of kind {image.mode!r}"
-                fix = "convert it to 8-bit RGB"
-                raise error("unreadable-image", message, file, line, fix)
+                raise error("unreadable-image", message, file, fix="convert it to 8-bit RGB")
             yield image
     except DataError:
         raise
@@ -80,20 +70,21 @@ def _opened(path: Path, file: str, line: int | None = None) -> Iterator[Image.Im
         reason = " ".join(str(failed).replace(str(path), path.name).split())
         message = f"{path.name} cannot be decoded ({reason or type(failed).__name__})"
         fix = "restore the file from the original"
-        raise error("unreadable-image", message, file, line, fix) from None
+        raise error("unreadable-image", message, file, fix=fix) from None
 
 
-def resize(image: Tensor, size: int, method: Resize = "antialias") -> Tensor:
+def resize(image: Tensor, size: int) -> Tensor:
     """A square network input: uint8 tensor 3,size,size; the aspect ratio is not kept.
+
+    With a triangle filter as wide as the shrinking: every pixel counts, so a thin blade cannot fall
+    between the samples. The official code does not keep the aspect ratio either, but reads the four
+    neighbours of each sample and nothing between.
 
     Args:
         image: uint8 tensor 3,H,W.
         size: side of the result in pixels (the paper's SSD: 300).
-        method: see :data:`Resize`. The official code resizes without keeping the aspect ratio too.
     """
     if image.shape[1:] == (size, size):
         return image.contiguous()
-    resized = F.interpolate(
-        image[None], (size, size), mode="bilinear", antialias=method == "antialias"
-    )
+    resized = F.interpolate(image[None], (size, size), mode="bilinear", antialias=True)
     return resized[0].contiguous()

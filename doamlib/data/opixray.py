@@ -14,7 +14,6 @@ from doamlib.data.files import Folder
 from doamlib.data.images import image_size
 from doamlib.data.sample import Annotation, Row, boxes_within
 
-LEVELS = (1, 2, 3)
 SUFFIXES = (".jpg", ".jpeg", ".tiff", ".tif", ".png")
 """Image files, compared without regard to case; where a stem has several, the first kind wins."""
 
@@ -73,7 +72,7 @@ class _Reader:
     def lists(self) -> list[str]:
         """The split list, then the three level lists."""
         name = f"{self.split}/{self.split}_knife"
-        return [f"{name}.txt", *(f"{name}-{level}.txt" for level in LEVELS)]
+        return [f"{name}.txt", *(f"{name}-{level}.txt" for level in (1, 2, 3))]
 
     def read(self) -> list[Annotation]:
         """Everything that is not at fault, in the order of the split list."""
@@ -130,16 +129,14 @@ class _Reader:
         found: dict[str, int] = {}
         present = [(k, name) for k, name in enumerate(lists, start=1) if self.folder.exists(name)]
         for level, name in present:
-            entries: dict[str, int] = {}
             with self.log.catching():
-                entries = self._read_list(name)
-            for stem, line in entries.items():
-                if stem not in stems:
-                    message = f"{stem!r} is not in {whole}"
-                    self.log.add("warning", "level-unlisted", message, name, line=line)
-                elif found.setdefault(stem, level) != level:
-                    message, fix = f"{stem!r} has level {found[stem]} too", "keep one of them"
-                    self.log.add("error", "two-levels", message, name, line=line, fix=fix)
+                for stem, line in self._read_list(name).items():
+                    if stem not in stems:
+                        message = f"{stem!r} is not in {whole}"
+                        self.log.add("warning", "level-unlisted", message, name, line=line)
+                    elif found.setdefault(stem, level) != level:
+                        message, fix = f"{stem!r} has level {found[stem]} too", "keep one of them"
+                        self.log.add("error", "two-levels", message, name, line=line, fix=fix)
         for stem in stems if present else ():
             if stem not in found:
                 message = f"{stem!r} is in none of the level lists"

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pandas as pd
+
 from doamlib.data.classes import CLASSES, SHORT_NAMES
 from doamlib.data.report import TABLE_NAMES, Comparison, SplitReport
 from doamlib.paper import table
 
 MISPRINT = ("OL2", "SC", 125)
 """A count on the real files found so many where Table III prints one more."""
+
+
+def _printed(number: int) -> pd.DataFrame:
+    """Table II or III, indexed by its rows; its "total" is called what it counts, ``images``."""
+    rows = table(number).set_index("split" if number == 2 else "level")
+    return rows.rename(columns={"total_images": "images"})
 
 
 def compare(splits: Mapping[str, SplitReport]) -> tuple[Comparison, ...]:
@@ -24,21 +32,12 @@ def compare(splits: Mapping[str, SplitReport]) -> tuple[Comparison, ...]:
         found |= {(3, level): (counts, split.dropped) for level, counts in split.levels.items()}
     numbers = []
     for (number, row), (counts, dropped) in found.items():
-        printed = table(number).set_index("split" if number == 2 else "level")
-        columns = dict(zip(SHORT_NAMES, CLASSES, strict=True))
-        for column, ours in {**columns, "images": "images"}.items():
-            paper = int(printed.loc[row, "total_images" if column == "images" else column])
-            why = _explain(row, column, paper, counts[ours], dropped)
-            numbers.append(
-                Comparison(
-                    table=number,
-                    row=row,
-                    column=column,
-                    paper=paper,
-                    found=counts[ours],
-                    explanation=why,
-                )
-            )
+        printed = _printed(number).loc[row]
+        for column, ours in zip((*SHORT_NAMES, "images"), (*CLASSES, "images"), strict=True):
+            paper, count = int(printed[column]), counts[ours]
+            why = _explain(row, column, paper, count, dropped)
+            place = {"table": number, "row": row, "column": column}
+            numbers.append(Comparison(**place, paper=paper, found=count, explanation=why))
     return tuple(numbers)
 
 
@@ -56,14 +55,14 @@ def known() -> tuple[str, ...]:
     """What does not add up in the paper's own numbers, with the arithmetic."""
     facts = []
     for number, rows in ((2, ("train", "test")), (3, ("OL1", "OL2", "OL3"))):
-        printed = table(number).set_index("split" if number == 2 else "level").loc[list(rows)]
+        printed = _printed(number).loc[list(rows)]
         boxes = " + ".join(f"{n:,}" for n in printed[list(SHORT_NAMES)].sum(axis=1))
-        images = " + ".join(f"{n:,}" for n in printed["total_images"])
+        images = " + ".join(f"{n:,}" for n in printed["images"])
         name = f"Table {TABLE_NAMES[number]} ({', '.join(rows)})"
         facts.append(f"{name}: the class columns count {boxes} boxes, the totals {images} images")
     level, column, count = MISPRINT
-    printed = table(3).set_index("level").loc[level, column]
+    printed = _printed(3).loc[level, column]
     facts.append(f"Table III, {level}, {column}: {printed} is printed, the real files hold {count}")
-    train = table(2).set_index("split").loc["train", "total_images"]
+    train = _printed(2).loc["train", "images"]
     facts.append(f"the official README gives 7,019 training images, Table II {train:,}")
     return tuple(facts)

@@ -112,12 +112,10 @@ class Report(Config):
 
     def _fault_lines(self, limit: int | None) -> Iterator[str]:
         """Errors first, then warnings, then notes; of each code at most ``limit``."""
-        for severity in get_args(Severity):
-            codes = defaultdict(list)
-            for fault in self.faults:
-                if fault.severity == severity:
-                    codes[fault.code].append(fault)
-            for code, faults in codes.items():
-                yield from map(str, faults[:limit])
-                if limit is not None and len(faults) > limit:
-                    yield f"... and {len(faults) - limit:,} more [{code}]"
+        worst_first, kinds = get_args(Severity), defaultdict(list)
+        for fault in sorted(self.faults, key=lambda fault: worst_first.index(fault.severity)):
+            kinds[fault.severity, fault.code].append(fault)
+        for (_, code), faults in kinds.items():
+            yield from map(str, faults[:limit])
+            if limit is not None and len(faults) > limit:
+                yield f"... and {len(faults) - limit:,} more [{code}]"

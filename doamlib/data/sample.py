@@ -68,17 +68,6 @@ def scale_boxes(boxes: Tensor, source: tuple[int, int], target: tuple[int, int])
     return boxes * boxes.new_tensor([across, down, across, down])
 
 
-def clip_boxes(boxes: Tensor, width: int, height: int) -> Tensor:
-    """The part of every box (tensor N,4) inside the frame 0..width, 0..height; may have no area."""
-    low = boxes.new_zeros(4)
-    return boxes.clamp(low, boxes.new_tensor([width, height, width, height]))
-
-
-def has_area(boxes: Tensor) -> Tensor:
-    """Boolean tensor N: which boxes (tensor N,4) are wider and higher than nothing."""
-    return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-
-
 @dataclass(frozen=True)
 class Row:
     """One box as written in a file: corners in pixels, label, and the place for messages."""
@@ -99,8 +88,8 @@ def boxes_within(rows: list[Row], width: int, height: int, log: FaultLog) -> tup
         float32 tensor N,4 and int64 tensor N.
     """
     raw = torch.tensor([row.box for row in rows], dtype=torch.float32).reshape(-1, 4)
-    clipped = clip_boxes(raw, width, height)
-    keep = has_area(clipped)
+    clipped = raw.clamp(torch.zeros(4), torch.tensor([width, height, width, height]))
+    keep = (clipped[:, 2:] > clipped[:, :2]).all(1)
     moved = (raw != clipped).any(1)
     for row, kept, changed in zip(rows, keep.tolist(), moved.tolist(), strict=True):
         corners = " ".join(f"{value:g}" for value in row.box)
