@@ -155,7 +155,7 @@ def _find_annotations(folder: Folder, split: str) -> str:
     if len(found) == 1:
         return found[0]
     what = f"several JSON files fit: {', '.join(found)}" if found else "no JSON file fits"
-    fix = "rename it (train.json), name it (annotations=...), or take the split that it names"
+    fix = f"rename it: {split}.json"
     raise error("no-annotations", f"split {split!r}: {what}", ".", fix=fix)
 
 
@@ -166,7 +166,7 @@ def _find_images(folder: Folder, split: str, file: str, first: str) -> str:
         if folder.exists(_join(place, first)):
             return place
     message = f"images[0]: {first!r} is in none of {', '.join(places)}"
-    raise error("missing-image", message, file, fix="name the folder with images=...")
+    raise error("missing-image", message, file, fix="move the images to one of them")
 
 
 def _default_classes(
@@ -225,7 +225,7 @@ class _Content:
                     message = f"{place}: there is no image with id {box.image_id!r}"
                     raise error("unknown-image", message, self.file, fix="remove the entry")
                 own, rows[box.image_id] = rows[box.image_id], None
-                name = names.get(box.category_id, f"of category_id {box.category_id}")
+                name = names.get(box.category_id, f"(category_id {box.category_id})")
                 label = spelling.label(name, self.file, place=f"{place}: ")
                 rows[box.image_id] = own
                 if box.iscrowd:

@@ -161,8 +161,9 @@ def _compare_splits(datasets: list[Dataset], log: FaultLog) -> None:
         names |= paths
         with log.catching():
             for image_id, digest in dataset.image_hashes.items():
-                if digest in contents:
-                    message = f"is byte for byte the same file as {contents[digest]}"
+                if (same := contents.get(digest)) is not None:
+                    here = same == paths[image_id]
+                    message = "is in both" if here else f"has the same bytes as {same}"
                     fix = "leave one out: a copy in the test split makes results too good"
                     log.add("warning", "same-image", message, paths[image_id], fix=fix)
                 contents.setdefault(digest, paths[image_id])
