@@ -22,7 +22,6 @@ from doamlib import paths
 from doamlib.arms import ARMS
 from doamlib.detectors import build_detector, load_weights
 from doamlib.experiments import PlannedRun, Report, Study, run_config
-from doamlib.explain import PLAIN, kinds_of, map_scores, sanity, summary, tidy
 from doamlib.parameters import Parameters, from_values
 from doamlib.runs import RESULTS_VERSION, Result
 
@@ -175,6 +174,8 @@ def pack(study: Study, folder: Path | None = None) -> list[Path]:
 
 def _content(run: PlannedRun, study: Study) -> dict[str, bytes]:
     """A result's files; maps are drawn now, because they need the weights, which are not kept."""
+    from doamlib.explain import PLAIN, kinds_of, map_scores, sanity, summary, tidy  # slow: captum
+
     result = run.result
     files = {name: result.read(name) for name in PACKED}
     metrics = dict(result.metrics)
