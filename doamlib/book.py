@@ -25,10 +25,10 @@ from doamlib.claims import outcomes
 from doamlib.config import digest_of
 from doamlib.data.files import write_text
 from doamlib.parameters import ParameterError, Parameters, cell_source
-from doamlib.quoting import stale_quotes
+from doamlib.quoting import records, stale_quotes
 from doamlib.reference import references
 from doamlib.runs import RunStore
-from doamlib.scoreboard import recorded_verdicts, statuses
+from doamlib.scoreboard import statuses
 
 Report = Callable[[str], None]
 NOT_PAGES = ("reference_results", "measurements")
@@ -148,7 +148,9 @@ def check_claims(executed: list[Path], judged: Mapping[str, str]) -> None:
     """
     faults = []
     for notebook in executed:
-        shown = recorded_verdicts(notebook)
+        shown: dict[str, str] = {}
+        for _, record, _ in records(notebook):
+            shown |= record.get("verdicts", {})
         for number, verdict in judged.items():
             if number not in shown and notebook.name == LANDING:
                 faults.append(f"{notebook.name}: claim {number} has no verdict")
@@ -270,15 +272,9 @@ def _stamp(made: Path) -> list[str]:
 
 
 def _file_digest(path: Path) -> str:
-    return _sha256(path.read_bytes()) if path.is_file() else ""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _tree_digest(folder: Path, pattern: str = "*") -> str:
     files = sorted(path for path in folder.rglob(pattern) if path.is_file())
-    return digest_of(
-        [[path.relative_to(folder).as_posix(), _sha256(path.read_bytes())] for path in files]
-    )
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+    return digest_of([[path.relative_to(folder).as_posix(), _file_digest(path)] for path in files])
