@@ -22,13 +22,13 @@ from doamlib import paths
 from doamlib.claims import outcomes
 from doamlib.config import digest_of
 from doamlib.data.files import write_text
+from doamlib.experiments import Report
 from doamlib.parameters import ParameterError, Parameters, cell_source
 from doamlib.quoting import records, stale_quotes
 from doamlib.reference import references
 from doamlib.runs import RunStore
 from doamlib.scoreboard import statuses
 
-Report = Callable[[str], None]
 NOT_PAGES = ("reference_results", "measurements")
 LANDING = "index.ipynb"
 AT_ONCE = 2

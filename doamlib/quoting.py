@@ -95,10 +95,8 @@ def stale_quotes(notebook: Path, stored: Mapping[str, str]) -> list[str]:
     for cell, record, data in records(notebook):
         name = record.get("quote", "the provenance table")
         where = f"{notebook.name}, code cell {cell}, {name}"
-        if (
-            "quote" in record
-            and digest_of(data.get(GLUE_PREFIX + "text/plain", "")) != record["digest"]
-        ):
+        text = data.get(GLUE_PREFIX + "text/plain", "")
+        if "quote" in record and digest_of(text) != record["digest"]:
             faults.append(f"{where}: the quoted number is not the one that was computed")
         for key, digest in record["sources"].items():
             if key not in stored:

@@ -12,7 +12,7 @@ from IPython.display import display
 
 from doamlib import paths
 from doamlib.claims import Claim, Outcome
-from doamlib.reference import Reference, report_stale
+from doamlib.reference import Reference, stale_lines
 from doamlib.statistics import Estimate, Status, Verdict
 
 MADE_AGAIN: tuple[tuple[str, str, str], ...] = (
@@ -118,9 +118,7 @@ def in_words(outcomes: Mapping[int, Outcome]) -> str:
 
 def show_stale(references: Iterable[Reference]) -> None:
     """Display a banner over results that today's code would not compute; nothing without any."""
-    lines: list[str] = []
-    report_stale(references, lines.append)
-    if lines:
+    if lines := stale_lines(references):
         listed = "".join(f"<li>{escape(line)}</li>" for line in lines)
         title = "<p class='admonition-title'>Stale results, shown to no verdict</p>"
         html = f"<div class='admonition warning'>{title}<ul>{listed}</ul></div>"
