@@ -14,27 +14,29 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import nbformat
-import papermill
 import yaml
-from papermill.exceptions import PapermillExecutionError
 
 from doamlib import paths
 from doamlib.claims import outcomes
 from doamlib.config import digest_of
 from doamlib.data.files import write_text
+from doamlib.experiments import Report
 from doamlib.parameters import ParameterError, Parameters, cell_source
-from doamlib.quoting import stale_quotes
+from doamlib.quoting import records, stale_quotes
 from doamlib.reference import references
 from doamlib.runs import RunStore
-from doamlib.scoreboard import recorded_verdicts, statuses
+from doamlib.scoreboard import statuses
 
-Report = Callable[[str], None]
 NOT_PAGES = ("reference_results", "measurements")
 LANDING = "index.ipynb"
 AT_ONCE = 2
 """Notebooks executed at the same time: half of a page's time is one thread importing libraries."""
+
+SLOW_IMPORT = "rfc3987_syntax"
+"""Comes with nbformat and compiles grammars of URIs for 2 s. Notebooks need none, and jsonschema,
+which imports it, goes on without it."""
 
 
 class BuildError(RuntimeError):
@@ -66,6 +68,7 @@ def build(
             paper has no verdict or another one than the stored results give.
         ParameterError: a notebook does not declare a parameter.
     """
+    sys.modules.setdefault(SLOW_IMPORT, None)
     store = store or RunStore()
     source, target = source or paths.book(), paths.build()
     pages = target / "pages"
@@ -79,7 +82,7 @@ def build(
     )
     stored = store.digests()
     notebooks = list(toc_notebooks(source))
-    tasks = []
+    tasks: list[Callable[[], Any]] = []
     for number, name in enumerate(notebooks, start=1):
         made = pages / name
         stamp = digest_of([world, _content(source / name)])
@@ -87,11 +90,11 @@ def build(
             continue
         label = f"[{number}/{len(notebooks)}]"
         tasks.append(partial(_make, source / name, made, parameters, stamp, report, label))
-    run_all(tasks)
-    check_quotes([pages / name for name in notebooks], store)
-    if LANDING in notebooks:
-        judged = statuses(outcomes(references(store.reference)))
-        check_claims([pages / name for name in notebooks], judged)
+    tasks.append(partial(_judge, store) if LANDING in notebooks else dict)
+    *_, judged = run_all(tasks)
+    executed = [pages / name for name in notebooks]
+    check_quotes(executed, store)
+    check_claims(executed, judged)
     _stage(source, pages, set(notebooks))
     report("rendering the pages")
     return _render(pages, target)
@@ -107,8 +110,17 @@ def _make(
     report(f"{label} {source.name} done in {time.perf_counter() - start:.0f} s")
 
 
-def run_all(tasks: list[Callable[[], None]]) -> None:
-    """Run ``AT_ONCE`` of them at a time; after a failure or interrupt no further one is started."""
+def _judge(store: RunStore) -> dict[str, str]:
+    """Beside the notebooks: counting what claim 8 asks for takes 2 s."""
+    return statuses(outcomes(references(store.reference)))
+
+
+def run_all(tasks: list[Callable[[], Any]]) -> list[Any]:
+    """Run ``AT_ONCE`` of them at a time; after a failure or interrupt no further one is started.
+
+    Returns:
+        What each of them returned.
+    """
     with ThreadPoolExecutor(AT_ONCE) as pool:
         running = [pool.submit(task) for task in tasks]
         try:
@@ -117,6 +129,7 @@ def run_all(tasks: list[Callable[[], None]]) -> None:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    return [task.result() for task in running]
 
 
 def check_quotes(executed: list[Path], store: RunStore) -> None:
@@ -148,7 +161,9 @@ def check_claims(executed: list[Path], judged: Mapping[str, str]) -> None:
     """
     faults = []
     for notebook in executed:
-        shown = recorded_verdicts(notebook)
+        shown: dict[str, str] = {}
+        for _, record, _ in records(notebook):
+            shown |= record.get("verdicts", {})
         for number, verdict in judged.items():
             if number not in shown and notebook.name == LANDING:
                 faults.append(f"{notebook.name}: claim {number} has no verdict")
@@ -174,6 +189,9 @@ def execute(source: Path, target: Path, parameters: Parameters) -> None:
         BuildError: a cell failed; the message gives notebook, cell and error.
         ParameterError: the notebook does not declare a parameter.
     """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
     values = parameters.model_dump(mode="json")
     declared = papermill.inspect_notebook(str(source))
     if missing := [key for key in values if key not in declared]:
@@ -205,6 +223,8 @@ def execute(source: Path, target: Path, parameters: Parameters) -> None:
 
 def _tidy(path: Path, used: str) -> None:
     """Show the parameters that were used, once; drop what two equal executions differ in."""
+    import nbformat
+
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if "parameters" in cell.metadata.get("tags", []):
@@ -222,6 +242,8 @@ def _tidy(path: Path, used: str) -> None:
 
 def _content(path: Path) -> list:
     """What a notebook says and does: neither cell ids nor outputs left by somebody's session."""
+    import nbformat
+
     cells = nbformat.read(path, as_version=4).cells
     return [[cell.cell_type, cell.source, cell.metadata.get("tags", [])] for cell in cells]
 
@@ -245,7 +267,8 @@ def _stage(source: Path, pages: Path, executed: set[str]) -> None:
 
 
 def _render(pages: Path, target: Path) -> Path:
-    command = [Path(sys.executable).with_name("jupyter-book"), "build", pages]
+    run = f"import sys; sys.modules[{SLOW_IMPORT!r}] = None; from jupyter_book.cli.main import main"
+    command = [sys.executable, "-P", "-c", f"{run}; main()", "build", pages]
     command += ["--config", paths.repository() / "_config.yml", "--path-output", target]
     command += ["-n", "-W", "--keep-going", "-q"]
     done = subprocess.run(
@@ -270,15 +293,9 @@ def _stamp(made: Path) -> list[str]:
 
 
 def _file_digest(path: Path) -> str:
-    return _sha256(path.read_bytes()) if path.is_file() else ""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _tree_digest(folder: Path, pattern: str = "*") -> str:
     files = sorted(path for path in folder.rglob(pattern) if path.is_file())
-    return digest_of(
-        [[path.relative_to(folder).as_posix(), _sha256(path.read_bytes())] for path in files]
-    )
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+    return digest_of([[path.relative_to(folder).as_posix(), _file_digest(path)] for path in files])

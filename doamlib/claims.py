@@ -7,15 +7,15 @@ pooled, and stale ones never read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 from doamlib import evidence
 from doamlib.arms import TABLES
 from doamlib.comparison import Runs
 from doamlib.data.splits import SMALL
-from doamlib.evidence import DOAM_O, DOAM_T, PLUGGED, RIVALS, Judge, Printed, gain_claim
+from doamlib.evidence import DOAM_O, DOAM_T, RIVALS, Judge, Printed, difference_claim, gains
 from doamlib.reference import Reference
 from doamlib.statistics import Verdict
 
@@ -65,8 +65,7 @@ class Outcome:
 _ABLATION = tuple(TABLES["IX"].values())
 _OTHERS = ("SSD+DOAM-E", "SSD+DOAM-R", "SSD+DOAM-F")
 _SAMPLED = tuple((f"{d}+DOAM-O", f"{d}+DOAM-T") for d in evidence.DETECTORS)
-_SAMPLERS = ((DOAM_O, _OTHERS), *((DOAM_T, (other,)) for other in _OTHERS))
-_STRATEGIES = tuple((arm, base) for arm, bases in _SAMPLERS for base in bases)
+_STRATEGIES = tuple(product((DOAM_O, DOAM_T), _OTHERS))
 _CHAIN = tuple((upper, lower) for lower, upper in pairwise(_ABLATION))
 
 CLAIMS: tuple[Claim, ...] = (
@@ -76,7 +75,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Table IV",
         "mAP",
         "attention_comparison",
-        *gain_claim("IV", tuple((DOAM_T, base) for base in RIVALS)),
+        *difference_claim("IV", gains([(DOAM_T, base) for base in RIVALS])),
         (DOAM_T, *RIVALS),
     ),
     Claim(
@@ -86,8 +85,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Table IV, Section V-A",
         "AP",
         "attention_comparison",
-        evidence.printed_classes,
-        evidence.judge_classes,
+        *difference_claim("IV", evidence.class_order, evidence.class_gains),
         (DOAM_T, "SSD"),
     ),
     Claim(
@@ -96,8 +94,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Table V, Fig. 5",
         "mAP",
         "occlusion_levels",
-        evidence.printed_levels,
-        evidence.judge_levels,
+        *difference_claim("V", evidence.level_slopes, evidence.level_gains),
         (DOAM_T, *RIVALS),
     ),
     Claim(
@@ -106,7 +103,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Table V",
         "mAP",
         "occlusion_levels",
-        *gain_claim("V", (("SSD", "SSD+Non-local"),), "OL3"),
+        *difference_claim("V", gains([("SSD", "SSD+Non-local")], "OL3")),
         ("SSD", "SSD+Non-local"),
     ),
     Claim(
@@ -116,9 +113,8 @@ CLAIMS: tuple[Claim, ...] = (
         "Table VI",
         "mAP",
         "detectors",
-        evidence.printed_detectors,
-        evidence.judge_detectors,
-        tuple(arm for pair in PLUGGED for arm in pair),
+        *difference_claim("VI", gains(evidence.PLUGGED), evidence.class_costs),
+        tuple(arm for pair in evidence.PLUGGED for arm in pair),
     ),
     Claim(
         6,
@@ -126,7 +122,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Table VI",
         "mAP",
         "detectors",
-        *gain_claim("VI", _SAMPLED),
+        *difference_claim("VI", gains(_SAMPLED)),
         tuple(arm for pair in _SAMPLED for arm in pair),
     ),
     Claim(
@@ -136,7 +132,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Table VII",
         "mAP",
         "sampling_strategies",
-        *gain_claim("VII", _STRATEGIES),
+        *difference_claim("VII", gains(_STRATEGIES)),
         (DOAM_T, DOAM_O, *_OTHERS),
     ),
     Claim(
@@ -154,7 +150,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Table IX",
         "mAP",
         "ablation",
-        *gain_claim("IX", _CHAIN),
+        *difference_claim("IX", gains(_CHAIN)),
         _ABLATION,
     ),
     Claim(
@@ -201,7 +197,7 @@ CLAIMS: tuple[Claim, ...] = (
 
 
 def outcomes(
-    references: Iterable[Reference], numbers: Iterable[int] | None = None
+    references: Iterable[Reference], numbers: Collection[int] | None = None
 ) -> dict[int, Outcome]:
     """Claims judged, each on the first profile that can decide it.
 
@@ -214,9 +210,9 @@ def outcomes(
     Returns:
         Number of the claim -> outcome; stale results are never read.
     """
-    found, wanted = {}, None if numbers is None else set(numbers)
+    found = {}
     for claim in CLAIMS:
-        if wanted is not None and claim.number not in wanted:
+        if numbers is not None and claim.number not in numbers:
             continue
         tried = [_outcome(claim, reference) for reference in references if claim.arms]
         tried.append(_outcome(claim, None))
@@ -224,11 +220,6 @@ def outcomes(
         measured = [o for o in tried if _has_numbers(o.verdict)]
         found[claim.number] = (decided or measured or tried[-1:])[0]
     return found
-
-
-def verdicts(references: Iterable[Reference]) -> dict[int, Verdict]:
-    """Number of the claim -> its verdict, see :func:`outcomes`."""
-    return {number: outcome.verdict for number, outcome in outcomes(references).items()}
 
 
 def _outcome(claim: Claim, reference: Reference | None) -> Outcome:

@@ -15,12 +15,12 @@ from doamlib import paper
 from doamlib.arms import TABLES
 from doamlib.data.classes import CLASSES, SHORT_NAMES
 from doamlib.runs import Result
-from doamlib.statistics import paired_differences, summarise
+from doamlib.statistics import BySeed, summarise
 
 Runs = Mapping[tuple[str, int], Result]
 LEVELS = ("OL1", "OL2", "OL3")
 NUMBERS = {"IV": 4, "V": 5, "VI": 6, "VII": 7, "IX": 9}
-_LONG_NAMES = dict(zip(SHORT_NAMES, CLASSES, strict=True)) | {"mAP": "mAP"}
+_STORED_AS = dict(zip(SHORT_NAMES, CLASSES, strict=True)) | dict.fromkeys(("mAP", *LEVELS), "mAP")
 
 
 def printed(table: str) -> pd.DataFrame:
@@ -43,21 +43,22 @@ def arms_in(runs: Runs) -> list[str]:
     return list(dict.fromkeys(arm for arm, _ in runs))
 
 
-def scores(runs: Runs, arm: str, name: str = "mAP", level: str = "") -> dict[int, float]:
+def scores(runs: Runs, arm: str, name: str = "mAP") -> dict[int, float]:
     """AP of an arm by seed.
 
     Args:
         runs: results.
         arm: its name; without results the mapping is empty.
-        name: mAP or a class's abbreviation.
-        level: OL1, OL2, OL3, or the whole test set. A class without items there has no entry.
+        name: mAP, a class's abbreviation, or OL1 to OL3 for the mAP on that occlusion level. A
+            class or a level without items has no entry.
     """
     found = {}
     for (own, seed), result in runs.items():
         if own == arm:
-            values = result.metrics["levels"].get(level, {}) if level else result.metrics["AP"]
-            if _LONG_NAMES[name] in values:
-                found[seed] = 100 * values[_LONG_NAMES[name]]
+            metrics = result.metrics
+            values = metrics["levels"].get(name, {}) if name in LEVELS else metrics["AP"]
+            if _STORED_AS[name] in values:
+                found[seed] = 100 * values[_STORED_AS[name]]
     return found
 
 
@@ -75,16 +76,11 @@ def measured(runs: Runs, columns: Iterable[str] = ("mAP", *SHORT_NAMES)) -> pd.D
     rows = {}
     for arm in arms_in(runs):
         seeds = {seed for own, seed in runs if own == arm}
-        rows[arm] = {name: _cell(column(runs, arm, name)) for name in columns} | {"n": len(seeds)}
+        rows[arm] = {name: _cell(scores(runs, arm, name)) for name in columns} | {"n": len(seeds)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm")
 
 
-def column(runs: Runs, arm: str, name: str) -> dict[int, float]:
-    """By seed: the AP of a class, the mAP, or the mAP on one occlusion level (OL1 to OL3)."""
-    return scores(runs, arm, "mAP", name) if name in LEVELS else scores(runs, arm, name)
-
-
-def _cell(by_seed: Mapping[int, float]) -> str:
+def _cell(by_seed: BySeed) -> str:
     if not by_seed:
         return "–"
     estimate = summarise(by_seed)
@@ -92,12 +88,14 @@ def _cell(by_seed: Mapping[int, float]) -> str:
     return f"{estimate.mean:.1f}{spread}"
 
 
+def minus(first: BySeed, second: BySeed) -> dict[int, float]:
+    """``first - second`` by seed, for the seeds that both have; empty where there is none."""
+    return {seed: first[seed] - second[seed] for seed in sorted(set(first) & set(second))}
+
+
 def gain(runs: Runs, arm: str, base: str, name: str = "mAP") -> dict[int, float]:
-    """``arm - base`` by seed, for the seeds that both have; empty where there is none."""
-    ours, theirs = column(runs, arm, name), column(runs, base, name)
-    if not set(ours) & set(theirs):
-        return {}
-    return paired_differences(ours, theirs)
+    """``arm - base`` by seed in a column of :func:`scores`, as :func:`minus` gives it."""
+    return minus(scores(runs, arm, name), scores(runs, base, name))
 
 
 def differences(
@@ -146,7 +144,7 @@ def beside_paper(runs: Runs, reference: Runs, table: str, name: str = "mAP") -> 
     theirs = printed(table)
     columns = {"paper (OPIXray)": theirs[name].map("{:.2f}".format) if name in theirs else None}
     for title, own in (("reference", reference), ("this run", runs)):
-        columns[title] = pd.Series({arm: _cell(column(own, arm, name)) for arm in theirs.index})
+        columns[title] = pd.Series({arm: _cell(scores(own, arm, name)) for arm in theirs.index})
     return pd.DataFrame(columns, index=theirs.index)
 
 

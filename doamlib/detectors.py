@@ -18,10 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from doamlib.attention import make_attention
 from doamlib.detector_config import DetectorConfig
 from doamlib.doam import DOAM
-from doamlib.fcos import FCOS
-from doamlib.ssd import SSD
 from doamlib.weights import load_weights, save_weights
-from doamlib.yolov3 import YOLOv3
 
 __all__ = [
     "Detector",
@@ -34,7 +31,6 @@ __all__ = [
 # ImageNet's, in units of 0..255; the edge channel starts at 0 and varies about as much.
 MEAN = (123.675, 116.28, 103.53, 0.0)
 STD = (58.395, 57.12, 57.375, 57.6)
-NETWORKS = {"ssd": SSD, "yolov3": YOLOv3, "fcos": FCOS}
 Target = dict[str, Tensor]
 
 
@@ -182,8 +178,9 @@ def build_detector(config: DetectorConfig, seed: int) -> Detector:
         config: which detector.
         seed: any int; torch's global generator is left as it was.
     """
+    network_class = _network_class(config.name)
     with _seeded(seed):
-        network = NETWORKS[config.name](config)
+        network = network_class(config)
     if config.attention != "none":
         with _seeded(seed):
             plug_in(config.attention, network)
@@ -195,6 +192,15 @@ def build_detector(config: DetectorConfig, seed: int) -> Detector:
     return Detector(config, network, doam).to(memory_format=torch.channels_last)
 
 
+def _network_class(name: str) -> type[nn.Module]:
+    # Imported when a network is built: torchvision takes 1.5 s, and most pages build none.
+    from doamlib.fcos import FCOS
+    from doamlib.ssd import SSD
+    from doamlib.yolov3 import YOLOv3
+
+    return {"ssd": SSD, "yolov3": YOLOv3, "fcos": FCOS}[name]
+
+
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
@@ -202,8 +208,8 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def plug_in(attention: str, network: SSD) -> None:
-    """Put an attention block behind each max-pooling layer that halves the map (Section V)."""
+def plug_in(attention: str, network: nn.Module) -> None:
+    """Put an attention block behind each of SSD's max-pooling layers that halve the map."""
     extractor = network.backbone
     for layers in (extractor.features, extractor.extra[0]):
         for index, layer in enumerate(layers):

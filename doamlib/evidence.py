@@ -1,19 +1,21 @@
 """What decides each claim: from the runs of one profile to a verdict, beside the paper's numbers.
 
 A claim is put so that it says "these differences are positive"; :mod:`doamlib.statistics` holds the
-rule that judges them. ``printed_...`` gives what the paper's own tables say, by the name of the
-difference; ``judge_...`` takes results and whether they are full-size. Differences of AP are in
-points, those of maps and occlusion in percent.
+rule that judges them. What differs between arms is written once and read twice, from the paper's
+own tables and from results. ``judge_...`` takes results and whether they are full-size. Differences
+of AP are in points, those of maps and occlusion in percent.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 
-from doamlib import paths
-from doamlib.comparison import LEVELS, Runs, gain, printed
+import pandas as pd
+
+from doamlib import comparison, paths
+from doamlib.comparison import LEVELS, Runs, minus, printed
 from doamlib.complexity import complexity_table
 from doamlib.data.classes import SHORT_NAMES
 from doamlib.data.splits import SMALL
@@ -28,167 +30,113 @@ PLUGGED = tuple((f"{name}+DOAM-T", name) for name in DETECTORS)
 Printed = dict[str, float]
 Pair = tuple[str, str]
 Judge = Callable[[Runs, bool], Verdict]
+Gain = Callable[[str, str, str], BySeed]
+"""``arm - base`` in a column, by seed; the paper counts as one seed."""
+Differences = Callable[[Gain], dict[str, BySeed]]
 
 
-# --- differences and what the paper gives for them ------------------------------------------------
+# --- claims about differences between arms --------------------------------------------------------
 
 
-def _printed_gains(table: str, pairs: Iterable[Pair], column: str = "mAP") -> Printed:
-    frame = printed(table)
-    return {
-        f"{arm} − {base}": float(frame.loc[arm, column] - frame.loc[base, column])
-        for arm, base in pairs
-    }
-
-
-def _gains(runs: Runs, pairs: Iterable[Pair], column: str = "mAP") -> dict[str, BySeed]:
-    return {f"{arm} − {base}": gain(runs, arm, base, column) for arm, base in pairs}
-
-
-def gain_claim(
-    table: str, pairs: tuple[Pair, ...], column: str = "mAP"
+def difference_claim(
+    table: str, deciding: Differences, shown: Differences = lambda gain: {}
 ) -> tuple[Callable[[], Printed], Judge]:
-    """The two functions of a claim that is a list of differences of one column of one table."""
+    """The two functions of a claim that differences between arms are positive.
+
+    Args:
+        table: of the paper, which prints the columns that the differences are made of.
+        deciding: the differences that the claim says are positive.
+        shown: further ones, which stand beside them and do not decide.
+    """
 
     def of_paper() -> Printed:
-        return _printed_gains(table, pairs, column)
+        frame = printed(table)
+
+        def paper_gain(arm: str, base: str, column: str) -> BySeed:
+            return {0: float(frame.loc[arm, column] - frame.loc[base, column])}
+
+        theirs = deciding(paper_gain) | shown(paper_gain)
+        return {name: by_seed[0] for name, by_seed in theirs.items()}
 
     def test(runs: Runs, full_size: bool) -> Verdict:
-        return judge_all(_gains(runs, pairs, column), full_size, of_paper())
+        paper, our_gain = of_paper(), partial(comparison.gain, runs)
+        verdict = judge_all(deciding(our_gain), full_size, paper)
+        beside = {
+            name: judge(by_seed, full_size, paper[name])
+            for name, by_seed in shown(our_gain).items()
+        }
+        return verdict.model_copy(update={"parts": beside | verdict.parts})
 
     return of_paper, test
 
 
-def _minus(first: BySeed, second: BySeed) -> dict[int, float]:
-    return {seed: first[seed] - second[seed] for seed in sorted(set(first) & set(second))}
+def gains(pairs: Iterable[Pair], column: str = "mAP") -> Differences:
+    """What each arm gains over its base in one column."""
+    return lambda gain: {f"{arm} − {base}": gain(arm, base, column) for arm, base in pairs}
 
 
-def _with_shown(
-    verdict: Verdict, shown: Mapping[str, BySeed], full_size: bool, paper: Printed
-) -> Verdict:
-    """The verdict with further differences among its parts, which show and do not decide."""
-    parts = {name: judge(by_seed, full_size, paper[name]) for name, by_seed in shown.items()}
-    return verdict.model_copy(update={"parts": parts | verdict.parts})
+def class_gains(gain: Gain) -> dict[str, BySeed]:
+    """What DOAM-T gains over SSD in each class."""
+    return {f"gain {name}": gain(DOAM_T, "SSD", name) for name in SHORT_NAMES}
 
 
-# --- claim 2: the classes -------------------------------------------------------------------------
-
-
-def _class_parts(gains: Mapping[str, BySeed]) -> dict[str, dict[int, float]]:
-    """ST gains more than each other class, and SC less than the average over classes."""
+def class_order(gain: Gain) -> dict[str, BySeed]:
+    """Claim 2: ST gains more than each other class, and SC less than the average over classes."""
+    straight, scissor, mean = (gain(DOAM_T, "SSD", name) for name in ("ST", "SC", "mAP"))
     parts = {
-        f"gain ST − gain {name}": _minus(gains["ST"], gains[name])
+        f"gain ST − gain {name}": minus(straight, gain(DOAM_T, "SSD", name))
         for name in SHORT_NAMES
         if name != "ST"
     }
-    return parts | {"mean gain − gain SC": _minus(gains["mAP"], gains["SC"])}
+    return parts | {"mean gain − gain SC": minus(mean, scissor)}
 
 
-def _class_gains(of_column: Callable[[str], BySeed]) -> dict[str, BySeed]:
-    return {name: of_column(name) for name in ("ST", "SC", "FO", "UT", "MU", "mAP")}
+def level_gains(gain: Gain) -> dict[str, BySeed]:
+    """What DOAM-T gains over SSD on each occlusion level."""
+    return {f"gain over SSD at {level}": gain(DOAM_T, "SSD", level) for level in LEVELS}
 
 
-def printed_classes() -> Printed:
-    """Table IV: the gain of each class, and the differences that claim 2 says are positive."""
-    theirs = _class_gains(
-        lambda name: {0: _printed_gains("IV", [(DOAM_T, "SSD")], name)[f"{DOAM_T} − SSD"]}
-    )
-    shown = {f"gain {name}": theirs[name] for name in SHORT_NAMES}
-    return {name: values[0] for name, values in (shown | _class_parts(theirs)).items()}
-
-
-def judge_classes(runs: Runs, full_size: bool) -> Verdict:
-    """Claim 2: Straight Knife gains more than any other class, Scissor less than the average."""
-    ours, paper = _class_gains(lambda name: gain(runs, DOAM_T, "SSD", name)), printed_classes()
-    shown = {f"gain {name}": ours[name] for name in SHORT_NAMES}
-    return _with_shown(judge_all(_class_parts(ours), full_size, paper), shown, full_size, paper)
-
-
-# --- claim 3: occlusion levels --------------------------------------------------------------------
-
-
-def _slopes(at_levels: Iterable[BySeed]) -> dict[int, float]:
-    """Seed -> change of the gain from one level to the next, for seeds that have all three."""
-    by_level = list(at_levels)
-    seeds = set.intersection(*map(set, by_level))
-    rows = {seed: [values[seed] for values in by_level] for seed in sorted(seeds)}
-    return trend(rows, range(len(LEVELS)))
-
-
-def printed_levels() -> Printed:
-    """Table V: the gain over SSD by level, and the slope of the gain over each rival."""
-    theirs = {}
+def level_slopes(gain: Gain) -> dict[str, BySeed]:
+    """Claim 3: how the gain over each rival rises from level to level (least-squares slope)."""
+    slopes = {}
     for base in RIVALS:
-        by_level = [
-            _printed_gains("V", [(DOAM_T, base)], level)[f"{DOAM_T} − {base}"] for level in LEVELS
-        ]
-        if base == "SSD":
-            theirs = {f"gain over SSD at {level}": by_level[i] for i, level in enumerate(LEVELS)}
-        theirs[f"its rise a level, over {base}"] = _slopes({0: v} for v in by_level)[0]
-    return theirs
+        by_level = [gain(DOAM_T, base, level) for level in LEVELS]
+        seeds = sorted(set.intersection(*map(set, by_level)))
+        rows = {seed: [values[seed] for values in by_level] for seed in seeds}
+        slopes[f"its rise a level, over {base}"] = trend(rows, range(len(LEVELS)))
+    return slopes
 
 
-def judge_levels(runs: Runs, full_size: bool) -> Verdict:
-    """Claim 3: the gain rises from level to level (least-squares slope), over each rival."""
-    paper = printed_levels()
-    slopes = {
-        f"its rise a level, over {base}": _slopes(
-            gain(runs, DOAM_T, base, level) for level in LEVELS
-        )
-        for base in RIVALS
-    }
-    shown = {f"gain over SSD at {level}": gain(runs, DOAM_T, "SSD", level) for level in LEVELS}
-    return _with_shown(judge_all(slopes, full_size, paper), shown, full_size, paper)
-
-
-# --- claim 5: the detectors ----------------------------------------------------------------
-
-
-def printed_detectors() -> Printed:
-    """Table VI: the gain of each detector, and what two classes of YOLOv3 lose."""
-    cost = [("YOLOv3", "YOLOv3+DOAM-T")]
-    costs = {
-        f"its cost for YOLOv3, {name}": value
-        for name in ("FO", "SC")
-        for value in _printed_gains("VI", cost, name).values()
-    }
-    return _printed_gains("VI", PLUGGED) | costs
-
-
-def judge_detectors(runs: Runs, full_size: bool) -> Verdict:
-    """Claim 5: the gains decide; what two classes of YOLOv3 lose is shown beside them."""
-    paper = printed_detectors()
-    costs = {
-        f"its cost for YOLOv3, {name}": gain(runs, "YOLOv3", "YOLOv3+DOAM-T", name)
+def class_costs(gain: Gain) -> dict[str, BySeed]:
+    """What two classes of YOLOv3 lose with DOAM-T (claim 5)."""
+    return {
+        f"its cost for YOLOv3, {name}": gain("YOLOv3", "YOLOv3+DOAM-T", name)
         for name in ("FO", "SC")
     }
-    return _with_shown(judge_all(_gains(runs, PLUGGED), full_size, paper), costs, full_size, paper)
 
 
 # --- claim 8: complexity --------------------------------------------------------------------------
 
 
+def _added(rows: pd.DataFrame, size: str, compute: str) -> dict[str, float]:
+    added = rows.loc["DOAM"] - rows.loc["SSD"]
+    return {
+        "million parameters": added.params / 1e6,
+        "MiB": added[size],
+        "GFLOPs": added[compute],
+    }
+
+
 def printed_cost() -> Printed:
     """Table VIII: what DOAM adds to SSD."""
-    rows = table(8).set_index("method").map(float)
-    ssd, doam = rows.loc["SSD"], rows.loc["DOAM"]
-    return {
-        "million parameters": float(doam.params - ssd.params) / 1e6,
-        "MiB": float(doam.size_mb - ssd.size_mb),
-        "GFLOPs": float(doam.gflops - ssd.gflops),
-    }
+    return _added(table(8).set_index("method").map(float), "size_mb", "gflops")
 
 
 @cache
 def _count() -> dict[str, float]:
     rows = complexity_table()
-    added = rows.loc["DOAM"] - rows.loc["SSD"]
-    ours = {
-        "million parameters": added.params / 1e6,
-        "MiB": added.size_mib,
-        "GFLOPs": added.gmacs,
-    }
-    return ours | {name: (rows.params[name] - rows.params["DOAM"]) / 1e6 for name in rows.index}
+    more = {name: (rows.params[name] - rows.params["DOAM"]) / 1e6 for name in rows.index}
+    return _added(rows, "size_mib", "gmacs") | more
 
 
 def judge_cost(runs: Runs, full_size: bool) -> Verdict:
@@ -199,14 +147,10 @@ def judge_cost(runs: Runs, full_size: bool) -> Verdict:
     for rival in ("SE", "Non-local", "DA"):
         reason = f"{rival} has {ours[rival]:.3g} million parameters more than DOAM"
         parts[f"fewer than {rival}"] = judge_fact(ours[rival] > 0, reason)
-    return _all_facts(parts)
-
-
-def _all_facts(parts: dict[str, Verdict]) -> Verdict:
     against = {name: part for name, part in parts.items() if part.status == "contradicted"}
-    shown = against or parts
-    listed = "; ".join(f"{name}: {part.reason}" for name, part in shown.items())
-    reason = f"{len(shown)} of {len(parts)} parts ({listed})"
+    decisive = against or parts
+    listed = "; ".join(f"{name}: {part.reason}" for name, part in decisive.items())
+    reason = f"{len(decisive)} of {len(parts)} parts ({listed})"
     return judge_fact(not against, reason).model_copy(update={"parts": parts})
 
 
@@ -243,14 +187,14 @@ def _on_the_item(runs: Runs, kind: str, part: str) -> dict[str, BySeed]:
     lifts = _lifts(runs, kind)
     return {
         "on the target (lift above 1)": {seed: value - 100 for seed, value in lifts.items()},
-        "learned (lift above that of random weights)": _minus(lifts, _lifts(runs, kind, part)),
+        "learned (lift above that of random weights)": minus(lifts, _lifts(runs, kind, part)),
     }
 
 
 def judge_gradcam(runs: Runs, full_size: bool) -> Verdict:
     """Claim 10: wider, more even; and on the target, because of what was learned."""
     parts = {
-        name: _minus(
+        name: minus(
             _map_score(runs, DOAM_T, "gradcam", score), _map_score(runs, "SSD", "gradcam", score)
         )
         for name, score in (("wider (cover)", "cover"), ("more even (evenness)", "evenness"))
@@ -265,7 +209,7 @@ def judge_attention(runs: Runs, full_size: bool) -> Verdict:
     """
     lifts = _lifts(runs, "attention")
     shown = {
-        f"lift above that of {kind}": judge(_minus(lifts, _lifts(runs, kind)), full_size)
+        f"lift above that of {kind}": judge(minus(lifts, _lifts(runs, kind)), full_size)
         for kind in ("edges", "darkness")
     }
     verdict = judge_all(_on_the_item(runs, "attention", "doam"), full_size)
@@ -318,9 +262,10 @@ def arithmetic() -> dict[str, Verdict]:
         bool(same.mAP == other.mAP),
         f"mAP {other.mAP:.2f} and {same.mAP:.2f}; {agree} of {len(SHORT_NAMES)} classes agree",
     )
-    gains = {name: printed_classes()[f"gain {name}"] for name in SHORT_NAMES}
-    least = min(gains, key=gains.get)
+    rows = printed("IV")[list(SHORT_NAMES)]
+    gained = rows.loc[DOAM_T] - rows.loc["SSD"]
+    least = gained.idxmin()
     found["Scissor gains least from DOAM (Section V-A)"] = judge_fact(
-        least == "SC", f"{least} gains {gains[least]:+.2f}, SC {gains['SC']:+.2f}"
+        least == "SC", f"{least} gains {gained[least]:+.2f}, SC {gained['SC']:+.2f}"
     )
     return found

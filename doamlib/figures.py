@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -78,11 +77,10 @@ def per_class(table: str, layers: Layers, arms: Sequence[str] = ()) -> Figure:
     stacked = len(arms) > 3
     axes = _panels(list(frames), 2.5 if stacked else 2.8, stacked)
     options = {"x": "class", "y": "AP", "hue": "arm", "hue_order": arms, "errorbar": "sd"}
-    classes = [name for name in theirs.columns]
     for axis, frame in zip(axes, frames.values(), strict=True):
         last = axis is axes[0 if stacked else -1]
         sns.barplot(
-            frame, **options, order=classes, palette=_colours(arms), legend=last, ax=axis,
+            frame, **options, order=list(theirs), palette=_colours(arms), legend=last, ax=axis,
             err_kws={"linewidth": 1.2},
         )  # fmt: skip
         axis.set(xlabel="", ylabel="AP (%)")
@@ -240,14 +238,12 @@ class Sample:
     """One detection or item that was chosen to be shown.
 
     Attributes:
-        kind: right, wrong or missed.
         image: position in the test set.
         label: class of the detection or of the missed item, from 1.
         box: x1, y1, x2, y2 in pixels.
         score: of the detection; None for a missed item.
     """
 
-    kind: Literal["right", "wrong", "missed"]
     image: int
     label: int
     box: tuple[float, float, float, float]
@@ -263,7 +259,7 @@ def choose_samples(test: TestSet, detections: Detections) -> dict[str, Sample]:
     where O is not known, the first one of the lowest level. Ties go to the first in stored order.
 
     Returns:
-        kind -> sample; a kind that does not occur has no entry.
+        right, wrong and missed -> sample; a kind that does not occur has no entry.
     """
     ranked = detections.select(np.argsort(-detections.score, kind="stable"))
     matches = test.match(ranked)
@@ -274,7 +270,7 @@ def choose_samples(test: TestSet, detections: Detections) -> dict[str, Sample]:
             row = int(np.flatnonzero(rows)[0])
             box, score = tuple(ranked.boxes[row].tolist()), float(ranked.score[row])
             image, label = int(ranked.image_index[row]), int(ranked.label[row])
-            chosen[kind] = Sample(kind, image, label, box, score)
+            chosen[kind] = Sample(image, label, box, score)
     missed = np.setdiff1d(np.arange(len(test.truth)), matches.item[kept & matches.hit])
     if len(missed):
         known = np.isfinite(test.occlusion).all()
@@ -282,7 +278,7 @@ def choose_samples(test: TestSet, detections: Detections) -> dict[str, Sample]:
         row = int(missed[np.argmin(hardness[missed])])
         truth = test.truth
         box, label = tuple(truth.boxes[row].tolist()), int(truth.label[row])
-        chosen["missed"] = Sample("missed", int(truth.image_index[row]), label, box)
+        chosen["missed"] = Sample(int(truth.image_index[row]), label, box)
     return chosen
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 from IPython.display import display
@@ -11,49 +10,43 @@ from IPython.display import display
 from doamlib import scoreboard
 from doamlib.claims import outcomes
 from doamlib.parameters import Parameters
-from doamlib.reference import Reference, references
-from doamlib.runs import Result
+from doamlib.reference import Reference, Runs, references
 from doamlib.statistics import summarise
 
-Report = Callable[[str], None]
-Runs = dict[tuple[str, int], Result]
 NOTHING = "not measured"
 
 
-def stored_runs(
-    arms: Iterable[str], report: Report = print, folder: Path | None = None
-) -> tuple[Reference | None, Runs]:
+def stored_runs(arms: Iterable[str]) -> tuple[Reference | None, Runs]:
     """The stored reference results that a page shows beside its own, announced by name.
+
+    One line names profile, seeds and data; another says so where results are stale.
 
     The first profile of :func:`doamlib.reference.references` is taken. Its results that still stand
     are shown; where there is none of these arms, the stale ones are, under a banner.
 
     Args:
         arms: rows of the page's table.
-        report: gets one line that names profile, seeds and data, and a banner where results are
-            stale.
-        folder: of the archives; the committed one by default.
 
     Returns:
         The profile, None where nothing is stored; and its results of these arms, by (arm, seed).
     """
     wanted = list(arms)
-    layers = references(folder)
+    layers = references()
     if not layers:
-        report("No reference results are stored yet: their column stays empty.")
+        print("No reference results are stored yet: their column stays empty.")
         return None, {}
     layer = layers[0]
     stale = {key: result for key, result in layer.stale.items() if key[0] in wanted}
     shown = layer.of(wanted) or stale
-    report(f"Reference results: {label(layer.parameters, shown)}.")
+    print(f"Reference results: {label(layer.parameters, shown)}.")
     if stale:
         why = next(iter(stale.values())).stale
         fate = "shown all the same" if shown is stale else "left out"
-        report(f"STALE: {len(stale)} of them no longer count and are {fate} ({why}).")
+        print(f"STALE: {len(stale)} of them no longer count and are {fate} ({why}).")
     return layer, shown
 
 
-def label(parameters: Parameters, runs: Mapping[tuple[str, int], Result]) -> str:
+def label(parameters: Parameters, runs: Runs) -> str:
     """One line that says what runs are: profile, seeds, network size and data."""
     seeds = sorted({seed for _, seed in runs})
     counted = "no seeds" if not seeds else f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"

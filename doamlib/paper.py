@@ -28,8 +28,3 @@ def table(number: int) -> pd.DataFrame:
         return pd.DataFrame(_printed()[f"table_{number}"]["rows"])
     except KeyError:
         raise ValueError(f"table {number}: the paper's tables are numbered 1 to 9") from None
-
-
-def protocol() -> dict[str, Any]:
-    """The training protocol as Section V states it (optimizer, rates, batch, input sizes)."""
-    return dict(_printed()["protocol"])

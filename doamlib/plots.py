@@ -11,9 +11,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.text import Text
 
 INK = "#22313f"
+INKED = ("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color")
 ACCENT = "#c0392b"
 PALETTE = ("#33658a", "#e07a2f", "#4f9d69", "#8e5ea2", "#c0392b", "#7a8b99")
 """Told apart by readers with the common colour-vision deficiencies, and in print."""
@@ -34,13 +34,9 @@ def use_style() -> None:
             "axes.spines.right": False,
             "axes.titlesize": "small",
             "axes.titleweight": "bold",
-            "axes.edgecolor": INK,
-            "axes.labelcolor": INK,
-            "text.color": INK,
-            "xtick.color": INK,
-            "ytick.color": INK,
             "legend.frameon": False,
             "image.interpolation": "nearest",
+            **dict.fromkeys(INKED, INK),
         },
     )
 
@@ -84,16 +80,15 @@ def boxes(
         patch = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec=colour, lw=1.6, ls=line)
         axis.add_patch(patch)
         if index < len(names):
-            name = _name(axis, (x1, y1, x2, y2), names[index], colour)
-            name.set(path_effects=[withStroke(linewidth=2.5, foreground="white")], clip_on=True)
+            _name(axis, (x1, y1, x2, y2), names[index], colour)
 
 
-def _name(axis: Axes, box: tuple[float, ...], text: str, colour: str) -> Text:
+def _name(axis: Axes, box: tuple[float, ...], text: str, colour: str) -> None:
     """A name above its box, or below it at the upper edge; flush right in the right half."""
     x1, y1, x2, y2 = box
     top = y1 < 0.1 * max(axis.get_ylim())
     right = (x1 + x2) / 2 > max(axis.get_xlim()) / 2
-    return axis.text(
+    axis.text(
         x2 if right else x1,
         y2 + 2 if top else y1 - 2,
         text,
@@ -101,4 +96,6 @@ def _name(axis: Axes, box: tuple[float, ...], text: str, colour: str) -> Text:
         va="top" if top else "bottom",
         color=colour,
         fontsize="x-small",
+        path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        clip_on=True,
     )

@@ -7,10 +7,9 @@ build can tell when either has changed since.
 
 from __future__ import annotations
 
-import hashlib
 import resource
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pandas as pd
 from IPython.display import display
 
 from doamlib import IMPORTED_AT
+from doamlib.config import digest_of
 from doamlib.parameters import Parameters
 from doamlib.runs import Result
 
@@ -36,7 +36,7 @@ def quote(name: str, value: float | int | str, *sources: Result) -> None:
     text = value if isinstance(value, str) else repr(float(value) if value % 1 else int(value))
     metadata = {
         "scrapbook": {"name": name, "mime_prefix": GLUE_PREFIX},
-        "doam": {"quote": name, "digest": _digest(text), "sources": source_digests(sources)},
+        "doam": {"quote": name, "digest": digest_of(text), "sources": source_digests(sources)},
     }
     display({GLUE_PREFIX + "text/plain": text}, raw=True, metadata=metadata)
 
@@ -92,13 +92,11 @@ def stale_quotes(notebook: Path, stored: Mapping[str, str]) -> list[str]:
         since the notebook ran. Empty when all is well.
     """
     faults = []
-    for cell, record, data in _records(notebook):
+    for cell, record, data in records(notebook):
         name = record.get("quote", "the provenance table")
         where = f"{notebook.name}, code cell {cell}, {name}"
-        if (
-            "quote" in record
-            and _digest(data.get(GLUE_PREFIX + "text/plain", "")) != record["digest"]
-        ):
+        text = data.get(GLUE_PREFIX + "text/plain", "")
+        if "quote" in record and digest_of(text) != record["digest"]:
             faults.append(f"{where}: the quoted number is not the one that was computed")
         for key, digest in record["sources"].items():
             if key not in stored:
@@ -108,7 +106,12 @@ def stale_quotes(notebook: Path, stored: Mapping[str, str]) -> list[str]:
     return faults
 
 
-def _records(notebook: Path) -> Iterable[tuple[int, dict[str, Any], dict[str, Any]]]:
+def records(notebook: Path) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
+    """What the outputs of an executed notebook record for the build to check.
+
+    Yields:
+        The code cell's number, from 1; the record; and the output's data by MIME type.
+    """
     import nbformat  # takes longer to import than everything else that a page needs of this module
 
     code_cells = [c for c in nbformat.read(notebook, as_version=4).cells if c.cell_type == "code"]
@@ -117,7 +120,3 @@ def _records(notebook: Path) -> Iterable[tuple[int, dict[str, Any], dict[str, An
             record = output.get("metadata", {}).get("doam")
             if record is not None:
                 yield number, record, output.get("data", {})
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -21,8 +21,7 @@ import numpy as np
 from doamlib import paths
 from doamlib.arms import ARMS
 from doamlib.detectors import build_detector, load_weights
-from doamlib.experiments import PlannedRun, Report, Study, run_config
-from doamlib.explain import PLAIN, kinds_of, map_scores, sanity, summary, tidy
+from doamlib.experiments import PlannedRun, Study, run_config
 from doamlib.parameters import Parameters, from_values
 from doamlib.runs import RESULTS_VERSION, Result
 
@@ -175,6 +174,8 @@ def pack(study: Study, folder: Path | None = None) -> list[Path]:
 
 def _content(run: PlannedRun, study: Study) -> dict[str, bytes]:
     """A result's files; maps are drawn now, because they need the weights, which are not kept."""
+    from doamlib.explain import PLAIN, kinds_of, map_scores, sanity, summary, tidy  # slow: captum
+
     result = run.result
     files = {name: result.read(name) for name in PACKED}
     metrics = dict(result.metrics)
@@ -227,8 +228,10 @@ def _write_zip(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
-def report_stale(references: Iterable[Reference], report: Report = print) -> None:
+def stale_lines(references: Iterable[Reference]) -> list[str]:
     """One line a stale result: what it is and why it no longer counts."""
-    for reference in references:
-        for (arm, seed), result in reference.stale.items():
-            report(f"{reference.parameters.profile}: {arm}, seed {seed} is stale: {result.stale}")
+    return [
+        f"{reference.parameters.profile}: {arm}, seed {seed} is stale: {result.stale}"
+        for reference in references
+        for (arm, seed), result in reference.stale.items()
+    ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from html import escape
-from pathlib import Path
 from typing import get_args
 
 import pandas as pd
@@ -13,7 +12,7 @@ from IPython.display import display
 
 from doamlib import paths
 from doamlib.claims import Claim, Outcome
-from doamlib.reference import Reference, report_stale
+from doamlib.reference import Reference, stale_lines
 from doamlib.statistics import Estimate, Status, Verdict
 
 MADE_AGAIN: tuple[tuple[str, str, str], ...] = (
@@ -37,48 +36,6 @@ MADE_AGAIN: tuple[tuple[str, str, str], ...] = (
 """Table or figure of the paper, what it shows, and the page that makes it again."""
 
 DATA = {"simulation": "OPIXray-Sim", "opixray": "OPIXray", "coco": "COCO files"}
-
-
-def scoreboard(outcomes: Mapping[int, Outcome]) -> pd.DataFrame:
-    """Every claim as a long table, a row a part.
-
-    Args:
-        outcomes: of :func:`doamlib.claims.outcomes`.
-
-    Returns:
-        ``claim`` (number), ``statement``, ``where``, ``part``, ``unit``, ``paper``, ``ours``
-        (mean), ``low``, ``high`` (interval), ``n`` (seeds), ``data``, ``verdict``, ``page``,
-        ``parameters`` (profile), ``commit``. What is not known is NaN or empty.
-    """
-    return pd.DataFrame([row for outcome in outcomes.values() for row in _rows(outcome)])
-
-
-def where_made_again() -> pd.DataFrame:
-    """Each table and figure of the paper: ``printed as``, ``shows``, ``page``."""
-    return pd.DataFrame(MADE_AGAIN, columns=["printed as", "shows", "page"])
-
-
-def _rows(outcome: Outcome) -> Iterable[dict]:
-    claim, verdict, printed = outcome.claim, outcome.verdict, outcome.claim.printed()
-    for part, own in _parts(claim, verdict).items():
-        estimate = own.estimate
-        yield {
-            "claim": claim.number,
-            "statement": claim.statement,
-            "where": claim.where,
-            "part": part,
-            "unit": claim.unit,
-            "paper": printed.get(part),
-            "ours": estimate and estimate.mean,
-            "low": estimate and estimate.low,
-            "high": estimate and estimate.high,
-            "n": estimate and estimate.n,
-            "data": _data(outcome),
-            "verdict": verdict.status,
-            "page": claim.page,
-            "parameters": outcome.reference.parameters.profile if outcome.reference else "",
-            "commit": ", ".join(_commits(outcome)),
-        }
 
 
 def _parts(claim: Claim, verdict: Verdict) -> dict[str, Verdict]:
@@ -148,17 +105,6 @@ def statuses(outcomes: Mapping[int, Outcome]) -> dict[str, str]:
     return {str(number): outcome.verdict.status for number, outcome in outcomes.items()}
 
 
-def recorded_verdicts(notebook: Path) -> dict[str, str]:
-    """Number of a claim -> verdict, as an executed notebook's scoreboard recorded them."""
-    import nbformat  # slow to import, and pages need the rest of this module only
-
-    found: dict[str, str] = {}
-    for cell in nbformat.read(notebook, as_version=4).cells:
-        for output in cell.get("outputs", []):
-            found |= output.get("metadata", {}).get("doam", {}).get("verdicts", {})
-    return found
-
-
 def in_words(outcomes: Mapping[int, Outcome]) -> str:
     """How many claims got which verdict, e.g. ``1 is supported and 12 are not tested here``."""
     counts = Counter(outcome.verdict.status for outcome in outcomes.values())
@@ -172,9 +118,7 @@ def in_words(outcomes: Mapping[int, Outcome]) -> str:
 
 def show_stale(references: Iterable[Reference]) -> None:
     """Display a banner over results that today's code would not compute; nothing without any."""
-    lines: list[str] = []
-    report_stale(references, lines.append)
-    if lines:
+    if lines := stale_lines(references):
         listed = "".join(f"<li>{escape(line)}</li>" for line in lines)
         title = "<p class='admonition-title'>Stale results, shown to no verdict</p>"
         html = f"<div class='admonition warning'>{title}<ul>{listed}</ul></div>"

@@ -8,7 +8,6 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
-import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -152,6 +151,8 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _download(weights: str) -> dict[str, Tensor]:
+    import torchvision  # takes 1.5 s, and few need it
+
     try:
         return torchvision.models.get_weight(weights).get_state_dict(progress=True)
     except OSError as error:

@@ -7,11 +7,11 @@ import pytest
 
 from doamlib import evidence
 from doamlib.arms import CORE
-from doamlib.claims import CLAIMS, outcomes, verdicts
+from doamlib.claims import CLAIMS, outcomes
 from doamlib.comparison import printed
 from doamlib.data.classes import CLASSES, SHORT_NAMES
 from doamlib.reference import Reference
-from doamlib.scoreboard import MADE_AGAIN, as_html, scoreboard, statuses
+from doamlib.scoreboard import MADE_AGAIN, as_html, statuses
 
 FULL = {"width": 1.0, "image_size": 300, "train_images": 7109, "test_images": 1776}
 TRAINED = [claim.number for claim in CLAIMS if claim.arms]
@@ -60,6 +60,10 @@ def fabricate(arm, seed, sign=1.0, noise=0.05):
     return SimpleNamespace(
         metrics=metrics, provenance=provenance, name=f"{arm}-{seed}", digest=lambda: "d", stale=""
     )
+
+
+def verdicts(references):
+    return {number: outcome.verdict for number, outcome in outcomes(references).items()}
 
 
 def reference(parameters, seeds=6, **options):
@@ -126,11 +130,13 @@ def test_small_networks_or_data_get_no_verdict_but_show_what_was_measured(parame
     full = reference(parameters)
     found = outcomes([Reference(parameters(**small), full.results, {})])
     assert {found[n].verdict.status for n in TRAINED} == {"not tested here"}
-    frame = scoreboard(found).set_index(["claim", "part"])
-    row = frame.loc[1, "SSD+DOAM-T − SSD"]
-    assert row["ours"] == pytest.approx(3.12, abs=0.2)
-    assert row["low"] < row["ours"] < row["high"]
-    assert (row["n"], row["data"], row["commit"]) == (6, "OPIXray-Sim", "abcdef0")
+    ours = found[1].verdict.parts["SSD+DOAM-T − SSD"].estimate
+    assert ours.mean == pytest.approx(3.12, abs=0.2)
+    assert ours.low < ours.mean < ours.high and ours.n == 6
+    row = as_html({1: found[1]})
+    assert f"{ours.mean:+.2f} [{ours.low:+.2f}, {ours.high:+.2f}]" in row
+    for said in ("OPIXray-Sim", "6 seeds", "commit abcdef0"):
+        assert f"<span>{said}</span>" in row
 
 
 def test_three_seeds_get_no_verdict(parameters):
@@ -143,7 +149,8 @@ def test_stale_results_are_never_read(parameters):
     full = reference(parameters)
     found = outcomes([Reference(parameters(), {}, full.results)])
     assert {found[n].verdict.status for n in TRAINED} == {"not tested here"}
-    assert scoreboard(found).set_index("claim").loc[TRAINED, "ours"].isna().all()
+    html = as_html({n: found[n] for n in TRAINED})
+    assert html.count("here </span>") == html.count("here </span>–") >= len(TRAINED)
 
 
 def test_one_missing_arm_leaves_the_claims_that_need_it_untested(parameters):

@@ -83,14 +83,14 @@ def test_rows_that_two_tables_share_are_printed_alike():
 def test_scores_are_points_by_seed(runs):
     assert comparison.scores(runs, "SSD") == pytest.approx({0: 50, 1: 54, 2: 99})
     assert comparison.scores(runs, "SSD", "ST") == pytest.approx({0: 30, 1: 34})
-    assert comparison.scores(runs, "SSD", "mAP", "OL3") == pytest.approx({0: 40, 1: 44})
+    assert comparison.scores(runs, "SSD", "OL3") == pytest.approx({0: 40, 1: 44})
     assert comparison.scores(runs, "FCOS") == {}
 
 
 def test_a_level_without_items_has_no_score():
     empty_level = {("SSD", 0): result(50, levels=(60, None, 40))}
-    assert comparison.column(empty_level, "SSD", "OL2") == {}
-    assert comparison.column(empty_level, "SSD", "OL3") == pytest.approx({0: 40})
+    assert comparison.scores(empty_level, "SSD", "OL2") == {}
+    assert comparison.scores(empty_level, "SSD", "OL3") == pytest.approx({0: 40})
     assert comparison.measured(empty_level, comparison.LEVELS).loc["SSD", "OL2"] == "–"
 
 

@@ -71,8 +71,7 @@ def test_older_code_makes_results_stale_and_says_so(packed, monkeypatch):
     monkeypatch.setattr(reference, "RESULTS_VERSION", reference.RESULTS_VERSION + 1)
     (found,) = references(folder)
     assert not found.results and len(found.stale) == len(ARMS)
-    lines = []
-    reference.report_stale([found], lines.append)
+    lines = reference.stale_lines([found])
     assert "SSD, seed 0 is stale: made by results version" in lines[0]
 
 
