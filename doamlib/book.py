@@ -280,6 +280,8 @@ def _render(pages: Path, target: Path) -> Path:
     log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
     write_text(target / "render.log", log)
     if done.returncode:
+        # Sphinx would not read the faulty pages again, and pass over their warnings next time.
+        shutil.rmtree(target / "_build" / ".doctrees", ignore_errors=True)
         faults = [line for line in log.splitlines() if re.search(r"WARNING|ERROR", line)]
         raise BuildError("Jupyter Book: " + "\n".join(faults or log.splitlines()[-15:]))
     return target / "_build" / "html" / "index.html"
