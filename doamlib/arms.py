@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from doamlib.config import Config
 from doamlib.doam import DOAMConfig
@@ -58,34 +58,23 @@ _CORE = (
     Arm(name="FCOS+DOAM-O", detector="fcos", doam=_DOAM, sampling=_HARD),
 )
 
-SWITCHES: dict[str, str] = {
-    "SSD+DOAM-T, batch edges": "edge_normalisation",
-    "SSD+DOAM-T, RGB": "channel_order",
-    "SSD+DOAM-T, mean edges": "edge_channel",
-    "SSD+DOAM-T, 1x1 fusion": "fusion_kernel",
-    "SSD+DOAM-T, no gamma": "gamma",
-    "SSD+DOAM-T, conv-bn-relu": "block",
+SWITCHES: dict[str, dict[str, Any]] = {
+    "SSD+DOAM-T, batch edges": {"edge_normalisation": "batch"},
+    "SSD+DOAM-T, RGB": {"channel_order": "rgb"},
+    "SSD+DOAM-T, mean edges": {"edge_channel": "mean"},
+    "SSD+DOAM-T, 1x1 fusion": {"fusion_kernel": 1},
+    "SSD+DOAM-T, no gamma": {"gamma": None},
+    "SSD+DOAM-T, conv-bn-relu": {"block": "conv-bn-relu"},
 }
 """Arm -> the one field in which its DOAM leaves the official code (or, for ``edge_normalisation``,
 in which ours does)."""
 
-_CHANGED = {
-    "edge_normalisation": "batch",
-    "channel_order": "rgb",
-    "edge_channel": "mean",
-    "fusion_kernel": 1,
-    "gamma": None,
-    "block": "conv-bn-relu",
-}
 SHOTS = (5, 10, 30)
 """Images a class of the few-shot splits."""
 
 _EXTENDED = (
     Arm(name="SSD+DOAM-O, equal steps", doam=_DOAM, sampling=_HARD_EQUAL),
-    *(
-        Arm(name=name, doam=DOAMConfig.reference(**{field: _CHANGED[field]}))
-        for name, field in SWITCHES.items()
-    ),
+    *(Arm(name=name, doam=DOAMConfig.reference(**switch)) for name, switch in SWITCHES.items()),
     Arm(name="SSD+DOAM-T, fresh first layer", doam=_DOAM, fresh_first_layer=True),
     Arm(name="SSD+DOAM-T, as the paper says", doam=DOAMConfig.paper()),
     *(Arm(name=f"SSD, {shots} shots", shots=shots) for shots in SHOTS),
@@ -95,48 +84,24 @@ _EXTENDED = (
 CORE = tuple(arm.name for arm in _CORE)
 """The 18 runs that Tables IV, V, VI, VII and IX share."""
 
-EXTENDED = tuple(arm.name for arm in _EXTENDED)
-"""Runs beyond the paper's tables: equal steps, the switches of DOAM, few shots."""
-
 ARMS: dict[str, Arm] = {arm.name: arm for arm in (*_CORE, *_EXTENDED)}
 """Every arm by name."""
 
+
+def _on_ssd(*rows: str) -> dict[str, str]:
+    """SSD, and rows that are printed without the detector they are added to."""
+    return {"SSD": "SSD"} | {row: f"SSD+{row}" for row in rows}
+
+
 TABLES: dict[str, dict[str, str]] = {
-    "IV": {
-        "SSD": "SSD",
-        "SE": "SSD+SE",
-        "Non-local": "SSD+Non-local",
-        "DA": "SSD+DA",
-        "DOAM-T": "SSD+DOAM-T",
-        "DOAM-O": "SSD+DOAM-O",
-    },
-    "V": {
-        "SSD": "SSD",
-        "SE": "SSD+SE",
-        "Non-local": "SSD+Non-local",
-        "DA": "SSD+DA",
-        "DOAM": "SSD+DOAM-T",
-    },
+    "IV": _on_ssd("SE", "Non-local", "DA", "DOAM-T", "DOAM-O"),
+    "V": _on_ssd("SE", "Non-local", "DA") | {"DOAM": "SSD+DOAM-T"},
     "VI": {
         f"{detector} {method}": detector if method == "base" else f"{detector}+{method}"
         for detector in ("SSD", "YOLOv3", "FCOS")
         for method in ("base", "DOAM-T", "DOAM-O")
     },
-    "VII": {
-        "SSD": "SSD",
-        "DOAM-T": "SSD+DOAM-T",
-        "DOAM-E": "SSD+DOAM-E",
-        "DOAM-R": "SSD+DOAM-R",
-        "DOAM-F": "SSD+DOAM-F",
-        "DOAM-O": "SSD+DOAM-O",
-    },
-    "IX": {
-        "SSD": "SSD",
-        "Concat": "SSD+Concat",
-        "EG": "SSD+EG",
-        "EG+MA/G": "SSD+EG+MA/G",
-        "EG+MA": "SSD+DOAM-T",
-        "EG+MA+O": "SSD+DOAM-O",
-    },
+    "VII": _on_ssd("DOAM-T", "DOAM-E", "DOAM-R", "DOAM-F", "DOAM-O"),
+    "IX": _on_ssd("Concat", "EG", "EG+MA/G") | {"EG+MA": "SSD+DOAM-T", "EG+MA+O": "SSD+DOAM-O"},
 }
 """Table of the paper -> name of its row in print -> arm."""

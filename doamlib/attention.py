@@ -13,12 +13,13 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision import ops
 
 MAX_KEYS = 400
 
 
-class SqueezeExcitation(nn.Module):
-    """SE (Hu et al., CVPR 2018; arXiv:1709.01507), Eq. 2 to 4 there; Eq. 15 here.
+class SqueezeExcitation(ops.SqueezeExcitation):
+    """Torchvision's SE (Hu et al., CVPR 2018; arXiv:1709.01507), Eq. 2 to 4 there; Eq. 15 here.
 
     z_c = mean of x_c over all positions; s = sigmoid(W2 relu(W1 z)); y_c = s_c x_c.
 
@@ -31,16 +32,8 @@ class SqueezeExcitation(nn.Module):
     """
 
     def __init__(self, channels: int, reduction: int = 16):
-        super().__init__()
-        squeezed = max(4, channels // reduction)
-        self.fc1 = nn.Conv2d(channels, squeezed, kernel_size=1)
-        self.fc2 = nn.Conv2d(squeezed, channels, kernel_size=1)
+        super().__init__(channels, max(4, channels // reduction))
         nn.init.constant_(self.fc2.bias, 3.0)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Features B,C,H,W, each channel weighted by 0..1."""
-        squeezed = features.mean(dim=(2, 3), keepdim=True)
-        return features * self.fc2(self.fc1(squeezed).relu()).sigmoid()
 
 
 class NonLocal(nn.Module):
@@ -132,11 +125,7 @@ class DualAttention(nn.Module):
 
 def conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential:
     """3x3 convolution without bias, batch normalisation, ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-    )
+    return ops.Conv2dNormActivation(in_channels, out_channels)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -7,26 +7,18 @@ dict of scalar losses; in evaluation mode it takes images and returns a list of 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from doamlib.attention import make_attention
 from doamlib.detector_config import DetectorConfig
 from doamlib.doam import DOAM
 from doamlib.weights import load_weights, save_weights
 
-__all__ = [
-    "Detector",
-    "DetectorConfig",
-    "build_detector",
-    "load_weights",
-    "save_weights",
-]
+__all__ = ["Detector", "DetectorConfig", "build_detector", "load_weights", "save_weights"]
 
 # ImageNet's, in units of 0..255; the edge channel starts at 0 and varies about as much.
 MEAN = (123.675, 116.28, 103.53, 0.0)
@@ -40,7 +32,8 @@ class Detector(nn.Module):
     Attributes:
         config: what it was built from.
         doam: the DOAM in front, or None.
-        network: SSD, YOLOv3 or FCOS.
+        network: SSD, YOLOv3 or FCOS. Its ``first_layer`` and ``output_layers`` name the convolution
+            that reads the image and the layers whose shape depends on the number of classes.
         image_size: side of the network's square input in pixels.
     """
 
@@ -178,17 +171,18 @@ def build_detector(config: DetectorConfig, seed: int) -> Detector:
         config: which detector.
         seed: any int; torch's global generator is left as it was.
     """
-    network_class = _network_class(config.name)
-    with _seeded(seed):
+    network_class, doam = _network_class(config.name), None
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         network = network_class(config)
-    if config.attention != "none":
-        with _seeded(seed):
+        torch.default_generator.manual_seed(seed)
+        if config.attention != "none":
             plug_in(config.attention, network)
-    doam = None
-    if config.doam is not None:
-        with _seeded(seed):
+        torch.default_generator.manual_seed(seed)
+        if config.doam is not None:
             doam = DOAM(config.doam)
-            add_edge_channel(network.first_convolution, config.fresh_first_layer)
+            first = network.get_submodule(network.first_layer)
+            add_edge_channel(first, config.fresh_first_layer)
     return Detector(config, network, doam).to(memory_format=torch.channels_last)
 
 
@@ -201,15 +195,10 @@ def _network_class(name: str) -> type[nn.Module]:
     return {"ssd": SSD, "yolov3": YOLOv3, "fcos": FCOS}[name]
 
 
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
-
-
 def plug_in(attention: str, network: nn.Module) -> None:
     """Put an attention block behind each of SSD's max-pooling layers that halve the map."""
+    from doamlib.attention import make_attention
+
     extractor = network.backbone
     for layers in (extractor.features, extractor.extra[0]):
         for index, layer in enumerate(layers):

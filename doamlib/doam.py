@@ -10,6 +10,7 @@ two different modules. :class:`DOAMConfig` names each difference as one field.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -131,16 +132,10 @@ def convolution_steps(in_channels: int, channels: Channels, block: str) -> nn.Se
     return nn.Sequential(*layers)
 
 
-class EdgeGuidance(nn.Module):
+def edge_guidance(config: DOAMConfig) -> nn.Sequential:
     """A = {Fe(E)} repeated N1 times (Eq. 1, 2): B,1,H,W to B,Ce,H,W; E enters un-normalised."""
-
-    def __init__(self, config: DOAMConfig):
-        super().__init__()
-        self.steps = convolution_steps(1, config.edge_channels, config.block)
-
-    def forward(self, edges: Tensor) -> Tensor:
-        """Guided edges A, B,Ce,H,W."""
-        return self.steps(edges)
+    steps = convolution_steps(1, config.edge_channels, config.block)
+    return nn.Sequential(OrderedDict(steps=steps))
 
 
 class RegionAverage(nn.Module):
@@ -216,32 +211,24 @@ class RegionInformationAggregation(nn.Module):
         return self.gate(union)
 
 
-class MaterialAwareness(nn.Module):
-    """B1 = {Fm(x || E)} repeated N2 times (Eq. 3, 4), then RIA: colour and texture nearby."""
+def material_awareness(config: DOAMConfig) -> nn.Sequential:
+    """B1 = {Fm(x || E)} repeated N2 times (Eq. 3, 4), then RIA: colour and texture nearby.
 
-    def __init__(self, config: DOAMConfig):
-        super().__init__()
-        self.steps = convolution_steps(4, config.material_channels, config.block)
-        self.regions = RegionInformationAggregation(config.material_channels[-1], config)
-
-    def forward(self, image_and_edges: Tensor) -> Tensor:
-        """P (B,4,H,W, 0..255) to B (B,regions.out_channels,H,W)."""
-        return self.regions(self.steps(image_and_edges))
-
-
-class AttentionGeneration(nn.Module):
-    """M = sigmoid(Wa (A || B) + ba) (Eq. 7, 8), one channel as in the code.
-
-    The paper gives C as many channels as A and B together and M none; both cannot hold.
+    P (B,4,H,W, 0..255) to B (B,regions.out_channels,H,W).
     """
+    steps = convolution_steps(4, config.material_channels, config.block)
+    regions = RegionInformationAggregation(config.material_channels[-1], config)
+    return nn.Sequential(OrderedDict(steps=steps, regions=regions))
 
-    def __init__(self, in_channels: int, kernel: int):
-        super().__init__()
-        self.fusion = nn.Conv2d(in_channels, 1, kernel_size=kernel, padding=kernel // 2)
 
-    def forward(self, branches: list[Tensor]) -> Tensor:
-        """The branches that exist, each B,C,H,W, to the attention map B,1,H,W in 0..1."""
-        return self.fusion(torch.cat(branches, dim=1)).sigmoid()
+def attention_generation(in_channels: int, kernel: int) -> nn.Sequential:
+    """M = sigmoid(Wa (A || B) + ba) (Eq. 7, 8): A || B (B,C,H,W) to B,1,H,W in 0..1.
+
+    One channel as in the code. The paper gives C as many channels as A and B together and M none;
+    both cannot hold.
+    """
+    fusion = nn.Conv2d(in_channels, 1, kernel_size=kernel, padding=kernel // 2)
+    return nn.Sequential(OrderedDict(fusion=fusion, sigmoid=nn.Sigmoid()))
 
 
 class DOAM(nn.Module):
@@ -260,13 +247,13 @@ class DOAM(nn.Module):
         self.sobel = SobelEdges(config.edge_channel)
         fused = 0
         if config.material:
-            self.material = MaterialAwareness(config)
+            self.material = material_awareness(config)
             fused += self.material.regions.out_channels
         if config.edge_guidance:
-            self.edge_guidance = EdgeGuidance(config)
+            self.edge_guidance = edge_guidance(config)
             fused += config.edge_channels[-1]
         if fused:
-            self.attention = AttentionGeneration(fused, config.fusion_kernel)
+            self.attention = attention_generation(fused, config.fusion_kernel)
             if config.gamma is not None:
                 self.gamma = nn.Parameter(torch.tensor(config.gamma))
 
@@ -303,7 +290,7 @@ class DOAM(nn.Module):
             branches.append(self.material(flipped))
         if self.config.edge_guidance:
             branches.append(self.edge_guidance(edges))
-        return self.attention(branches) if branches else None
+        return self.attention(torch.cat(branches, dim=1)) if branches else None
 
     def _blend(self, plain: Tensor, attention: Tensor) -> Tensor:
         if self.config.gamma is None:

@@ -74,7 +74,7 @@ MIN_IMAGES = 5
 
 def kinds_of(detector: Detector) -> tuple[Kind, ...]:
     """The learned maps that a detector has: attention behind DOAM, Grad-CAM on SSD."""
-    has_attention = detector.doam is not None and hasattr(detector.doam, "attention")
+    has_attention = hasattr(detector.doam, "attention")  # neither None nor arm "Concat" has
     found = {"attention": has_attention, "gradcam": detector.config.name == "ssd"}
     return tuple(kind for kind, has in found.items() if has)
 
@@ -238,10 +238,10 @@ def regions(cached: CachedDataset) -> list[tuple[NDArray[np.float32], NDArray[np
 
 def examples(test: TestSet) -> list[int]:
     """The first two images of each class that hold one item and no more, by class (Fig. 7)."""
-    image, count = np.unique(test.truth.image_index, return_counts=True)
-    single = np.isin(test.truth.image_index, image[count == 1])
+    image = test.truth.image_index
+    single = np.bincount(image)[image] == 1
     of_class = [single & (test.truth.label == label + 1) for label in range(len(test.classes))]
-    return [int(i) for chosen in of_class for i in test.truth.image_index[chosen][:2]]
+    return [int(i) for chosen in of_class for i in image[chosen][:2]]
 
 
 def map_scores(
@@ -263,18 +263,18 @@ def map_scores(
     test = TestSet.of(cached.dataset)
     places = regions(cached)
     chosen = examples(test)
-    item_of_image = dict(zip(test.truth.image_index.tolist(), range(len(places)), strict=True))
+    shown = np.searchsorted(test.truth.image_index, chosen).tolist()  # items lie image after image
     arrays: dict[str, NDArray] = {"examples": np.array(chosen, np.int64)}
     for kind in kinds_of(detector) if kinds is None else kinds:
         rows, small = [], {}
         for item, values in enumerate(item_maps(detector, cached, kind)):
             rows.append(score_map(values, *places[item]) | {"blank": not values.any()})
-            if item in {item_of_image[i] for i in chosen}:
+            if item in shown:
                 small[item] = _thumbnail(values, 1.0 if kind == "attention" else values.max())
         for name in STORED:
             dtype = bool if name == "blank" else np.float32
             arrays[f"{kind}_{name}"] = np.array([row[name] for row in rows], dtype)
-        pictures = [small[item_of_image[i]] for i in chosen]
+        pictures = [small[item] for item in shown]
         arrays[f"{kind}_examples"] = np.array(pictures, np.uint8).reshape(-1, *[EXAMPLE_SIZE] * 2)
     return arrays
 
@@ -292,20 +292,17 @@ def tidy(scores: dict[str, NDArray], test: TestSet) -> pd.DataFrame:
         none), ``map``, ``blank``, and the ``SCORES``.
     """
     truth = test.truth
+    items = {
+        "image": np.array(test.image_ids)[truth.image_index],
+        "item": np.arange(len(truth)),
+        "class": np.array(test.classes)[truth.label - 1],
+        "level": test.levels[truth.image_index],
+    }
+    columns = ("blank", *SCORES)
+    kinds = [name.removesuffix("_blank") for name in scores if name.endswith("_blank")]
     frames = [
-        pd.DataFrame(
-            {
-                "image": np.array(test.image_ids)[truth.image_index],
-                "item": np.arange(len(truth)),
-                "class": np.array(test.classes)[truth.label - 1],
-                "level": test.levels[truth.image_index],
-                "map": name.removesuffix("_blank"),
-                "blank": scores[name],
-            }
-            | {score: scores[name.replace("_blank", f"_{score}")] for score in SCORES}
-        )
-        for name in scores
-        if name.endswith("_blank")
+        pd.DataFrame(items | {"map": kind} | {name: scores[f"{kind}_{name}"] for name in columns})
+        for kind in kinds
     ]
     return pd.concat(frames, ignore_index=True)
 
@@ -356,10 +353,12 @@ def summary(frame: pd.DataFrame) -> dict[str, Any]:
     drawn = frame.assign(**{score: frame[score].where(~frame["blank"]) for score in SCORES})
     for row in intervals(drawn, ["map"]).to_dict("records"):
         numbers = {key: row[key] for key in ("mean", "low", "high", "images")}
-        found[row["map"]][row["score"]] = {
-            key: None if np.isnan(value) else value for key, value in numbers.items()
-        }
+        found[row["map"]][row["score"]] = _without_nan(numbers)
     return found
+
+
+def _without_nan(numbers: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if np.isnan(value) else value for name, value in numbers.items()}
 
 
 # --- sanity check -------------------------------------------------------------------------------
@@ -421,5 +420,5 @@ def sanity(detector: Detector, cached: CachedDataset, seed: int) -> dict[str, An
         for part in CHECKED[kind]:
             frame = randomisation_check(detector, cached, kind, part, seed)
             means = frame[~frame["blank"]].groupby("image")[list(columns)].mean().mean()
-            found[kind][part] = {n: None if np.isnan(v) else float(v) for n, v in means.items()}
+            found[kind][part] = _without_nan(means.to_dict())
     return found

@@ -11,9 +11,9 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 from torchvision.models.detection import FCOS as TorchvisionFCOS
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.resnet import Bottleneck
-from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from doamlib.detector_config import DetectorConfig, scaled
@@ -21,36 +21,25 @@ from doamlib.detector_config import DetectorConfig, scaled
 BLOCKS = (3, 4, 6, 3)
 
 
-class ResNet50(nn.Module):
-    """ResNet-50 without its classifier.
-
-    Attributes:
-        out_channels: channels of the maps at strides 8, 16 and 32.
-    """
-
-    def __init__(self, width: float):
-        super().__init__()
-        planes = [scaled(64 * 2**k, width) for k in range(4)]
-        self.conv1 = nn.Conv2d(3, planes[0], kernel_size=7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes[0])
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-        channels = planes[0]
-        for number, (own, count) in enumerate(zip(planes, BLOCKS, strict=True), start=1):
-            stage = residual_stage(channels, own, count, stride=1 if number == 1 else 2)
-            self.add_module(f"layer{number}", stage)
-            channels = own * Bottleneck.expansion
-        self.out_channels = [own * Bottleneck.expansion for own in planes[1:]]
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
-        """Normalised images B,C,S,S to the maps of the last three stages."""
-        stem = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        c3 = self.layer2(self.layer1(stem))
-        c4 = self.layer3(c3)
-        return OrderedDict(c3=c3, c4=c4, c5=self.layer4(c4))
+def resnet50(width: float) -> nn.Sequential:
+    """ResNet-50 without its classifier, for normalised images B,C,S,S."""
+    planes = [scaled(64 * 2**k, width) for k in range(4)]
+    stem = {
+        "conv1": nn.Conv2d(3, planes[0], kernel_size=7, stride=2, padding=3, bias=False),
+        "bn1": nn.BatchNorm2d(planes[0]),
+        "relu": nn.ReLU(inplace=True),
+        "maxpool": nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
+    }
+    backbone = nn.Sequential(OrderedDict(stem))
+    channels = planes[0]
+    for number, (own, count) in enumerate(zip(planes, BLOCKS, strict=True), start=1):
+        stage = residual_stage(channels, own, count, stride=1 if number == 1 else 2)
+        backbone.add_module(f"layer{number}", stage)
+        channels = own * Bottleneck.expansion
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return backbone
 
 
 def residual_stage(in_channels: int, planes: int, count: int, stride: int) -> nn.Sequential:
@@ -75,24 +64,15 @@ def regroup(tower: nn.Sequential) -> None:
             tower[index] = nn.GroupNorm(layer.num_channels // 8, layer.num_channels)
 
 
-class Pyramid(nn.Module):
-    """ResNet-50 and the feature pyramid P3 to P7 on it.
-
-    Attributes:
-        out_channels: channels of every map.
-    """
-
-    def __init__(self, width: float):
-        super().__init__()
-        self.body = ResNet50(width)
-        # torchvision's head can only be built for multiples of 32 channels.
-        self.out_channels = scaled(256, width, multiple=32)
-        coarsest = LastLevelP6P7(self.out_channels, self.out_channels)
-        self.fpn = FeaturePyramidNetwork(self.body.out_channels, self.out_channels, coarsest)
-
-    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
-        """Normalised images B,C,S,S to five maps at strides 8 to 128."""
-        return self.fpn(self.body(images))
+def pyramid(width: float) -> BackboneWithFPN:
+    """ResNet-50 and the feature pyramid P3 to P7 on it: five maps at strides 8 to 128."""
+    backbone = resnet50(width)
+    stages = {"layer2": "c3", "layer3": "c4", "layer4": "c5"}
+    in_channels = [getattr(backbone, name)[-1].conv3.out_channels for name in stages]
+    # torchvision's head can only be built for multiples of 32 channels.
+    channels = scaled(256, width, multiple=32)
+    coarsest = LastLevelP6P7(channels, channels)
+    return BackboneWithFPN(backbone, stages, in_channels, channels, coarsest)
 
 
 class FCOS(nn.Module):
@@ -102,6 +82,7 @@ class FCOS(nn.Module):
     sizes: the five maps are 40, 20, 10, 5 and 3 at 320 and 12, 6, 3, 2 and 1 at 96.
     """
 
+    first_layer = "model.backbone.body.conv1"
     output_layers = ("model.head.classification_head.cls_logits",)
     imagenet_weights = "ResNet50_Weights.IMAGENET1K_V1"
 
@@ -109,7 +90,7 @@ class FCOS(nn.Module):
         super().__init__()
         self.image_size = 32 * -(-config.image_size // 32)
         self.model = TorchvisionFCOS(
-            Pyramid(config.width),
+            pyramid(config.width),
             config.num_classes,
             score_thresh=config.score_threshold,
             nms_thresh=config.nms_iou,
@@ -117,11 +98,6 @@ class FCOS(nn.Module):
         )
         for head in (self.model.head.classification_head, self.model.head.regression_head):
             regroup(head.conv)
-
-    @property
-    def first_convolution(self) -> nn.Conv2d:
-        """The convolution that reads the image."""
-        return self.model.backbone.body.conv1
 
     def from_imagenet(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Torchvision's ResNet-50 tensors under the names they have in a detector."""

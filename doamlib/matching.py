@@ -77,21 +77,13 @@ def match(
     for name, labels in (("ground truth", truth.label), ("detections", detections.label)):
         if labels.max(initial=0) > len(classes):
             raise ValueError(f"{name}: label {labels.max()}, but there are {len(classes)} classes")
-    order = np.argsort(-detections.score, kind="stable")
-    detections = detections.select(order)
-    item = _best_items(truth, detections, len(classes), iou_threshold)
+    ranked = detections.select(np.argsort(-detections.score, kind="stable"))
+    item = _best_items(truth, ranked, len(classes), iou_threshold)
     hit = np.zeros(len(item), dtype=bool)
     claimed, first = np.unique(item, return_index=True)
     hit[first[claimed >= 0]] = True
-    return Matches(
-        tuple(classes),
-        truth,
-        detections.image_index,
-        detections.label,
-        detections.score,
-        item,
-        hit,
-    )
+    found = ranked.image_index, ranked.label, ranked.score
+    return Matches(tuple(classes), truth, *found, item, hit)
 
 
 def _best_items(

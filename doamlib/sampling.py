@@ -127,14 +127,14 @@ class PooledBatch:
 class Strategy:
     """Traditional training, and what all strategies share: epochs, steps, state, history.
 
+    As it is, every batch is trained on once an epoch (DOAM-T; also what focal loss trains with).
+
     Attributes:
         planned_steps: see `planned_steps`.
         history: for each retraining, JSON-able: ``epoch``, ``threshold`` (L in that epoch, None: no
             threshold), ``retrained`` (batches given out; fewer than held where the steps ran out)
             and ``batches`` (the pool, each with ``indices``, ``loss``, ``epoch``, ``priority``).
     """
-
-    _has_pool = False
 
     def __init__(self, config: SamplingConfig, batches: int, epochs: int, seed: int) -> None:
         self.config, self.batches, self.epochs, self.seed = config, batches, epochs, seed
@@ -220,7 +220,7 @@ class Strategy:
             return []
         batches = [batch.indices for batch in self._pool[: self.steps_left()]]
         self._steps += len(batches)
-        if self._has_pool:
+        if self.config.strategy != "traditional":
             self.history.append(
                 {
                     "epoch": self._epoch - 1,
@@ -293,14 +293,9 @@ class Strategy:
         return False
 
 
-class Traditional(Strategy):
-    """No pool: every batch once an epoch (DOAM-T; also what focal loss trains with)."""
-
-
 class Hard(Strategy):
     """Keeps the N_S batches of largest loss among those with loss > L (Algorithm 2)."""
 
-    _has_pool = True
     _sign = 1.0
 
     def _threshold_of_epoch(self) -> float | None:
@@ -332,8 +327,6 @@ class Random(Strategy):
     replacement.
     """
 
-    _has_pool = True
-
     def _take(self, indices: list[int], loss: float) -> bool:
         place = (self.seed, self._epoch, len(self._running()))
         priority = float(np.random.default_rng(place).random())
@@ -347,5 +340,5 @@ def make_strategy(config: SamplingConfig, batches: int, epochs: int, seed: int) 
     ``batches`` and ``epochs`` as for `planned_steps`; ``seed`` is not negative, and only
     ``"random"`` draws from it.
     """
-    kinds = {"traditional": Traditional, "hard": Hard, "easy": Easy, "random": Random}
+    kinds = {"traditional": Strategy, "hard": Hard, "easy": Easy, "random": Random}
     return kinds[config.strategy](config, batches, epochs, seed)

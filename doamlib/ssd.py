@@ -1,9 +1,9 @@
 """SSD on VGG16 (Liu et al., ECCV 2016; arXiv:1512.02325), at any input size and width.
 
-The heads and default boxes are torchvision's. The feature extractor is written here, because
-torchvision's has fixed widths and fails below 300 pixels; at full size its tensors carry the same
-names. Matching, loss and decoding are written for whole batches, so that they do not show beside
-the convolutions of a slim network; the tests hold them against torchvision's.
+The heads, default boxes and VGG16's layers are torchvision's. The feature extractor is written
+here, because torchvision's has fixed widths and fails below 300 pixels; at full size its tensors
+carry the same names. Matching, loss and decoding are written for whole batches, so that they do not
+show beside the convolutions of a slim network; the tests hold them against torchvision's.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.ssd import SSDHead
+from torchvision.models.vgg import cfgs, make_layers
 
 from doamlib.detector_config import DetectorConfig, scaled
 from doamlib.postprocess import select_detections
 from doamlib.priors import decode, encode, make_priors, map_sizes, match_priors
 
 NEGATIVES_PER_POSITIVE = 3
-VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+VGG16 = cfgs["D"]
 # Reduction, output, stride and padding of conv8 to conv11.
 EXTRA_LAYERS = ((256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 1, 0), (128, 256, 1, 0))
 
@@ -36,19 +37,12 @@ class VGG16Extractor(nn.Module):
 
     def __init__(self, image_size: int, width: float):
         super().__init__()
-        maps = len(map_sizes(image_size))
-        blocks, channels = [], 3
-        for block in VGG16:
-            block = [scaled(c, width) for c in block]
-            blocks.append(vgg_block(channels, block))
-            channels = block[-1]
-        blocks[-1][-1].inplace = False  # Grad-CAM reads conv5_3's own output
-        pool1, pool2, pool4 = (nn.MaxPool2d(2) for _ in range(3))
-        pool3 = nn.MaxPool2d(2, ceil_mode=True)
-        self.features = nn.Sequential(
-            *blocks[0], pool1, *blocks[1], pool2, *blocks[2], pool3, *blocks[3]
-        )
-        fc7 = scaled(1024, width)
+        layers = make_layers([c if c == "M" else scaled(c, width) for c in VGG16], batch_norm=False)
+        pools = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
+        layers[pools[2]].ceil_mode = True
+        layers[pools[4] - 1].inplace = False  # Grad-CAM reads conv5_3's own output
+        self.features = layers[: pools[3]]
+        channels, fc7 = scaled(512, width), scaled(1024, width)
         fully_connected = nn.Sequential(
             nn.MaxPool2d(3, stride=1, padding=1),
             nn.Conv2d(channels, fc7, kernel_size=3, padding=6, dilation=6),
@@ -56,8 +50,10 @@ class VGG16Extractor(nn.Module):
             nn.Conv2d(fc7, fc7, kernel_size=1),
             nn.ReLU(inplace=True),
         )
-        self.extra = nn.ModuleList([nn.Sequential(pool4, *blocks[4], fully_connected)])
+        conv5 = layers[pools[3] : pools[4]]  # with the fourth pooling before it
+        self.extra = nn.ModuleList([nn.Sequential(*conv5, fully_connected)])
         self.out_channels = [channels, fc7]
+        maps = len(map_sizes(image_size))
         for layer in EXTRA_LAYERS[: maps - 2]:
             reduced, out = scaled(layer[0], width), scaled(layer[1], width)
             self.extra.append(extra_block(self.out_channels[-1], reduced, out, *layer[2:]))
@@ -103,15 +99,6 @@ def normalise(module: nn.Module) -> None:
             normalise(child)
 
 
-def vgg_block(in_channels: int, channels: list[int]) -> list[nn.Module]:
-    """3x3 convolutions of one resolution, each followed by ReLU."""
-    layers: list[nn.Module] = []
-    for out_channels in channels:
-        layers += [nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.ReLU(inplace=True)]
-        in_channels = out_channels
-    return layers
-
-
 def extra_block(
     in_channels: int, reduced: int, out_channels: int, stride: int, padding: int
 ) -> nn.Sequential:
@@ -131,6 +118,7 @@ class SSD(nn.Module):
     conv10_2 too.
     """
 
+    first_layer = "backbone.features.0"
     output_layers = ("head",)
     imagenet_weights = "VGG16_Weights.IMAGENET1K_V1"
 
@@ -162,21 +150,13 @@ class SSD(nn.Module):
 
     def from_imagenet(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Torchvision's VGG16 tensors up to conv5_3, under the names they have in a detector."""
-        pool4 = len(self.backbone.features)
+        own = [f"features.{i}" for i in range(len(self.backbone.features))]
+        own += [f"extra.0.{i}" for i in range(len(self.backbone.extra[0]))]
         renamed = {}
         for name in [name for name in tensors if name.startswith("features.")]:
             _, index, kind = name.split(".")
-            if int(index) < pool4:
-                own = f"network.backbone.features.{index}.{kind}"
-            else:
-                own = f"network.backbone.extra.0.{int(index) - pool4}.{kind}"
-            renamed[own] = tensors[name]
+            renamed[f"network.backbone.{own[int(index)]}.{kind}"] = tensors[name]
         return renamed
-
-    @property
-    def first_convolution(self) -> nn.Conv2d:
-        """conv1_1, which reads the image."""
-        return self.backbone.features[0]
 
     @property
     def last_vgg_layer(self) -> nn.Module:

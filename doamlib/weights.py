@@ -15,19 +15,14 @@ from torch import Tensor, nn
 Source = Mapping[str, Tensor] | Path | str
 
 
-def save_weights(detector: nn.Module, path: Path | str, float16: bool = False) -> None:
+def save_weights(detector: nn.Module, path: Path | str) -> None:
     """Write a detector's tensors, and its configuration beside them, to ``path`` in one step.
 
     Args:
         detector: a :class:`doamlib.detectors.Detector`.
         path: the safetensors file; replaced if it exists.
-        float16: store kernels in half the space. Vectors (biases, scales, running statistics) keep
-            32 bits: they are few, and a variance may exceed what float16 holds.
     """
-    tensors = {
-        name: (value.half() if float16 and value.ndim > 1 else value).contiguous().cpu()
-        for name, value in detector.state_dict().items()
-    }
+    tensors = {name: value.contiguous().cpu() for name, value in detector.state_dict().items()}
     path = Path(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     save_file(tensors, temporary, metadata={"config": detector.config.as_json()})
@@ -68,7 +63,7 @@ def load_weights(detector: nn.Module, source: Source) -> list[str]:
         raise ValueError(f"width, image_size or DOAM differ from the source: {error}") from None
     may_be_left = (*outputs, "doam.")
     if detector.config.fresh_first_layer:
-        may_be_left += (_first_kernel(detector),)
+        may_be_left += (f"network.{detector.network.first_layer}.weight",)
     lost = [name for name in left if not name.startswith(may_be_left) and ".attention." not in name]
     if lost or unknown:
         raise ValueError(
@@ -128,17 +123,12 @@ def load_imagenet_backbone(detector: nn.Module, path: Path | str | None = None) 
 
 def _fit_first_convolution(detector: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Drop the source's first kernels, or give them a channel of zeros, as the detector needs."""
-    name = _first_kernel(detector)
+    name = f"network.{detector.network.first_layer}.weight"
     if detector.config.fresh_first_layer:
         tensors.pop(name, None)
     elif name in tensors and detector.doam is not None and tensors[name].shape[1] == 3:
         kernels = tensors[name]
         tensors[name] = torch.cat([kernels, torch.zeros_like(kernels[:, :1])], dim=1)
-
-
-def _first_kernel(detector: nn.Module) -> str:
-    first = detector.network.first_convolution.weight
-    return next(name for name, parameter in detector.named_parameters() if parameter is first)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

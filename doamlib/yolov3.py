@@ -12,6 +12,7 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops import box_iou
 
 from doamlib.detector_config import DetectorConfig, scaled
 from doamlib.postprocess import select_detections
@@ -104,6 +105,7 @@ class YOLOv3(nn.Module):
     the input.
     """
 
+    first_layer = "backbone.stem.0"
     output_layers = ("branches.0.output", "branches.1.output", "branches.2.output")
 
     def __init__(self, config: DetectorConfig):
@@ -147,11 +149,6 @@ class YOLOv3(nn.Module):
             rows.append(torch.cat([place, own[k.flatten()], strides], dim=1))
         return torch.cat(rows)
 
-    @property
-    def first_convolution(self) -> nn.Conv2d:
-        """The convolution that reads the image."""
-        return self.backbone.stem[0]
-
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Normalised images B,C,S,S to ``raw`` (B, P, 5 + K), float32.
 
@@ -189,8 +186,7 @@ class YOLOv3(nn.Module):
         stride = centre.new_tensor(STRIDES)[best // 3]
         grid = self.image_size / stride
         column, row = torch.minimum(centre / stride[:, None], grid[:, None] - 1).floor().unbind(1)
-        cells_before = [3 * sum((self.image_size // s) ** 2 for s in STRIDES[:k]) for k in range(3)]
-        start = torch.tensor(cells_before, device=best.device)[best // 3]
+        start = (self.cells[:, 4] < stride[:, None]).sum(dim=1)  # P begins with the finer grids
         return start + ((row * grid + column) * 3).long() + best % 3
 
     def loss(self, outputs: dict[str, Tensor], boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -237,7 +233,7 @@ class YOLOv3(nn.Module):
     ) -> Tensor:
         wanted = torch.zeros_like(raw[..., 4])
         wanted[image, answering] = 1.0
-        overlap = overlaps(self.decode(raw.detach()), boxes).masked_fill(~present[:, None], 0.0)
+        overlap = box_iou(self.decode(raw.detach()), boxes).masked_fill(~present[:, None], 0.0)
         counted = (wanted == 1) | (overlap.amax(dim=2) <= IGNORED_FROM_IOU)
         return F.binary_cross_entropy_with_logits(
             raw[..., 4][counted], wanted[counted], reduction="sum"
@@ -248,13 +244,3 @@ class YOLOv3(nn.Module):
         raw = outputs["raw"]
         scores = raw[..., 4:5].sigmoid() * raw[..., 5:].sigmoid()
         return select_detections(self.decode(raw), scores, self.config, self.image_size)
-
-
-def overlaps(boxes: Tensor, others: Tensor) -> Tensor:
-    """IoU of each image's boxes (B, P, 4) with its others (B, G, 4): (B, P, G)."""
-    a, b = boxes[:, :, None], others[:, None]
-    sides = torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])
-    common = sides.clamp(min=0).prod(dim=-1)
-    area = (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1)[:, :, None]
-    other_area = (others[..., 2:] - others[..., :2]).prod(dim=-1)[:, None]
-    return common / (area + other_area - common).clamp(min=1e-9)
