@@ -16,7 +16,6 @@ import pandas as pd
 
 from doamlib import comparison, paths
 from doamlib.comparison import LEVELS, Runs, minus, printed
-from doamlib.complexity import complexity_table
 from doamlib.data.classes import SHORT_NAMES
 from doamlib.data.splits import SMALL
 from doamlib.paper import table
@@ -134,6 +133,8 @@ def printed_cost() -> Printed:
 
 @cache
 def _count() -> dict[str, float]:
+    from doamlib.complexity import complexity_table  # torchvision: 1.5 s that few pages need
+
     rows = complexity_table()
     more = {name: (rows.params[name] - rows.params["DOAM"]) / 1e6 for name in rows.index}
     return _added(rows, "size_mib", "gmacs") | more
