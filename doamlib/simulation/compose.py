@@ -122,12 +122,13 @@ def _cut(item: Item, scene: Scene, window: Box) -> tuple[Patch, np.ndarray] | No
     return (patch, mask) if total and mask.sum() >= MIN_VISIBLE * total else None
 
 
-def _find(item: Item, scene: Scene, window: Box, others: Sequence[Item]) -> Found | None:
+def _find(
+    item: Item, cut: tuple[Patch, np.ndarray], scene: Scene, window: Box, others: Sequence[Item]
+) -> Found | None:
     """The subject as seen in a window, or None where the rules of acceptance refuse it."""
-    cut = _cut(item, scene, window)
-    if cut is None or min(cut[1].shape) < 8:
-        return None
     patch, mask = cut
+    if min(mask.shape) < 8:
+        return None
     around = scene.region(patch.box)
     for other in others:
         around.paste(other.patch(scene.scale))
@@ -146,15 +147,21 @@ def _attempt(
 ) -> tuple[Box, list[Found]] | None:
     """One try at placing all subjects in a scene."""
     items: list[Item] = []
+    cuts: list[tuple[Patch, np.ndarray]] = []
     window: Box | None = None
     for name in names:
         item = _draw_subject(dice, scene, subject_kind(dice, name))
         if window is None:
             window = draw_window(dice, item.patch(scene.scale).box, field_of_view)
-        if _cut(item, scene, window) is None:
+        cut = _cut(item, scene, window)
+        if cut is None:
             return None
         items.append(item)
-    found = [_find(i, scene, window, [j for j in items if j is not i]) for i in items]
+        cuts.append(cut)
+    found = [
+        _find(item, cut, scene, window, [other for other in items if other is not item])
+        for item, cut in zip(items, cuts, strict=True)
+    ]
     return None if None in found else (window, found)
 
 
