@@ -11,12 +11,7 @@ from doamlib.simulation.canvas import Patch
 from doamlib.simulation.catalogue import CUTTER_KINDS, GROUPS, KINDS, Kind
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.display import DisplayChain, colourise, expose
-from doamlib.simulation.occlusion import (
-    Occlusion,
-    level_of,
-    measure_occlusion,
-    silhouette_of,
-)
+from doamlib.simulation.occlusion import Occlusion, level_of, measure_occlusion, silhouette_of
 from doamlib.simulation.physics import log_attenuation
 from doamlib.simulation.scene import FRAME, Box, Item, Scene, draw_item, draw_scene
 
