@@ -45,7 +45,7 @@ class View:
 
     @cached_property
     def matrix(self) -> np.ndarray:
-        """Pixels a millimetre along the item's three axes goes right and down: float64 (2, 3)."""
+        """Frame pixels (x, y) by which a millimetre along each item axis moves: float64 (2, 3)."""
         return self.rotation[:2] * self.scale
 
     @property
