@@ -17,7 +17,7 @@ from doamlib.simulation.containers import CONTAINERS
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.outlines import ellipse, points, rectangle
 from doamlib.simulation.physics import physics
-from doamlib.simulation.primitives import Lathe, Sheet, Slab, Soft, Tube, moved, paint, slab
+from doamlib.simulation.primitives import Lathe, Sheet, Sketch, Slab, Soft, Tube, moved, slab
 from doamlib.simulation.scene import rotation
 
 SEEDS = st.integers(0, 2**32)
@@ -26,6 +26,11 @@ IRON = physics().materials["steel"]
 
 def seen(psi: float = 0.3, tilt: float = 0.0, axis: float = 0.0, scale: float = 1.0) -> View:
     return View(rotation(psi, tilt, axis), np.array([300.0, 200.0]), scale)
+
+
+def paint(parts, view: View, clip=None) -> Patch:
+    sketch = Sketch(parts, view)
+    return sketch.whole if clip is None else sketch.paint(clip)
 
 
 def grams(patch: Patch, scale: float = 1.0) -> float:
@@ -135,7 +140,7 @@ def test_the_rarest_item_stays_within_its_declared_reach(name, seed):
     kind = ALL_KINDS[name]
     flat = View(np.eye(3), np.zeros(2), 1.0)
     for part in kind.build(Dice(seed)):
-        corner = np.abs(part.extent(flat))
+        corner = np.abs(part.shadow(flat).bounds)
         assert np.isfinite(corner).all()
         assert corner.max() <= RAREST * kind.reach
         if not isinstance(part, Sheet):
@@ -202,7 +207,7 @@ def test_bevels_rivets_and_plastic_handles_are_no_mark_of_cutters():
 def test_cutters_vary_continuously():
     for kind in CUTTER_KINDS.values():
         spans = {
-            round(max(np.ptp(p.extent(seen(0))[::2]) for p in kind.build(Dice(s))), 6)
+            round(max(np.ptp(p.shadow(seen(0)).bounds[::2]) for p in kind.build(Dice(s))), 6)
             for s in range(20)
         }
         assert len(spans) == 20

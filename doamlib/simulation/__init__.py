@@ -6,13 +6,7 @@ step.
 
 from doamlib.simulation.config import GENERATOR_VERSION, SimulationConfig
 from doamlib.simulation.dataset import generate
-from doamlib.simulation.steps import (
-    Placement,
-    Rendering,
-    render,
-    render_cutter,
-    render_level,
-)
+from doamlib.simulation.steps import Placement, Rendering, render, render_cutter, render_level
 
 __all__ = [
     "GENERATOR_VERSION",

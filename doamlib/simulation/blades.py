@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from doamlib.simulation.dice import Dice
@@ -13,9 +15,9 @@ METALS = ("steel", "al", "stainless", "brass", "zamak")
 PROFILES = ("drop", "drop", "clip", "spear", "sheepsfoot", "chef", "chef", "tanto", "dagger")
 
 
-def profile(dice: Dice, length: float, width: float, style: str | None = None) -> tuple:
+def profile(dice: Dice, length: float, width: float) -> tuple:
     """Spine and edge of a blade from root (x = 0) to tip: x, spine y, edge y, style."""
-    style = style or dice.pick(PROFILES)
+    style = dice.pick(PROFILES)
     x, half, q = np.linspace(0, 1, 18), width / 2, dice.between(1.8, 3.2)
 
     def rise(start: float, power: float) -> np.ndarray:
@@ -72,17 +74,11 @@ def rivets(
     return slab([ellipse(radius, at=p, n=12) for p in at], z0, z1, material)
 
 
-def scales(
-    dice: Dice, length: float, width: float, depth: float, material: str, jitter: float = 0.12
-) -> list[Primitive]:
+def scales(dice: Dice, length: float, width: float, depth: float, material: str) -> list[Primitive]:
     """A rounded solid handle from x = 0 to -length: stacked outlines, thickest in the middle."""
-    outline = grip(dice, length, width, jitter)
+    outline = grip(dice, length, width, 0.12)
+    levels = [-depth / 2 + depth * k / 3 for k in range(4)]
     return [
-        slab(
-            outline * (1, share),
-            -depth / 2 + depth * k / 3,
-            -depth / 2 + depth * (k + 1) / 3,
-            material,
-        )
-        for k, share in enumerate((0.8, 1.0, 0.8))
+        slab(outline * (1, share), low, high, material)
+        for share, (low, high) in zip((0.8, 1.0, 0.8), pairwise(levels), strict=True)
     ]

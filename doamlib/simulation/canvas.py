@@ -6,9 +6,12 @@ averaged; this keeps mass better than OpenCV's anti-aliased drawing, which widen
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 import cv2
 import numpy as np
@@ -17,9 +20,13 @@ from doamlib.simulation.physics import physics
 
 FINE_AREA_PX = 4000
 """Regions up to this area are drawn four times finer than a pixel, larger ones two times."""
+MIN_OBLIQUITY = 0.08
+"""Floor of the cosine between a plate's normal and the beam: limits the path of edge-on plates."""
 
 Box = tuple[int, int, int, int]
 """Columns and rows x0, y0, x1, y1, ends excluded."""
+Bounds = tuple[float, float, float, float]
+"""Frame pixels x0, y0, x1, y1."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +43,26 @@ class View:
     centre: np.ndarray
     scale: float
 
-    def project(self, path: np.ndarray, z: float = 0.0) -> np.ndarray:
-        """Frame pixels (N, 2) of points (N, 2) at height z, or of points (N, 3)."""
-        matrix = self.rotation[:2] * self.scale
-        flat = path @ matrix[:, : path.shape[1]].T
-        return flat + (self.centre + matrix[:, 2] * z)
+    @cached_property
+    def matrix(self) -> np.ndarray:
+        """Frame pixels (x, y) by which a millimetre along each item axis moves: float64 (2, 3)."""
+        return self.rotation[:2] * self.scale
+
+    @property
+    def obliquity(self) -> float:
+        """Cosine between the item's normal and the beam, at least MIN_OBLIQUITY."""
+        return max(abs(self.rotation[2, 2]), MIN_OBLIQUITY)
+
+    def project(self, path: np.ndarray) -> np.ndarray:
+        """Frame pixels (N, 2) of points (N, 2) in the item's plane, or of points (N, 3)."""
+        return path @ self.matrix[:, : path.shape[1]].T + self.centre
+
+
+def overlap(one: Box, other: Box) -> Box | None:
+    """Where two frame rectangles meet, or None."""
+    x0, y0 = max(one[0], other[0]), max(one[1], other[1])
+    x1, y1 = min(one[2], other[2]), min(one[3], other[3])
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
 
 @dataclass
@@ -70,9 +92,7 @@ class Patch:
 
     def overlap(self, box: Box) -> Box | None:
         """Where a frame rectangle meets this patch, in frame pixels, or None."""
-        x0, y0, x1, y1 = self.box
-        x0, y0, x1, y1 = max(x0, box[0]), max(y0, box[1]), min(x1, box[2]), min(y1, box[3])
-        return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+        return overlap(self.box, box)
 
     def window(self, box: Box) -> np.ndarray:
         """View of the basis maps inside a frame rectangle that this patch contains."""
@@ -94,41 +114,54 @@ class Patch:
                 plane += load * np.float32(share)
 
 
-def bounds_of(points: np.ndarray, margin: float = 0.0) -> np.ndarray:
-    """Bounds (x0, y0, x1, y1) of points (N, 2)."""
-    return np.concatenate([points.min(0) - margin, points.max(0) + margin])
+def bounds_of(points: np.ndarray, margin: float = 0.0) -> Bounds:
+    """Bounds of points (N, 2), widened by a margin on all sides."""
+    (x0, y0), (x1, y1) = points.min(0).tolist(), points.max(0).tolist()
+    return x0 - margin, y0 - margin, x1 + margin, y1 + margin
 
 
-def _fineness(box: Box) -> int:
-    return 4 if (box[2] - box[0]) * (box[3] - box[1]) <= FINE_AREA_PX else 2
+class _Fine:
+    """A frame rectangle on a grid two or four times finer than a pixel."""
+
+    def __init__(self, box: Box) -> None:
+        self.corner = np.array(box[:2])
+        self.size = (box[2] - box[0], box[3] - box[1])
+        self.times = 4 if self.size[0] * self.size[1] <= FINE_AREA_PX else 2
+
+    def empty(self) -> np.ndarray:
+        """A mask of zeros, uint8."""
+        return np.zeros((self.size[1] * self.times, self.size[0] * self.times), np.uint8)
+
+    def fixed_point(self, points: np.ndarray) -> np.ndarray:
+        """Frame pixels (..., 2) as OpenCV's fixed-point coordinates on the grid, int32."""
+        grid = points - self.corner
+        grid *= 16 * self.times
+        grid -= 8
+        return np.rint(grid, out=grid).astype(np.int32)
+
+    def mean(self, masks: Iterable[np.ndarray]) -> np.ndarray:
+        """Sum of masks, averaged over each pixel: float32."""
+        total = functools.reduce(cv2.add, masks)
+        return cv2.resize(total.astype(np.float32), self.size, interpolation=cv2.INTER_AREA)
 
 
-def _fixed_point(points: np.ndarray, box: Box, times: int) -> np.ndarray:
-    """Frame pixels as OpenCV's fixed-point coordinates on a finer grid, int32 (N, 2)."""
-    return np.round(((points - box[:2]) * times - 0.5) * 16).astype(np.int32)
-
-
-def filled(layers: Sequence[np.ndarray], sizes: Sequence[int], box: Box) -> np.ndarray:
+def filled(layers: np.ndarray, sizes: Sequence[int], box: Box) -> np.ndarray:
     """Mean share of each pixel that the layers cover: float32, 0 to 1.
 
     Args:
-        layers: Points (N, 2) in frame pixels of every layer.
+        layers: Points in frame pixels of every layer, (L, N, 2).
         sizes: Lengths of the outlines that follow each other in a layer (even-odd rule).
         box: Frame rectangle.
     """
-    times = _fineness(box)
-    width, height = box[2] - box[0], box[3] - box[1]
-    value = 255 // len(layers)
-    ends = np.cumsum(sizes).tolist()
-    total = None
-    for points in layers:
-        grid = _fixed_point(points, box, times)
-        outlines = [grid[end - size : end] for size, end in zip(sizes, ends, strict=True)]
-        mask = np.zeros((height * times, width * times), np.uint8)
-        cv2.fillPoly(mask, outlines, value, cv2.LINE_8, 4)
-        total = mask if total is None else cv2.add(total, mask)
-    mean = cv2.resize(total.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    return mean * np.float32(1 / (value * len(layers)))
+    fine, value = _Fine(box), 255 // len(layers)
+    spans = [slice(end - size, end) for size, end in zip(sizes, accumulate(sizes), strict=True)]
+    masks = (
+        cv2.fillPoly(fine.empty(), [points[span] for span in spans], value, cv2.LINE_8, 4)
+        for points in fine.fixed_point(layers)
+    )
+    mean = fine.mean(masks)
+    mean *= np.float32(1 / (value * len(layers)))
+    return mean
 
 
 def stroked(path: np.ndarray, closed: bool, diameter: float, box: Box) -> tuple[np.ndarray, float]:
@@ -143,22 +176,23 @@ def stroked(path: np.ndarray, closed: bool, diameter: float, box: Box) -> tuple[
     Returns:
         Relative thickness, float32 of the box's size, and its sum over a pixel's length of path.
     """
-    times = _fineness(box)
-    width, height = box[2] - box[0], box[3] - box[1]
-    fine = diameter * times
-    nested = 1 if fine < 4 else 2 if fine < 10 else 4
-    widths = [_odd(fine * math.sqrt(1 - (k / nested) ** 2)) for k in range(nested)]
-    line = [_fixed_point(path, box, times)]
-    total = np.zeros((height * times, width * times), np.uint8)
-    for wide in widths:
-        mask = np.zeros_like(total)
-        cv2.polylines(mask, line, closed, 60, max(wide - 1, 1), cv2.LINE_8, 4)
-        total = cv2.add(total, mask)
+    fine = _Fine(box)
+    wide = diameter * fine.times
+    nested = 1 if wide < 4 else 2 if wide < 10 else 4
+    widths = [_odd(wide * math.sqrt(1 - (k / nested) ** 2)) for k in range(nested)]
+    line = [fine.fixed_point(path)]
+    masks = (
+        cv2.polylines(fine.empty(), line, closed, 60, max(width - 1, 1), cv2.LINE_8, 4)
+        for width in widths
+    )
+    drawn = sum(width if width > 1 else _thin(path) for width in widths)
+    return fine.mean(masks), 60 * drawn / fine.times
+
+
+def _thin(path: np.ndarray) -> float:
+    """Pixels of a one-pixel line by its length: as many as its longer coordinate has."""
     steps = np.abs(np.diff(path, axis=0))
-    # A one-pixel line has as many pixels as its longer coordinate.
-    thin = steps.max(1).sum() / (np.hypot(steps[:, 0], steps[:, 1]).sum() + 1e-6)
-    mean = cv2.resize(total.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    return mean, 60 * sum(w if w > 1 else thin for w in widths) / times
+    return float(steps.max(1).sum() / (np.hypot(steps[:, 0], steps[:, 1]).sum() + 1e-6))
 
 
 def _odd(width: float) -> int:

@@ -8,15 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from doamlib.simulation.canvas import Patch
-from doamlib.simulation.catalogue import CUTTER_KINDS, GROUPS, KINDS, Kind
+from doamlib.simulation.catalogue import CUTTER_KINDS, GROUPS, KINDS
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.display import DisplayChain, colourise, expose
-from doamlib.simulation.occlusion import (
-    Occlusion,
-    level_of,
-    measure_occlusion,
-    silhouette_of,
-)
+from doamlib.simulation.occlusion import Occlusion, level_of, measure_occlusion, silhouette_of
 from doamlib.simulation.physics import log_attenuation
 from doamlib.simulation.scene import FRAME, Box, Item, Scene, draw_item, draw_scene
 
@@ -100,12 +95,9 @@ def draw_window(dice: Dice, around: Box, field_of_view: float) -> Box:
     return x, y, x + width, y + height
 
 
-def subject_kind(dice: Dice, name: str | None) -> Kind:
-    """The kind of a cutter, or of a random distractor where no cutter is wanted."""
-    return CUTTER_KINDS[name] if name else KINDS[dice.pick(GROUPS["tools"])]
-
-
-def _draw_subject(dice: Dice, scene: Scene, kind: Kind) -> Item:
+def _draw_subject(dice: Dice, scene: Scene, name: str | None) -> Item:
+    """A cutter of a class, or a random distractor where no cutter is wanted."""
+    kind = CUTTER_KINDS[name] if name else KINDS[dice.pick(GROUPS["tools"])]
     main = len(scene.containers) == 1 or dice.chance(MAIN_CONTAINER)
     placed = scene.containers[0] if main else dice.pick(scene.containers[1:])
     return draw_item(dice, placed, kind, scene.items)
@@ -122,15 +114,17 @@ def _cut(item: Item, scene: Scene, window: Box) -> tuple[Patch, np.ndarray] | No
     return (patch, mask) if total and mask.sum() >= MIN_VISIBLE * total else None
 
 
-def _find(item: Item, scene: Scene, window: Box, others: Sequence[Item]) -> Found | None:
-    """The subject as seen in a window, or None where the rules of acceptance refuse it."""
-    cut = _cut(item, scene, window)
-    if cut is None or min(cut[1].shape) < 8:
-        return None
+def _find(
+    item: Item, cut: tuple[Patch, np.ndarray], scene: Scene, window: Box, items: Sequence[Item]
+) -> Found | None:
+    """One of the subjects as seen in a window, or None where the rules of acceptance refuse it."""
     patch, mask = cut
+    if min(mask.shape) < 8:
+        return None
     around = scene.region(patch.box)
-    for other in others:
-        around.paste(other.patch(scene.scale))
+    for other in items:
+        if other is not item:
+            around.paste(other.patch(scene.scale))
     occlusion = measure_occlusion(patch.basis, around.basis)
     if occlusion.core_pixels < MIN_CORE_PIXELS or occlusion.black > MAX_BLACK:
         return None
@@ -146,15 +140,19 @@ def _attempt(
 ) -> tuple[Box, list[Found]] | None:
     """One try at placing all subjects in a scene."""
     items: list[Item] = []
+    cuts: list[tuple[Patch, np.ndarray]] = []
     window: Box | None = None
     for name in names:
-        item = _draw_subject(dice, scene, subject_kind(dice, name))
+        item = _draw_subject(dice, scene, name)
         if window is None:
             window = draw_window(dice, item.patch(scene.scale).box, field_of_view)
-        if _cut(item, scene, window) is None:
+        cut = _cut(item, scene, window)
+        if cut is None:
             return None
         items.append(item)
-    found = [_find(i, scene, window, [j for j in items if j is not i]) for i in items]
+        cuts.append(cut)
+    pairs = zip(items, cuts, strict=True)
+    found = [_find(item, cut, scene, window, items) for item, cut in pairs]
     return None if None in found else (window, found)
 
 

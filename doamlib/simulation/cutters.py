@@ -15,7 +15,16 @@ import numpy as np
 
 from doamlib.simulation.blades import PLASTICS, bevelled, profile, rivets, scales
 from doamlib.simulation.dice import Dice
-from doamlib.simulation.outlines import ellipse, grip, points, rectangle, rounded, smooth, turned
+from doamlib.simulation.outlines import (
+    ellipse,
+    grip,
+    mirrored,
+    points,
+    rectangle,
+    rounded,
+    smooth,
+    turned,
+)
 from doamlib.simulation.primitives import Primitive, Tube, moved, slab
 
 
@@ -74,8 +83,7 @@ def straight_knife(dice: Dice) -> list[Primitive]:
     full = dice.chance(0.3)
     reach, height = (0.96, 0.3) if full else (u(0.2, 0.65), 0.16)
     tang = points([0, width * 0.28], [-length * reach, handle_width * height])
-    tang = np.concatenate([tang, (tang * (1, -1))[::-1]])
-    parts.append(slab(tang, -thickness / 2, thickness / 2, "stainless"))
+    parts.append(slab(mirrored(tang), -thickness / 2, thickness / 2, "stainless"))
     if full or dice.chance(0.3):
         pins = [(-length * f, 0) for f in (0.2, 0.5, 0.8)[: dice.count(2, 3)]]
         pin = dice.pick(("brass", "steel", "al"))
@@ -288,7 +296,7 @@ def _plier_tool(dice: Dice) -> list[Primitive]:
             parts += moved(blade, (end if k else -end, y), math.pi if k else 0.0)
         parts.append(rivets([(-length * 0.46, y), (length * 0.46, y)], -6.5, 6.5, 2.4))
     jaw = points([-0.1, 8], [-0.35, 5], [-0.42, 1]) * (length, 1)
-    jaw = np.concatenate([jaw, (jaw * (1, -1))[::-1], points([5, -9], [5, 9])])
+    jaw = np.concatenate([mirrored(jaw), points([5, -9], [5, 9])])
     parts.append(slab(np.add(jaw, (length * 0.3, 0)), -3, 3, "stainless"))
     parts.append(rivets([(length * 0.28, 0)], -5, 5, 4))
     return parts

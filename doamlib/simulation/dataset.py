@@ -174,22 +174,16 @@ def _finish(root: Path, config: SimulationConfig, plans: Sequence[ImagePlan]) ->
         records[plan.split].append(part["record"])
         image = _image_path(root, plan.split, plan.stem).relative_to(root)
         digests[image.as_posix()] = part["sha256"]
-    small = [_annotation_path(root, plan.split, plan.stem) for plan in plans]
-
-    def write_list(path: Path, stems: list[str]) -> None:
-        _write(path, "".join(f"{stem}\n" for stem in stems).encode())
-        small.append(path)
-
+    files: dict[Path, list[str]] = {}
     for split in SPLITS:
-        folder = root / split
-        write_list(folder / f"{split}_knife.txt", [r["image"] for r in records[split]])
-        lines = "".join(canonical_json(record) + "\n" for record in records[split])
-        sidecar = root / "sidecar" / f"{split}.jsonl"
-        _write(sidecar, lines.encode())
-        small.append(sidecar)
+        files[root / split / f"{split}_knife.txt"] = [r["image"] for r in records[split]]
+        files[root / "sidecar" / f"{split}.jsonl"] = [canonical_json(r) for r in records[split]]
     for level in LEVELS:
         stems = [r["image"] for r in records["test"] if r["level"] == level]
-        write_list(root / "test" / f"test_knife-{level}.txt", stems)
+        files[root / "test" / f"test_knife-{level}.txt"] = stems
+    for path, lines in files.items():
+        _write(path, "".join(f"{line}\n" for line in lines).encode())
+    small = [*files, *(_annotation_path(root, plan.split, plan.stem) for plan in plans)]
     digests |= {path.relative_to(root).as_posix(): _sha256(path) for path in small}
     manifest = {
         "format": FORMAT,
@@ -211,10 +205,7 @@ def _remaining(done: int, total: int, seconds: float) -> str:
 
 
 def generate(
-    config: SimulationConfig,
-    root: Path,
-    processes: int = 1,
-    report: Callable[[str], None] = print,
+    config: SimulationConfig, root: Path, processes: int = 1, report: Callable[[str], None] = print
 ) -> Path:
     """Generate a dataset, or finish one that was interrupted, or find it complete.
 

@@ -55,14 +55,13 @@ class Dice:
         """Poisson-distributed count."""
         return int(self.generator.poisson(mean))
 
+    def pair(self, half_width: float, half_height: float) -> tuple[float, float]:
+        """Uniform point in a centred rectangle."""
+        return self.between(-half_width, half_width), self.between(-half_height, half_height)
+
     def point(self, half_width: float, half_height: float) -> np.ndarray:
-        """Uniform point in a centred rectangle, float64 (2,)."""
-        return np.array(
-            [
-                self.between(-half_width, half_width),
-                self.between(-half_height, half_height),
-            ]
-        )
+        """The same as float64 (2,)."""
+        return np.array(self.pair(half_width, half_height))
 
     def seed(self) -> int:
         """A seed for a child stream."""

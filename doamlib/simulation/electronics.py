@@ -36,9 +36,8 @@ def _cans(dice: Dice, length: float, width: float, number: int) -> list[Primitiv
             ring = [rectangle(a, b, at), rectangle(a - 1.4, b - 1.4, at)]
             parts.append(slab(ring, 0, u(1.5, 3), "steel", 0.5))
         else:
-            parts.append(
-                slab(ellipse(u(1.2, 4), at=at, n=14), 0, u(1, 5), dice.pick(("al", "chip")))
-            )
+            drum = ellipse(u(1.2, 4), at=at, n=14)
+            parts.append(slab(drum, 0, u(1, 5), dice.pick(("al", "chip"))))
     return parts
 
 
@@ -66,10 +65,9 @@ def phone(dice: Dice) -> list[Primitive]:
     parts += moved(foot, (-end * (length / 2 - 11), 0))
     parts += moved([board(dice, length * 0.8, width * 0.12)], (0, dice.sign() * width * 0.4))
     camera = (end * length * 0.4, width * 0.28)
+    loudspeaker = rectangle(14, 8, (-end * length * 0.42, -width * 0.15))
     parts.append(slab([ellipse(5.5, at=camera), ellipse(3.6, at=camera)], -3, 2, "stainless", 0.7))
-    parts.append(
-        slab(rectangle(14, 8, (-end * length * 0.42, -width * 0.15)), -2, 1, "magnet", 0.5)
-    )
+    parts.append(slab(loudspeaker, -2, 1, "magnet", 0.5))
     if dice.chance(0.3):
         rings = [ellipse(r, n=30) for r in np.arange(10, 20, 2.0)]
         parts += [Tube(ring, 0.5, "cu", 0.7, closed=True) for ring in rings]
@@ -163,11 +161,10 @@ def _fan(dice: Dice) -> list[Primitive]:
 def hard_disk(dice: Dice, size: float = 1.0) -> list[Primitive]:
     """Case, platter, spindle, voice-coil magnet, circuit board."""
     length, width, depth = 147 * size, 102 * size, 9 * size
+    case = rectangle(length, width)
     return [
-        slab(rectangle(length, width), -depth - 1, -depth, "steel", 0.8),
-        slab(
-            [rectangle(length, width), rectangle(length * 0.94, width * 0.92)], -depth, depth, "al"
-        ),
+        slab(case, -depth - 1, -depth, "steel", 0.8),
+        slab([case, rectangle(length * 0.94, width * 0.92)], -depth, depth, "al"),
         slab(ellipse(47 * size, at=(12 * size, 0), n=36), -1.5, 1.0, "al", 0.9),
         slab(ellipse(14 * size, at=(12 * size, 0), n=20), -depth, depth, "al"),
         slab(rectangle(40 * size, 30 * size, (-48 * size, -28 * size)), -6, 5, "magnet", 0.1),
@@ -278,10 +275,7 @@ def camera(dice: Dice) -> list[Primitive]:
         *_cans(dice, 110 * size, 75 * size, 20),
     ]
     for radius, depth in ((36, 26), (31, 19), (26, 14)):
-        ring = [
-            ellipse(radius * size, at=(10, 0), n=32),
-            ellipse((radius - 3) * size, at=(10, 0), n=32),
-        ]
+        ring = [ellipse(r * size, at=(10, 0), n=32) for r in (radius, radius - 3)]
         parts.append(slab(ring, -depth, depth, "al"))
     lenses = [ellipse(r * size, at=(10, 0)) for r in (24, 18)]
     return parts + [slab(lens, 5, 5 + u(4, 8), "glass") for lens in lenses]

@@ -26,15 +26,11 @@ from doamlib.simulation.primitives import Lathe, Primitive, Tube, moved, slab
 def coins(dice: Dice) -> list[Primitive]:
     """One to eight coins, partly stacked."""
     metals = ("brass", "cu", "stainless", "steel", "al")
-    return [
-        slab(
-            ellipse(dice.between(8, 13.5), at=dice.point(25, 25)),
-            2 * k,
-            2 * k + dice.between(1.2, 2),
-            dice.pick(metals),
-        )
-        for k in range(dice.count(1, 8))
-    ]
+    parts: list[Primitive] = []
+    for k in range(dice.count(1, 8)):
+        coin = ellipse(dice.between(8, 13.5), at=dice.point(25, 25))
+        parts.append(slab(coin, 2 * k, 2 * k + dice.between(1.2, 2), dice.pick(metals)))
+    return parts
 
 
 def keys(dice: Dice) -> list[Primitive]:
@@ -88,14 +84,11 @@ def zipper(dice: Dice) -> list[Primitive]:
     path, normal = resampled(wander(dice, dice.count(4, 7), dice.between(25, 45), 0.35), 2.2)
     swing = 1.6 * np.where(np.arange(len(path)) % 2, 1.0, -1.0)[:, None]
     pull = rounded(22, 6, 2, (16, 0))
+    slider = [slab(rounded(11, 8, 2), -1.5, 1.5, "zamak"), slab(pull, -0.8, 0.8, "zamak")]
     return [
         Tube(path + normal * swing, 0.5, dice.pick(("nylon", "nylon", "nylon", "brass"))),
         Tube(path, 6, "cotton", 0.5),
-        *moved(
-            [slab(rounded(11, 8, 2), -1.5, 1.5, "zamak"), slab(pull, -0.8, 0.8, "zamak")],
-            path[0],
-            dice.between(0, 6.28),
-        ),
+        *moved(slider, path[0], dice.between(0, 6.28)),
     ]
 
 
@@ -209,10 +202,9 @@ def can(dice: Dice) -> list[Primitive]:
     wall = 0.13 if metal == "al" else 0.2
     ends = [np.array([a, a + 0.01]) * length for a in (-0.48, 0.47)]
     lids = [Lathe(end, np.full(2, radius * 0.9), None, metal, 0.3) for end in ends]
-    content = Lathe(
-        x * 0.95, outer - wall, None, dice.pick(("water", "food")), dice.between(0.1, 0.95)
-    )
-    return [Lathe(x, outer, outer - wall, metal), *lids, content]
+    inner, content = outer - wall, dice.pick(("water", "food"))
+    filling = Lathe(x * 0.95, inner, None, content, dice.between(0.1, 0.95))
+    return [Lathe(x, outer, inner, metal), *lids, filling]
 
 
 def toy(dice: Dice) -> list[Primitive]:
@@ -220,10 +212,7 @@ def toy(dice: Dice) -> list[Primitive]:
     body = blob(dice, dice.between(40, 110), dice.between(30, 80))
     material = dice.pick(("abs", "rubber", "food", "wood", "pp"))
     depth = dice.between(4, 9)
-    layers = [
-        slab(body * f, -depth, depth, material, dice.between(0.4, 0.8)) for f in (1, 0.85, 0.6)
-    ]
-    return layers
+    return [slab(body * f, -depth, depth, material, dice.between(0.4, 0.8)) for f in (1, 0.85, 0.6)]
 
 
 def book(dice: Dice) -> list[Primitive]:

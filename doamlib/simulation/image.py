@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from doamlib.simulation.canvas import overlap
 from doamlib.simulation.compose import Composition, Found, compose, render_pixels, tight_box
 from doamlib.simulation.config import GENERATOR_VERSION, SimulationConfig
 from doamlib.simulation.dice import Dice
@@ -99,11 +100,11 @@ def _harmless(composition: Composition, cutters: bool) -> list[dict[str, Any]]:
     for item in items:
         if not item.may_touch(window, scale):
             continue
-        patch = item.patch(scale)
-        mask = silhouette_of(patch.basis)
-        inside = patch.overlap(window)
+        inside = overlap(item.sketch(scale).box, window)
         if inside is None:
             continue
+        patch = item.patch(scale)
+        mask = silhouette_of(patch.basis)
         x, y = inside[0] - patch.x, inside[1] - patch.y
         seen = mask[y : y + inside[3] - inside[1], x : x + inside[2] - inside[0]]
         box = tight_box(seen)

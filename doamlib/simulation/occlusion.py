@@ -77,10 +77,6 @@ def silhouette_of(basis: np.ndarray) -> np.ndarray:
     return basis[0] * thin[0] + basis[1] * thin[1] > SILHOUETTE
 
 
-def _colour(basis: np.ndarray) -> np.ndarray:
-    return clean_colour(*log_attenuation(basis))
-
-
 def measure_occlusion(own: np.ndarray, others: np.ndarray) -> Occlusion:
     """O of an item.
 
@@ -99,17 +95,18 @@ def measure_occlusion(own: np.ndarray, others: np.ndarray) -> Occlusion:
     weight = np.minimum(high, 1) * core
     tray = np.zeros_like(own)
     tray[0] = TRAY_LOAD * physics().materials["pe"].polyethylene
-    around = _colour(others)
-    contrast = np.linalg.norm(_colour(own + others) - around, axis=2)
-    reference = np.linalg.norm(_colour(own + tray) - _colour(tray), axis=2)
+    others_low, others_high = log_attenuation(others)
+    around, bare = clean_colour(others_low, others_high), clean_colour(*log_attenuation(tray))
+    contrast = np.linalg.norm(clean_colour(*log_attenuation(own + others)) - around, axis=2)
+    reference = np.linalg.norm(clean_colour(*log_attenuation(own + tray)) - bare, axis=2)
     mean = cv2.GaussianBlur(around, (0, 0), CLUTTER_PX)
     variance = (cv2.GaussianBlur(around * around, (0, 0), CLUTTER_PX) - mean * mean).sum(axis=2)
     clutter = np.sqrt(np.maximum(variance, 0))
     seen = (weight * contrast / (contrast + K0 + K1 * clutter)).sum()
-    bare = (weight * reference / (reference + K0)).sum()
+    seen_bare = (weight * reference / (reference + K0)).sum()
     luma = tone(luminance(low, high), DisplayChain())
     return Occlusion(
-        value=max(0.0, 1 - float(seen / max(bare, 1e-6))),
+        value=max(0.0, 1 - float(seen / max(seen_bare, 1e-6))),
         silhouette=silhouette,
         core=core,
         weight=weight,
@@ -117,6 +114,6 @@ def measure_occlusion(own: np.ndarray, others: np.ndarray) -> Occlusion:
         reference=reference,
         clutter_map=clutter,
         clutter=float((weight * clutter).sum() / weight.sum()),
-        share=float((log_attenuation(others)[1] > high)[core].mean()),
+        share=float((others_high > high)[core].mean()),
         black=float((luma < BLACK_LUMA)[core].mean()),
     )

@@ -46,6 +46,11 @@ def rounded(width: float, height: float, radius: float, at: Point = (0, 0)) -> n
     return (radius * _ARCS) * _SIGNS + corner * _SIGNS + at
 
 
+def mirrored(half: np.ndarray) -> np.ndarray:
+    """A closed outline: an open path and, on the way back, its mirror image at the x axis."""
+    return np.concatenate([half, (half * (1, -1))[::-1]])
+
+
 def smooth(outline: np.ndarray, times: int = 1) -> np.ndarray:
     """Chaikin's corner cutting of a closed outline."""
     for _ in range(times):
@@ -78,19 +83,12 @@ def blob(dice: Dice, width: float, height: float, jitter: float = 0.25, n: int =
     return smooth(oval * radius[:, None], 2)
 
 
-def grip(
-    dice: Dice, length: float, width: float, jitter: float = 0.15, taper: float = 0.0
-) -> np.ndarray:
+def grip(dice: Dice, length: float, width: float, jitter: float = 0.15) -> np.ndarray:
     """A handle from x = 0 to x = -length with an uneven outline."""
-    x = np.linspace(0, 1, 7)
-    half = width / 2 * (1 - taper * x) * (1 + dice.generator.uniform(-jitter, jitter, (2, 7)))
+    x = -length * np.linspace(0, 1, 7)
+    half = width / 2 * (1 + dice.generator.uniform(-jitter, jitter, (2, 7)))
     half[:, 0] *= 0.85
-    return smooth(
-        np.concatenate(
-            [np.stack([-length * x, half[0]], 1), np.stack([-length * x, -half[1]], 1)[::-1]]
-        ),
-        2,
-    )
+    return smooth(np.concatenate([np.stack([x, half[0]], 1), np.stack([x, -half[1]], 1)[::-1]]), 2)
 
 
 def coil(dice: Dice, radius: float, turns: float, wobble: float = 0.12) -> np.ndarray:

@@ -8,24 +8,41 @@ through the same rasteriser. What is drawn adds grams per square centimetre to a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from doamlib.simulation.canvas import Box, Patch, View, bounds_of, filled, stroked
+from doamlib.simulation.canvas import Bounds, Box, Patch, View, bounds_of, filled, overlap, stroked
 from doamlib.simulation.physics import physics
 
 SLICE_SHIFT_PX = 0.8
 MAX_SLICES = 48
-MIN_OBLIQUITY = 0.08
-"""Floor of the cosine between a slab's normal and the beam: limits the path of edge-on slabs."""
 MAX_FORESHORTENING = 6.0
 
 
 def _density(material: str) -> float:
     return physics().materials[material].density
+
+
+def _length(path: np.ndarray) -> float:
+    steps = path[1:] - path[:-1]
+    return float(np.sqrt((steps * steps).sum(1)).sum())
+
+
+class Shadow(NamedTuple):
+    """What one view shows of a primitive.
+
+    Attributes:
+        bounds: Frame pixels x0, y0, x1, y1.
+        draw: Adds it to a patch, inside a box of it.
+    """
+
+    bounds: Bounds
+    draw: Callable[[Patch, Box], None]
 
 
 @dataclass(frozen=True)
@@ -43,23 +60,24 @@ class Slab:
     material: str
     density: float = 1.0
 
-    def extent(self, view: View) -> np.ndarray:
-        """Bounds of the projection in frame pixels: x0, y0, x1, y1."""
+    def shadow(self, view: View) -> Shadow:
+        """The plate as a view shows it."""
         seen = view.project(np.concatenate(self.outlines))
-        ends = np.outer((self.z0, self.z1), view.rotation[:2, 2] * view.scale)
-        return np.concatenate([seen.min(0) + ends.min(0), seen.max(0) + ends.max(0)])
+        (x0, y0, x1, y1), (x, y) = bounds_of(seen), view.matrix[:, 2].tolist()
+        xs, ys = (self.z0 * x, self.z1 * x), (self.z0 * y, self.z1 * y)
+        bounds = x0 + min(xs), y0 + min(ys), x1 + max(xs), y1 + max(ys)
 
-    def paint(self, patch: Patch, view: View, box: Box) -> None:
-        """Add the plate to a patch, inside a box of it."""
-        depth = self.z1 - self.z0
-        along = view.rotation[:2, 2] * view.scale
-        slices = min(max(math.ceil(math.hypot(*along) * depth / SLICE_SHIFT_PX), 1), MAX_SLICES)
-        seen = view.project(np.concatenate(self.outlines))
-        layers = [seen + along * (self.z0 + (k + 0.5) * depth / slices) for k in range(slices)]
-        path = depth / max(abs(view.rotation[2, 2]), MIN_OBLIQUITY) / 10
-        load = np.float32(path * _density(self.material) * self.density)
-        cover = filled(layers, [len(outline) for outline in self.outlines], box)
-        patch.add(box, cover * load, self.material)
+        def draw(patch: Patch, box: Box) -> None:
+            depth = self.z1 - self.z0
+            slices = min(max(math.ceil(math.hypot(x, y) * depth / SLICE_SHIFT_PX), 1), MAX_SLICES)
+            heights = [self.z0 + (k + 0.5) * depth / slices for k in range(slices)]
+            layers = seen + np.array([[[x * z, y * z]] for z in heights])
+            cover = filled(layers, [len(outline) for outline in self.outlines], box)
+            path = depth / view.obliquity / 10
+            cover *= np.float32(path * _density(self.material) * self.density)
+            patch.add(box, cover, self.material)
+
+        return Shadow(bounds, draw)
 
     def mapped(self, matrix: np.ndarray, offset: np.ndarray) -> Slab:
         """The plate under an in-plane map (turn, mirror, shift)."""
@@ -76,20 +94,20 @@ class Tube:
     density: float = 1.0
     closed: bool = False
 
-    def extent(self, view: View) -> np.ndarray:
-        """Bounds of the projection in frame pixels: x0, y0, x1, y1."""
-        return bounds_of(view.project(self.path), self.radius * view.scale)
-
-    def paint(self, patch: Patch, view: View, box: Box) -> None:
-        """Add the tube to a patch: nested lines stand for its circular section."""
+    def shadow(self, view: View) -> Shadow:
+        """The tube as a view shows it: nested lines stand for its circular section."""
         path = view.project(self.path)
-        thickness, drawn = stroked(path, self.closed, 2 * self.radius * view.scale, box)
-        section = math.pi * self.radius**2 / 100 * _density(self.material) * self.density
-        # A wire seen along its axis is darker: its length over the length seen.
-        real = np.linalg.norm(np.diff(self.path, axis=0), axis=1).sum() * view.scale
-        seen = np.linalg.norm(np.diff(path, axis=0), axis=1).sum() + 1e-6
-        load = section / (drawn / view.scale / 10) * min(real / seen, MAX_FORESHORTENING)
-        patch.add(box, thickness * np.float32(load), self.material)
+
+        def draw(patch: Patch, box: Box) -> None:
+            thickness, drawn = stroked(path, self.closed, 2 * self.radius * view.scale, box)
+            section = math.pi * self.radius**2 / 100 * _density(self.material) * self.density
+            # A wire seen along its axis is darker: its length over the length seen.
+            shortening = _length(self.path) * view.scale / (_length(path) + 1e-6)
+            load = section / (drawn / view.scale / 10) * min(shortening, MAX_FORESHORTENING)
+            thickness *= np.float32(load)
+            patch.add(box, thickness, self.material)
+
+        return Shadow(bounds_of(path, self.radius * view.scale), draw)
 
     def mapped(self, matrix: np.ndarray, offset: np.ndarray) -> Tube:
         """The tube under an in-plane map (turn, mirror, shift)."""
@@ -111,40 +129,38 @@ class Lathe:
     material: str
     density: float = 1.0
 
-    def _axes(self, view: View) -> tuple[np.ndarray, np.ndarray, float]:
-        """Unit vectors along and across the axis as seen, and the axis' foreshortening."""
+    def shadow(self, view: View) -> Shadow:
+        """The solid as a view shows it."""
         along = view.rotation[:2, 0]
         seen = math.hypot(*along)
-        unit = along / seen if seen > 1e-3 else np.array([1.0, 0.0])
-        return unit, np.array([-unit[1], unit[0]]), max(seen, 0.25)
-
-    def extent(self, view: View) -> np.ndarray:
-        """Bounds of the projection in frame pixels: x0, y0, x1, y1."""
-        along, across, seen = self._axes(view)
+        along = along / seen if seen > 1e-3 else np.array([1.0, 0.0])
+        across, seen = np.array([-along[1], along[0]]), max(seen, 0.25)
         radius = self.outer.max()
         corners = [
             along * x * seen + across * r for x in self.x[[0, -1]] for r in (-radius, radius)
         ]
-        return bounds_of(view.centre + np.array(corners) * view.scale)
 
-    def paint(self, patch: Patch, view: View, box: Box) -> None:
-        """Add the solid to a patch, inside a box of it."""
-        along, across, seen = (np.float32(v) for v in self._axes(view))
-        column = (np.arange(box[0], box[2]) + 0.5 - view.centre[0]).astype(np.float32) / view.scale
-        row = (np.arange(box[1], box[3]) + 0.5 - view.centre[1]).astype(np.float32) / view.scale
-        u = ((column * along[0])[None] + (row * along[1])[:, None]) / seen
-        v2 = ((column * across[0])[None] + (row * across[1])[:, None]) ** 2
-        grid = np.linspace(self.x[0], self.x[-1], 256)
-        index = np.clip((u - grid[0]) * (255 / (grid[-1] - grid[0])), 0, 255).astype(np.int32)
+        def draw(patch: Patch, box: Box) -> None:
+            x, y = (
+                (np.arange(low, high) + 0.5 - centre).astype(np.float32) / view.scale
+                for low, high, centre in zip(box[:2], box[2:], view.centre, strict=True)
+            )
+            (a, b), (c, d) = np.float32(along), np.float32(across)
+            u = ((x * a)[None] + (y * b)[:, None]) / np.float32(seen)
+            v2 = ((x * c)[None] + (y * d)[:, None]) ** 2
+            grid = np.linspace(self.x[0], self.x[-1], 256)
+            index = np.clip((u - grid[0]) * (255 / (grid[-1] - grid[0])), 0, 255).astype(np.int32)
 
-        def chord(radii: np.ndarray) -> np.ndarray:
-            at = np.interp(grid, self.x, radii).astype(np.float32)[index]
-            return cv2.sqrt(np.maximum(at * at - v2, 0))
+            def chord(radii: np.ndarray) -> np.ndarray:
+                at = np.interp(grid, self.x, radii).astype(np.float32)[index]
+                return cv2.sqrt(np.maximum(at * at - v2, 0))
 
-        depth = chord(self.outer) - (0 if self.inner is None else chord(self.inner))
-        depth *= (u >= grid[0]) & (u <= grid[-1])
-        load = 2 / 10 * _density(self.material) * self.density / seen
-        patch.add(box, depth * np.float32(load), self.material)
+            depth = chord(self.outer) - (0 if self.inner is None else chord(self.inner))
+            depth *= (u >= grid[0]) & (u <= grid[-1])
+            depth *= np.float32(2 / 10 * _density(self.material) * self.density / np.float32(seen))
+            patch.add(box, depth, self.material)
+
+        return Shadow(bounds_of(view.centre + np.array(corners) * view.scale), draw)
 
     def mapped(self, matrix: np.ndarray, offset: np.ndarray) -> Lathe:
         """Shift along the axis; a lathe stays on the x axis.
@@ -168,27 +184,26 @@ class Sheet:
     raster: np.ndarray
     width: float
     height: float
-    z: float = 0.0
     matrix: np.ndarray = field(default_factory=lambda: np.eye(2))
     offset: np.ndarray = field(default_factory=lambda: np.zeros(2))
 
-    def extent(self, view: View) -> np.ndarray:
-        """Bounds of the projection in frame pixels: x0, y0, x1, y1."""
+    def shadow(self, view: View) -> Shadow:
+        """The raster as a view shows it."""
         corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (self.width / 2, self.height / 2)
-        return bounds_of(view.project(corners @ self.matrix.T + self.offset, self.z))
 
-    def paint(self, patch: Patch, view: View, box: Box) -> None:
-        """Add the raster to a patch, inside a box of it."""
-        rows, columns = self.raster.shape[:2]
-        pixel = np.diag([self.width / columns, self.height / rows])
-        centre = view.project(self.offset[None], self.z)[0] - box[:2] - 0.5
-        matrix = view.rotation[:2, :2] @ self.matrix @ pixel * view.scale
-        shift = centre - matrix @ [(columns - 1) / 2, (rows - 1) / 2]
-        size = (box[2] - box[0], box[3] - box[1])
-        seen = cv2.warpAffine(self.raster, np.column_stack([matrix, shift]), size)
-        load = np.float32(1 / max(abs(view.rotation[2, 2]), MIN_OBLIQUITY))
-        inside = patch.window(box)
-        inside += load * seen.transpose(2, 0, 1)
+        def draw(patch: Patch, box: Box) -> None:
+            rows, columns = self.raster.shape[:2]
+            pixel = np.diag([self.width / columns, self.height / rows])
+            centre = view.project(self.offset[None])[0] - box[:2] - 0.5
+            matrix = view.rotation[:2, :2] @ self.matrix @ pixel * view.scale
+            shift = centre - matrix @ [(columns - 1) / 2, (rows - 1) / 2]
+            size = (box[2] - box[0], box[3] - box[1])
+            seen = cv2.warpAffine(self.raster, np.column_stack([matrix, shift]), size)
+            seen *= np.float32(1 / view.obliquity)
+            inside = patch.window(box)
+            inside += seen.transpose(2, 0, 1)
+
+        return Shadow(bounds_of(view.project(corners @ self.matrix.T + self.offset)), draw)
 
     def mapped(self, matrix: np.ndarray, offset: np.ndarray) -> Sheet:
         """The sheet under an in-plane map (turn, mirror, shift)."""
@@ -215,26 +230,28 @@ class Soft:
     texture: np.ndarray
     frame: np.ndarray
 
-    def extent(self, view: View) -> np.ndarray:
-        """Bounds of the projection in frame pixels: x0, y0, x1, y1."""
-        return bounds_of(view.project(self.outline), 3 * self.edge * view.scale)
+    def shadow(self, view: View) -> Shadow:
+        """The cloth as a view shows it."""
+        seen = view.project(self.outline)
 
-    def paint(self, patch: Patch, view: View, box: Box) -> None:
-        """Add the cloth to a patch, inside a box of it."""
-        cover = filled([view.project(self.outline)], [len(self.outline)], box)
-        if self.edge * view.scale > 0.3:
-            cover = cv2.GaussianBlur(cover, (0, 0), self.edge * view.scale)
-        (a, b), (c, d) = view.rotation[:2, :2] * view.scale
-        matrix = self.frame[:, :2] @ np.array([[d, -b], [-c, a]]) / (a * d - b * c)
-        shift = matrix @ (np.array(box[:2]) + 0.5 - view.centre) + self.frame[:, 2]
-        cover *= cv2.warpAffine(
-            self.texture,
-            np.column_stack([matrix, shift]),
-            (box[2] - box[0], box[3] - box[1]),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REFLECT,
-        )
-        patch.add(box, cover * np.float32(self.load), self.material)
+        def draw(patch: Patch, box: Box) -> None:
+            cover = filled(seen[None], [len(seen)], box)
+            if self.edge * view.scale > 0.3:
+                cover = cv2.GaussianBlur(cover, (0, 0), self.edge * view.scale)
+            (a, b), (c, d) = view.rotation[:2, :2] * view.scale
+            matrix = self.frame[:, :2] @ np.array([[d, -b], [-c, a]]) / (a * d - b * c)
+            shift = matrix @ (np.array(box[:2]) + 0.5 - view.centre) + self.frame[:, 2]
+            cover *= cv2.warpAffine(
+                self.texture,
+                np.column_stack([matrix, shift]),
+                (box[2] - box[0], box[3] - box[1]),
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_REFLECT,
+            )
+            cover *= np.float32(self.load)
+            patch.add(box, cover, self.material)
+
+        return Shadow(bounds_of(seen, 3 * self.edge * view.scale), draw)
 
     def mapped(self, matrix: np.ndarray, offset: np.ndarray) -> Soft:
         """The cloth under an in-plane map; its texture stays where it is."""
@@ -269,22 +286,34 @@ def moved(
     return [part.mapped(matrix, np.asarray(by, float)) for part in parts]
 
 
-def paint(parts: Sequence[Primitive], view: View, clip: Box | None = None) -> Patch:
-    """Draw parts on a patch of their own, just large enough.
+class Sketch:
+    """Parts as one view shows them, painted where they are wanted.
 
     Args:
         parts: The item's primitives.
         view: Where it is seen.
-        clip: Frame rectangle outside which nothing is wanted (x0, y0, x1, y1).
+
+    Attributes:
+        box: Frame rectangle that holds all of it.
     """
-    bounds = np.array([part.extent(view) for part in parts])
-    bounds = np.column_stack([np.floor(bounds[:, :2]) - 1, np.ceil(bounds[:, 2:]) + 1]).astype(int)
-    box = (*bounds[:, :2].min(0).tolist(), *bounds[:, 2:].max(0).tolist())
-    if clip is not None:
-        box = max(box[0], clip[0]), max(box[1], clip[1]), min(box[2], clip[2]), min(box[3], clip[3])
-    patch = Patch.empty(*box)
-    for part, touched in zip(parts, bounds.tolist(), strict=True):
-        inside = patch.overlap(touched)
-        if inside:
-            part.paint(patch, view, inside)
-    return patch
+
+    def __init__(self, parts: Sequence[Primitive], view: View) -> None:
+        bounds, self._draws = zip(*(part.shadow(view) for part in parts), strict=True)
+        self._low = np.floor(bounds)[:, :2].astype(int) - 1
+        self._high = np.ceil(bounds)[:, 2:].astype(int) + 1
+        self.box: Box = (*self._low.min(0).tolist(), *self._high.max(0).tolist())
+
+    def paint(self, clip: Box) -> Patch:
+        """Draw what of the parts lies in a frame rectangle, on a patch of their own."""
+        patch = Patch.empty(*(overlap(self.box, clip) or (0, 0, 0, 0)))
+        low = np.maximum(self._low, patch.box[:2]).tolist()
+        high = np.minimum(self._high, patch.box[2:]).tolist()
+        for (x0, y0), (x1, y1), draw in zip(low, high, self._draws, strict=True):
+            if x0 < x1 and y0 < y1:
+                draw(patch, (x0, y0, x1, y1))
+        return patch
+
+    @cached_property
+    def whole(self) -> Patch:
+        """All parts drawn, uncut (once)."""
+        return self.paint(self.box)

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from doamlib.simulation.canvas import Box, Patch, View
+from doamlib.simulation.canvas import Box, Patch, View, overlap
 from doamlib.simulation.catalogue import CONTENTS, GROUPS, KINDS, RAREST, Kind
 from doamlib.simulation.containers import CONTAINERS, Container
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.outlines import turned
-from doamlib.simulation.primitives import paint
+from doamlib.simulation.primitives import Sketch
 
 FRAME = (1225, 954)
 """Width and height of a full frame in pixels."""
@@ -85,7 +85,7 @@ class Item:
     at: np.ndarray
     turn: float = 0.0
     posed: np.ndarray | None = None
-    _painted: Patch | None = field(default=None, repr=False)
+    _sketch: Sketch | None = field(default=None, repr=False)
 
     def view(self, scale: float) -> tuple[View, Dice]:
         """Its view at this scale, and the stream from which its parts are drawn next."""
@@ -101,19 +101,22 @@ class Item:
         view, _ = self.view(1.0)
         return math.degrees(math.acos(min(1.0, abs(view.rotation[2, 2]))))
 
-    def patch(self, scale: float) -> Patch:
-        """The item painted alone, uncut (painted once, then kept)."""
-        if self._painted is None:
+    def sketch(self, scale: float) -> Sketch:
+        """The item's parts in place, ready to be painted (made once, then kept)."""
+        if self._sketch is None:
             view, dice = self.view(scale)
-            self._painted = paint(self.kind.build(dice), view)
-        return self._painted
+            self._sketch = Sketch(self.kind.build(dice), view)
+        return self._sketch
+
+    def patch(self, scale: float) -> Patch:
+        """The item painted alone, uncut."""
+        return self.sketch(scale).whole
 
     def part_in(self, box: Box, scale: float) -> Patch:
         """What of the item lies in a frame rectangle; cloth and film are never painted whole."""
-        if self.kind.listed:
-            return self.patch(scale)
-        view, dice = self.view(scale)
-        return paint(self.kind.build(dice), view, box)
+        sketch = self.sketch(scale)
+        touched = overlap(sketch.box, box)
+        return sketch.whole if touched and self.kind.listed else sketch.paint(box)
 
     def may_touch(self, box: Box, scale: float) -> bool:
         """False where even the item's rarest shape cannot enter a frame rectangle."""
@@ -135,6 +138,7 @@ class Placed:
     container: Container
     at: np.ndarray
     turn: float
+    _sketch: Sketch | None = field(default=None, repr=False)
 
     def to_frame(self, points: np.ndarray) -> np.ndarray:
         """Frame millimetres of points (..., 2) in the container."""
@@ -142,7 +146,10 @@ class Placed:
 
     def part_in(self, box: Box, scale: float) -> Patch:
         """What of the container lies in a frame rectangle."""
-        return paint(self.container.parts, View(rotation(self.turn), self.at * scale, scale), box)
+        if self._sketch is None:
+            view = View(rotation(self.turn), self.at * scale, scale)
+            self._sketch = Sketch(self.container.parts, view)
+        return self._sketch.paint(box)
 
 
 @dataclass
@@ -180,7 +187,7 @@ def place(dice: Dice, placed: Placed, reach: float, others: Sequence[Item]) -> n
     share = 0.1 if dice.chance(OVERHANG) else 0.6
     room = [max(half - share * reach, 0.12 * half) for half in (half_width, half_height)]
     tries = EMPTIEST_OF if dice.chance(EMPTIEST_SHARE) else 1
-    spots = placed.to_frame(np.add([dice.point(*room) for _ in range(tries)], (x, y)))
+    spots = placed.to_frame(np.add([dice.pair(*room) for _ in range(tries)], (x, y)))
     return spots[np.argmin(_crowding(spots, reach, others))]
 
 

@@ -159,11 +159,11 @@ def cloth_texture(dice: Dice, kind: str = "cloth") -> tuple[np.ndarray, np.ndarr
     return texture, np.array([[c, -s, origin[0]], [s, c, origin[1]]])
 
 
-def board(dice: Dice, width: float, height: float, z: float = 0.0, density: float = 1.0) -> Sheet:
+def board(dice: Dice, width: float, height: float, density: float = 1.0) -> Sheet:
     """A random cut of a circuit board, at most 180 x 130 mm, as a :class:`primitives.Sheet`."""
     source = dice.pick(_pool()["board"])
     columns, rows = (max(round(v * BOARD_PX_PER_MM), 2) for v in (width, height))
     y = int(dice.between(0, max(source.shape[0] - rows, 0) + 1))
     x = int(dice.between(0, max(source.shape[1] - columns, 0) + 1))
     cut = source[y : y + rows, x : x + columns]
-    return Sheet(np.ascontiguousarray(cut * np.float32(density)), width, height, z)
+    return Sheet(np.ascontiguousarray(cut * np.float32(density)), width, height)

@@ -10,6 +10,7 @@ from doamlib.simulation.blades import METALS, PLASTICS, bevelled, rivets, scales
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.outlines import (
     ellipse,
+    mirrored,
     points,
     rectangle,
     rounded,
@@ -28,14 +29,8 @@ def ruler(dice: Dice) -> list[Primitive]:
         x = np.array([-length / 2, length / 2])
         half = np.full(2, width / 2)
         return bevelled(x, half, -half, 0, depth, u(0.3, 0.8), 4, material)
-    return [
-        slab(
-            [rectangle(length, width), ellipse(2.5, at=(length / 2 - 6, 0), n=12)],
-            0,
-            depth,
-            material,
-        )
-    ]
+    hole = ellipse(2.5, at=(length / 2 - 6, 0), n=12)
+    return [slab([rectangle(length, width), hole], 0, depth, material)]
 
 
 def nail_file(dice: Dice) -> list[Primitive]:
@@ -68,9 +63,8 @@ def spatula(dice: Dice) -> list[Primitive]:
     parts.append(slab(tang, -depth / 2, depth / 2, "stainless"))
     if dice.chance(0.6):
         pins = [(-handle * f, 0) for f in (0.2, 0.5, 0.8)[: dice.count(2, 3)]]
-        parts.append(
-            rivets(pins, -thick * 0.45, thick * 0.45, u(1.5, 2.8), dice.pick(("brass", "steel")))
-        )
+        radius, metal = u(1.5, 2.8), dice.pick(("brass", "steel"))
+        parts.append(rivets(pins, -thick * 0.45, thick * 0.45, radius, metal))
     return moved(parts, ((handle - length) / 2, 0))
 
 
@@ -96,15 +90,14 @@ def comb(dice: Dice) -> list[Primitive]:
     ]
     parts += [slab(back, -half, half, inside), slab(teeth, -half, half, inside)]
     pins = [(-length * 0.44, 0), (length * 0.44, 0)]
-    parts.append(rivets(pins, -4, 4, u(1.5, 2.8), dice.pick(("brass", "steel"))))
-    return parts
+    return [*parts, rivets(pins, -4, 4, u(1.5, 2.8), dice.pick(("brass", "steel")))]
 
 
 def spoon(dice: Dice) -> list[Primitive]:
     """Bowl and handle, steel."""
     length, depth = dice.between(125, 200), dice.between(1.2, 2.2)
     half = points([0.28, 3], [0.1, 3], [-0.3, 6], [-0.48, 9]) * (length, 1)
-    handle = smooth(np.concatenate([half, (half * (1, -1))[::-1]]), 2)
+    handle = smooth(mirrored(half), 2)
     bowl = ellipse(length * 0.14, length * 0.09, (length * 0.38, 0))
     rim = [bowl, (bowl - [length * 0.38, 0]) * 0.8 + [length * 0.38, 0]]
     parts: list[Primitive] = [slab(handle, -depth / 2, depth / 2, "stainless")]
@@ -115,7 +108,7 @@ def fork(dice: Dice) -> list[Primitive]:
     """Four tines and a handle, steel."""
     length, depth = dice.between(135, 200), dice.between(1.2, 2.2)
     half = points([0.24, 4], [0.1, 3], [-0.3, 6], [-0.48, 9]) * (length, 1)
-    handle = smooth(np.concatenate([half, (half * (1, -1))[::-1]]), 2)
+    handle = smooth(mirrored(half), 2)
     tines = [rounded(length * 0.22, 3, 1.4, (length * 0.41, y)) for y in (-8.2, -2.7, 2.7, 8.2)]
     plates = [handle, rounded(length * 0.12, 20, 6, (length * 0.28, 0))]
     parts = [slab(plate, -depth / 2, depth / 2, "stainless") for plate in plates]
@@ -164,13 +157,9 @@ def pen(dice: Dice) -> list[Primitive]:
     """Barrel, refill, clip and spring."""
     u = dice.between
     length, radius = u(120, 145), u(3.8, 6)
+    barrel = points([-length / 2, 0], [length * 0.42, 0])
     parts: list[Primitive] = [
-        Tube(
-            points([-length / 2, 0], [length * 0.42, 0]),
-            radius,
-            dice.pick(("abs", "abs", *METALS)),
-            0.3,
-        ),
+        Tube(barrel, radius, dice.pick(("abs", "abs", *METALS)), 0.3),
         Tube(points([-length * 0.3, 0], [length / 2, 0]), 1.1, dice.pick(("brass", "pp"))),
         Tube(points([-length * 0.48, radius + 1], [-length * 0.2, radius + 1]), 0.9, "steel"),
     ]
