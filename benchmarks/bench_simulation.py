@@ -14,6 +14,7 @@ import cv2
 import torch
 
 from doamlib.data.files import write_text
+from doamlib.memory import reuse_freed_memory
 from doamlib.provenance import record
 from doamlib.simulation import SimulationConfig
 from doamlib.simulation.config import GENERATOR_VERSION
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
     cv2.setNumThreads(1)
+    reuse_freed_memory()
     rates = {}
     for view in (1.0, 0.5, 0.3, 0.25):
         config = SimulationConfig(

@@ -1,4 +1,4 @@
-"""One setting of the C library that makes training on a CPU faster."""
+"""One setting of the C library that makes work on large arrays faster on a CPU."""
 
 from __future__ import annotations
 

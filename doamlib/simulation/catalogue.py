@@ -18,6 +18,54 @@ from doamlib.simulation.primitives import Primitive
 RAREST = 1.4
 """How much farther than its kind's reach the rarest item goes."""
 
+_BUILDERS: tuple[Callable[[Dice], list[Primitive]], ...] = (
+    electronics.phone,
+    electronics.tablet,
+    electronics.laptop,
+    electronics.hard_disk,
+    electronics.circuit_board,
+    electronics.power_bank,
+    electronics.charger,
+    electronics.cable,
+    electronics.earphones,
+    electronics.camera,
+    electronics.usb_stick,
+    tools.ruler,
+    tools.nail_file,
+    tools.spatula,
+    tools.tweezers,
+    tools.comb,
+    tools.spoon,
+    tools.fork,
+    tools.screwdriver,
+    tools.spanner,
+    tools.metal_bar,
+    tools.pen,
+    tools.nail_clippers,
+    tools.rod_bundle,
+    everyday.coins,
+    everyday.keys,
+    everyday.lighter,
+    everyday.buckle,
+    everyday.belt,
+    everyday.zipper,
+    everyday.zipper_pull,
+    everyday.glasses,
+    everyday.carabiner,
+    everyday.watch,
+    everyday.screws,
+    everyday.studs,
+    everyday.umbrella,
+    everyday.bottle,
+    everyday.can,
+    everyday.toy,
+    everyday.book,
+    everyday.wallet,
+    everyday.shoe,
+    everyday.wire_frame,
+    containers.cloth,
+    containers.film,
+)
 _TABLE = json.loads(Path(__file__).with_name("catalogue.json").read_text())
 
 
@@ -41,14 +89,16 @@ class Kind:
     listed: bool = True
 
 
-def _builder(name: str) -> Callable[[Dice], list[Primitive]]:
-    modules = (electronics, tools, everyday, containers)
-    return next(getattr(module, name) for module in modules if hasattr(module, name))
-
-
 KINDS: dict[str, Kind] = {
-    name: Kind(name, _builder(name), reach, name in _TABLE["flat"], name not in _TABLE["unlisted"])
-    for name, reach in _TABLE["reach_mm"].items()
+    name: Kind(
+        name,
+        build,
+        _TABLE["reach_mm"][name],
+        name in _TABLE["flat"],
+        name not in _TABLE["unlisted"],
+    )
+    for build in _BUILDERS
+    for name in (build.__name__,)
 }
 """Harmless kinds, cloth and film included, by name."""
 

@@ -20,9 +20,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +28,11 @@ import cv2
 from filelock import FileLock
 
 from doamlib.config import canonical_json
+from doamlib.memory import reuse_freed_memory
 from doamlib.simulation.config import GENERATOR_VERSION, SimulationConfig
 from doamlib.simulation.image import make_image
 from doamlib.simulation.quotas import ImagePlan, plan_images
+from doamlib.workers import worker_processes
 
 FORMAT = 1
 UNFINISHED, MANIFEST = ".unfinished", "manifest.json"
@@ -82,9 +82,10 @@ def _produce(root: Path, config: SimulationConfig, plan: ImagePlan) -> None:
     _write(_part_path(root, plan.stem), part.encode())
 
 
-def _single_threaded() -> None:
+def _begin_work() -> None:
     """OpenCV's threads only get in each other's way when every core has its own process."""
     cv2.setNumThreads(1)
+    reuse_freed_memory()
 
 
 def _run(
@@ -94,19 +95,15 @@ def _run(
     work = partial(_produce, root, config)
     if processes == 1:
         threads = cv2.getNumThreads()
-        _single_threaded()
+        _begin_work()
         try:
             for plan in plans:
                 yield work(plan)
         finally:
             cv2.setNumThreads(threads)
         return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _single_threaded) as pool:
-        try:
-            yield from pool.map(work, plans, chunksize=4)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with worker_processes(processes, _begin_work) as pool:
+        yield from pool.map(work, plans, chunksize=4)
 
 
 def _is_finished(root: Path, plan: ImagePlan) -> bool:
