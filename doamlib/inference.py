@@ -14,6 +14,7 @@ from torch import nn
 from doamlib.coco_ap import coco_ap
 from doamlib.data.cache import CachedDataset
 from doamlib.data.dataset import Dataset
+from doamlib.data.files import npz_bytes
 from doamlib.data.sidecar import read_sidecar
 from doamlib.detections import Detections, GroundTruth
 from doamlib.evaluation import ap_by_level, ap_by_occlusion, as_mapping, average_precisions, mean_ap
@@ -84,10 +85,9 @@ class TestSet:
             np.array(occlusion) if len(occlusion) == len(truth) else np.full(len(truth), np.nan),
         )
 
-    def save(self, file: IO[bytes]) -> None:
-        """Write as compressed ``.npz`` without pickle."""
-        np.savez_compressed(
-            file,
+    def as_bytes(self) -> bytes:
+        """A compressed ``.npz`` without pickle."""
+        return npz_bytes(
             classes=np.array(self.classes),
             image_ids=np.array(self.image_ids),
             sizes=self.sizes,
@@ -100,7 +100,7 @@ class TestSet:
 
     @classmethod
     def load(cls, file: IO[bytes]) -> TestSet:
-        """Read what :meth:`save` wrote."""
+        """Read what :meth:`as_bytes` gave."""
         with np.load(file, allow_pickle=False) as stored:
             ids = tuple(stored["image_ids"].tolist())
             truth = GroundTruth(stored["image_index"], stored["label"], stored["boxes"], len(ids))

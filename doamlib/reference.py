@@ -7,19 +7,17 @@ moved on, it is found all the same and marked stale.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from doamlib import paths
 from doamlib.arms import ARMS
+from doamlib.data.files import npz_bytes
 from doamlib.detectors import build_detector, load_weights
 from doamlib.experiments import PlannedRun, Study, run_config
 from doamlib.parameters import Parameters, from_values
@@ -188,21 +186,15 @@ def _content(run: PlannedRun, study: Study) -> dict[str, bytes]:
         metrics["maps"] = summary(tidy(scores, result.test_set()))
         for kind, parts in sanity(detector, tested, RANDOM_SEED + run.seed).items():
             metrics["maps"][kind]["random"] = parts
-        files["maps.npz"] = _bytes(lambda file: np.savez_compressed(file, **scores))
+        files["maps.npz"] = npz_bytes(**scores)
     files["metrics.json"] = json.dumps(metrics, indent=1).encode()
-    files["detections.npz"] = _bytes(result.detections().strongest(STRONGEST).write)
+    files["detections.npz"] = result.detections().strongest(STRONGEST).as_bytes()
     return files
-
-
-def _bytes(write: Callable[[io.BytesIO], None]) -> bytes:
-    content = io.BytesIO()
-    write(content)
-    return content.getvalue()
 
 
 def _test_set(result: Result) -> dict[str, bytes]:
     name = f"test_sets/{result.identity['fingerprint']}.npz"
-    return {name: _bytes(result.test_set().save)}
+    return {name: result.test_set().as_bytes()}
 
 
 def _parts(sizes: list[int]) -> list[list[int]]:

@@ -28,7 +28,7 @@ from pydantic import Field, ValidationError
 
 from doamlib import paths, provenance
 from doamlib.config import Config, digest_of
-from doamlib.data.files import write_text
+from doamlib.data.files import write_bytes, write_text
 from doamlib.datasets import HARMLESS, Data, DataConfig, open_data
 from doamlib.detections import Detections
 from doamlib.detectors import Detector, DetectorConfig, build_detector, load_weights, save_weights
@@ -273,7 +273,7 @@ class RunStore:
             "training_seconds": round(sum(entry["seconds"] for entry in history.epochs), 1),
             "evaluation_seconds": round(time.perf_counter() - start, 1),
         }
-        self._keep_test_set(test, data.fingerprint)
+        write_bytes(self.root / "test_sets" / f"{data.fingerprint}.npz", test.as_bytes())
         made = partial / "result"
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir()
@@ -312,14 +312,6 @@ class RunStore:
         left = load_weights(detector, path)
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         return {"from": warm_name(warm), "sha256": content, "left_as_initialised": left}
-
-    def _keep_test_set(self, test: TestSet, fingerprint: str) -> None:
-        folder = self.root / "test_sets"
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{fingerprint}.{os.getpid()}"
-        with temporary.open("wb") as file:
-            test.save(file)
-        os.replace(temporary, folder / f"{fingerprint}.npz")
 
 
 def warm_name(config: RunConfig) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
 
 from doamlib.data.faults import error
 
@@ -121,6 +124,13 @@ def _reading(name: str) -> Iterator[None]:
         yield
     except OSError as failed:
         raise error("unreadable", f"cannot be read ({failed.strerror})", name) from None
+
+
+def npz_bytes(**arrays: np.ndarray) -> bytes:
+    """Arrays as a compressed ``.npz``; the same arrays give the same bytes."""
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
 
 
 def write_bytes(path: os.PathLike[str] | str, data: bytes) -> None:

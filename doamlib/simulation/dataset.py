@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +27,7 @@ import cv2
 from filelock import FileLock
 
 from doamlib.config import canonical_json
+from doamlib.data.files import write_bytes
 from doamlib.memory import reuse_freed_memory
 from doamlib.simulation.config import GENERATOR_VERSION, SimulationConfig
 from doamlib.simulation.image import make_image
@@ -39,14 +39,6 @@ UNFINISHED, MANIFEST = ".unfinished", "manifest.json"
 REPORT_SECONDS = 5.0
 SPLITS = ("train", "test")
 LEVELS = (1, 2, 3)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Atomic: the file is there completely or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
 
 
 def _sha256(path: Path) -> str:
@@ -75,11 +67,11 @@ def _produce(root: Path, config: SimulationConfig, plan: ImagePlan) -> None:
         " ".join([f"{plan.stem}.jpg", item["class"], *map(str, item["box"])]) + "\n"
         for item in record["items"]
     ]
-    _write(_image_path(root, plan.split, plan.stem), encoded.tobytes())
-    _write(_annotation_path(root, plan.split, plan.stem), "".join(lines).encode())
+    write_bytes(_image_path(root, plan.split, plan.stem), encoded.tobytes())
+    write_bytes(_annotation_path(root, plan.split, plan.stem), "".join(lines).encode())
     digest = hashlib.sha256(encoded.tobytes()).hexdigest()
     part = canonical_json({"record": record, "sha256": digest})
-    _write(_part_path(root, plan.stem), part.encode())
+    write_bytes(_part_path(root, plan.stem), part.encode())
 
 
 def _begin_work() -> None:
@@ -130,7 +122,7 @@ def _begin(root: Path, config: SimulationConfig) -> None:
             raise ValueError(
                 f"{root} holds other files ({others[0]} ...): generate into an empty folder"
             )
-        _write(claim, config.fingerprint.encode())
+        write_bytes(claim, config.fingerprint.encode())
     elif claim.read_text() != config.fingerprint:
         raise ValueError(
             f"{root} holds an interrupted dataset of another configuration "
@@ -179,7 +171,7 @@ def _finish(root: Path, config: SimulationConfig, plans: Sequence[ImagePlan]) ->
         stems = [r["image"] for r in records["test"] if r["level"] == level]
         files[root / "test" / f"test_knife-{level}.txt"] = stems
     for path, lines in files.items():
-        _write(path, "".join(f"{line}\n" for line in lines).encode())
+        write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
     small = [*files, *(_annotation_path(root, plan.split, plan.stem) for plan in plans)]
     digests |= {path.relative_to(root).as_posix(): _sha256(path) for path in small}
     manifest = {
@@ -189,7 +181,7 @@ def _finish(root: Path, config: SimulationConfig, plans: Sequence[ImagePlan]) ->
         "fingerprint": config.fingerprint,
         "files": digests,
     }
-    _write(root / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
+    write_bytes(root / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
     shutil.rmtree(root / UNFINISHED)
 
 
