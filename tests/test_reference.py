@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from doamlib import reference
 from doamlib.experiments import Study
@@ -147,15 +148,23 @@ def test_full_size_means_the_papers_counts_and_networks():
         assert not Reference(smaller, {}, {}).full_size
 
 
-def test_the_plain_ssd_finds_less_the_more_items_are_hidden():
-    """The gate of the generated levels: judged on committed results of the plain SSD alone."""
-    layers = [layer.of(["SSD"]) for layer in references()]
-    runs = next(runs for runs in layers if len(runs) >= 3)
-    levels = [
-        np.mean([run.metrics["levels"][f"OL{number}"]["mAP"] for run in runs.values()])
-        for number in (1, 2, 3)
-    ]
-    assert levels[0] > levels[1] > levels[2]
+def test_the_plain_ssd_finds_less_where_items_are_hidden():
+    """The gate of the generated levels; and the quick recipe tells training from noise.
+
+    Judged on the plain SSD alone, on stored measurements of many seeds: few test images are OL3, so
+    a handful of seeds does not settle the order of OL2 and OL3.
+    """
+    found = json.loads((reference.paths.measurements() / "ssd_spread.json").read_text())
+    levels = {level: np.array(values) for level, values in found["levels"].items()}
+    fall = paired_interval(levels["OL1"], levels["OL3"])
+    assert len(found["seeds"]) >= 15 and fall.low > 0
+    assert levels["OL1"].mean() > levels["OL2"].mean()
+    assert np.mean(found["mAP"]) > 3 * np.std(found["mAP"], ddof=1)
+
+
+def paired_interval(one, other):
+    """From scipy alone, not from the library that wrote the file."""
+    return stats.ttest_rel(one, other).confidence_interval(0.95)
 
 
 def test_parts_stay_below_the_limit_and_lose_nothing():
