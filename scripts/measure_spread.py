@@ -1,4 +1,4 @@
-"""How much the quick profile's plain SSD differs from seed to seed: python scripts/measure_spread.py
+"""How much the quick SSD differs from seed to seed: python scripts/measure_spread.py
 
 Trains it with seeds 0 to 14 and writes mAP, in all and by occlusion level, with mean and standard
 deviation over the seeds, to ``book/measurements/ssd_spread.json``. Two rules rest on it, both
