@@ -15,7 +15,7 @@ import torch
 
 from doamlib.datasets import Data
 from doamlib.runs import RunConfig, RunStore
-from doamlib.training import OutOfTime
+from doamlib.training import OutOfTime, TrainingError
 from doamlib.workers import SPAWN, worker_processes
 
 Report = Callable[[str], None]
@@ -50,7 +50,12 @@ class Trainer:
     processes: int
 
     def train(self, task: Task, report: Report = print) -> None:
-        """Train one run, here and now."""
+        """Train one run, here and now.
+
+        Raises:
+            doamlib.training.TrainingError: the loss diverged; names the task.
+            doamlib.training.OutOfTime: the deadline passed.
+        """
 
         def told(line: str) -> None:
             report(f"{task.name}: {line}")
@@ -59,7 +64,10 @@ class Trainer:
         data = self.data.few_shot(task.config.data.shots)
         limits = {"deadline": self.deadline, "processes": self.processes}
         limits["runs_at_once"] = self.at_once
-        self.store.get(task.config, data, self.device, told, **limits)
+        try:
+            self.store.get(task.config, data, self.device, told, **limits)
+        except TrainingError as failed:
+            raise TrainingError(f"{task.name}: {failed}") from None
 
     def train_all(self, tasks: Iterable[Task], report: Report) -> None:
         """Train all tasks in worker processes, in their order.
