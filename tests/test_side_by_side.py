@@ -94,7 +94,7 @@ def test_a_run_that_diverges_names_itself_and_stops_the_others(study, smoke, tas
     wild = smoke.model_copy(update=recipe)
     config = run_config(wild, ARMS["SSD"], 0)
     steady = run_config(smoke.model_copy(update={"epochs": 2000}), ARMS["SSD"], 0)
-    with pytest.raises(TrainingError, match="^wild: step .* the loss is"):
+    with pytest.raises(TrainingError, match=r"^wild: step .* the loss is"):
         trainer(study, tmp_path).train_all([Task("wild", config), Task("steady", steady)], quiet)
 
 
