@@ -23,6 +23,8 @@ app = typer.Typer(
 
 File = Annotated[Path, typer.Option("-f", "--file", help="The parameter file.")]
 QUICK = Path("params/quick.yaml")
+INTERRUPTED = 130
+"""Exit status by which typer tells that Ctrl-C ended a command."""
 
 
 def _say(line: str) -> None:
@@ -182,6 +184,7 @@ def main() -> None:
     except (ParameterError, DataError, TrainingError, BuildError) as error:
         print(f"doam: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("doam: interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("doam: interrupted; the same command goes on from here", file=sys.stderr)
+        raise

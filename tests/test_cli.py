@@ -1,11 +1,19 @@
 """The command line: helps that teach, refusals of one line, exit statuses."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from doamlib import cli
+
+REPOSITORY = Path(__file__).parent.parent
 
 
 def run(monkeypatch, capsys, *arguments):
@@ -136,3 +144,33 @@ def test_data_check_of_generated_parameters_checks_what_they_make(
 def test_data_check_of_nothing_is_refused(monkeypatch, capsys):
     status, _, err = run(monkeypatch, capsys, "data", "check")
     assert status == 2 and "a parameter file with -f" in " ".join(err.split())
+
+
+def test_ctrl_c_while_runs_train_side_by_side_says_so_and_leaves_no_process(home, tmp_path):
+    """A real interrupt, to the whole group of processes, as a terminal sends it."""
+    text = (REPOSITORY / "params" / "smoke.yaml").read_text()
+    file = tmp_path / "long.yaml"
+    file.write_text(text.replace("epochs: 1\nbatch", "epochs: 5000\nbatch"))
+    command = [sys.executable, "-c", "from doamlib.cli import main; main()", "train", "-f", file]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Where this test itself runs in the background, a shell has set interrupts to be ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while "epoch 1/5000" not in process.stdout.readline():
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    _, complaint = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert complaint.strip() == "doam: interrupted; the same command goes on from here"
+    for _ in range(600):
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("a process of the group lives on a minute later")
