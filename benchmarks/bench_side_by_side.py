@@ -30,9 +30,8 @@ from doamlib.workers import worker_processes
 STEPS, WARM_STEPS = 60, 10
 
 
-def seconds_per_image(config: RunConfig, threads: int) -> float:
+def seconds_per_image(config: RunConfig) -> float:
     """Training steps on random pixels with one box each, in this process."""
-    torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     reuse_freed_memory()
     detector = build_detector(config.detector, seed=0).train()
@@ -52,10 +51,10 @@ def seconds_per_image(config: RunConfig, threads: int) -> float:
 
 def one_round(config: RunConfig, cores: int) -> dict[str, float]:
     """Both ways, each in fresh processes."""
-    with worker_processes(1, os.getpid) as pool:
-        alone = pool.submit(seconds_per_image, config, cores).result()
-    with worker_processes(cores, os.getpid) as pool:
-        beside = [pool.submit(seconds_per_image, config, 1) for _ in range(cores)]
+    with worker_processes(1, torch.set_num_threads, cores) as pool:
+        alone = pool.submit(seconds_per_image, config).result()
+    with worker_processes(cores, torch.set_num_threads, 1) as pool:
+        beside = [pool.submit(seconds_per_image, config) for _ in range(cores)]
         beside = statistics.mean(one.result() for one in beside) / cores
     return {"all_cores": alone, "a_core_each": beside}
 

@@ -298,8 +298,8 @@ def reproducible(device: torch.device) -> Iterator[None]:
     """On the CPU, the same seed gives the same bits; what was set before is set again after.
 
     One thread, because how a sum is split among threads changes its rounding. Small networks lose
-    little by it: two runs side by side, one core each, take three quarters of the time that they
-    take one after the other on both cores.
+    little by it, and runs side by side, one core each, are faster than one after the other on all
+    cores (``benchmarks/bench_side_by_side.py``).
     """
     if device.type != "cpu":
         yield

@@ -70,6 +70,7 @@ def main() -> None:
     content = {
         "rule": "highest mean mAP of the plain SSD on held-out training images",
         "profile": "quick",
+        "data": study.fingerprint,
         "seeds": SEEDS,
         "training_images": len(data.train),
         "validation_images": len(data.test),
