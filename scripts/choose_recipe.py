@@ -59,9 +59,10 @@ def main() -> None:
     at_once = study.runs_at_once(len(tasks))
     trainer = Trainer(study.store, study.device, data, math.inf, at_once, processes=1)
     trainer.train_all(tasks, print)
-    candidates = []
+    candidates, commits = [], set()
     for rate, size in product(LEARNING_RATES, BATCH_SIZES):
         found = [study.store.find(configs[rate, size, seed], data.fingerprint) for seed in SEEDS]
+        commits |= {result.provenance["commit"] for result in found}
         maps = [round(result.ap(), 3) for result in found]
         mean = statistics.mean(maps)
         candidates.append({"learning_rate": rate, "batch_size": size, "maps": maps, "mean": mean})
@@ -71,6 +72,7 @@ def main() -> None:
         "rule": "highest mean mAP of the plain SSD on held-out training images",
         "profile": "quick",
         "data": study.fingerprint,
+        "commits": sorted(commits),
         "seeds": SEEDS,
         "training_images": len(data.train),
         "validation_images": len(data.test),
