@@ -3,9 +3,9 @@
     python scripts/choose_recipe.py
 
 The rule, written before the first run: the plain SSD only; four fifths of the training images to
-train on and one fifth to look at, drawn by seed 0; the test images are not opened. All candidates
-make the same passes over the images, so that they cost a reader the same. The one with the highest
-mean mAP over the seeds wins, and every arm is trained with it. Written to
+train on and one fifth to look at, drawn class by class; the test images are not opened. All
+candidates make the same passes over the images, so that they cost a reader the same. The one with
+the highest mean mAP over the seeds wins, and every arm is trained with it. Written to
 ``book/measurements/recipe_choice.json``; the parameter files take the winner's values.
 """
 
@@ -16,12 +16,11 @@ import math
 import statistics
 from itertools import product
 
-import torch
-
 from doamlib import paths
 from doamlib.arms import ARMS
 from doamlib.config import digest_of
 from doamlib.data.files import write_text
+from doamlib.data.splits import validation_split
 from doamlib.datasets import Data
 from doamlib.experiments import Study, run_config
 from doamlib.parameters import from_file
@@ -34,22 +33,19 @@ SEEDS = (0, 1, 2)
 HELD_OUT = 0.2
 
 
-def validation(data: Data) -> Data:
+def held_out(data: Data) -> Data:
     """The training split in two; its second part takes the place of the test images."""
-    ids = [record.image_id for record in data.train.records]
-    generator = torch.Generator().manual_seed(0)
-    shuffled = [ids[index] for index in torch.randperm(len(ids), generator=generator).tolist()]
-    held_out = round(HELD_OUT * len(ids))
+    train, validation = validation_split(data.train, HELD_OUT, seed=0)
     return Data(
-        train=data.train.subset(sorted(shuffled[held_out:])),
-        test=data.train.subset(sorted(shuffled[:held_out])),
-        fingerprint=digest_of([data.fingerprint, "validation", HELD_OUT]),
+        train=data.train.subset(train),
+        test=data.train.subset(validation),
+        fingerprint=digest_of([data.fingerprint, "stratified validation", HELD_OUT]),
     )
 
 
 def main() -> None:
     study = Study(from_file(paths.repository() / "params" / "quick.yaml"))
-    data = validation(study.data)
+    data = held_out(study.data)
     configs = {}
     for rate, size, seed in product(LEARNING_RATES, BATCH_SIZES, SEEDS):
         changes = {"learning_rate": rate, "batch_size": size}

@@ -96,6 +96,34 @@ def few_shot_ids(dataset: Dataset, shots: int, seed: int) -> tuple[str, ...]:
     return tuple(image_id for image_id in dataset.image_ids if image_id in drawn)
 
 
+def validation_split(
+    dataset: Dataset, share: float, seed: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The ids to train on and the ids to validate on, in the dataset's order.
+
+    Of every class the same share is taken; an image counts for the class of its first box, images
+    without a box form a class of their own.
+
+    Args:
+        dataset: usually the training split.
+        share: of the images that go into validation, above 0 and below 1.
+        seed: another seed, another split.
+
+    Raises:
+        ValueError: ``share`` is not between 0 and 1.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share = {share}: give a number above 0 and below 1")
+    groups = defaultdict(list)
+    for record in dataset.records:
+        groups[int(record.labels[0]) if len(record.labels) else 0].append(record.image_id)
+    held_out: set[str] = set()
+    for ids in groups.values():
+        held_out.update(_shuffled(ids, seed)[: round(share * len(ids))])
+    ids = dataset.image_ids
+    return tuple(i for i in ids if i not in held_out), tuple(i for i in ids if i in held_out)
+
+
 def write_list(path: Path | str, image_ids: Sequence[str]) -> None:
     """Write a split list as OPIXray has them: one id a line."""
     write_text(path, "".join(f"{image_id}\n" for image_id in image_ids))

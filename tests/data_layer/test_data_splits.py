@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from doamlib.data.dataset import Dataset, read_manifest
 from doamlib.data.faults import DataError
@@ -20,6 +22,7 @@ from doamlib.data.splits import (
     few_shot_ids,
     level_table,
     small_object_ids,
+    validation_split,
     write_list,
 )
 
@@ -93,6 +96,7 @@ def test_few_shot_subsets_are_exact_nested_and_seeded(many):
 def test_subsets_do_not_depend_on_the_order_of_the_list(many):
     turned = many.subset(reversed(many.image_ids))
     assert set(few_shot_ids(turned, 5, seed=1)) == set(few_shot_ids(many, 5, seed=1))
+    assert set(validation_split(turned, 0.25, 3)[1]) == set(validation_split(many, 0.25, 3)[1])
 
 
 def index_of(count):
@@ -108,6 +112,31 @@ def index_of(count):
 def test_subsets_are_what_they_were():
     """A change of the drawing rule would silently change every reader's subset."""
     assert few_shot_ids(index_of(40), 2, seed=0) == ("000", "007", "011", "015", "022", "023")
+    assert validation_split(index_of(40), 0.1, seed=0)[1] == ("011", "015", "022")
+
+
+def test_validation_split_takes_the_same_share_of_every_class(many):
+    train, validation = validation_split(many, 0.25, seed=0)
+    assert set(train) | set(validation) == set(many.image_ids)
+    assert not set(train) & set(validation)
+    counts = count_table(many.subset(validation)).loc["train"]
+    assert counts[["Scissor", "Utility_Knife", "Multi-tool_Knife"]].tolist() == [3, 3, 3]
+    assert counts["backgrounds"] == 1
+    assert validation == tuple(i for i in many.image_ids if i in set(validation))
+    assert validation_split(many, 0.25, seed=1)[1] != validation
+
+
+@given(st.floats(0.01, 0.99), st.integers(0, 2**40))
+def test_a_larger_validation_split_contains_the_smaller(share, seed):
+    index = index_of(40)
+    small = set(validation_split(index, share / 2, seed)[1])
+    assert small <= set(validation_split(index, share, seed)[1])
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -1.0, float("nan")])
+def test_a_senseless_share_is_refused(many, share):
+    with pytest.raises(ValueError, match="share = "):
+        validation_split(many, share, 0)
 
 
 def test_a_written_list_is_a_split_list(sound, many):
