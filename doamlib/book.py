@@ -29,7 +29,7 @@ from doamlib.reference import references
 from doamlib.runs import RunStore
 from doamlib.scoreboard import statuses
 
-NOT_PAGES = ("reference_results", "measurements")
+NOT_PAGES = ("reference_results", "measurements", "ruff.toml")
 LANDING = "index.ipynb"
 AT_ONCE = 2
 """Notebooks executed at the same time: half of a page's time is one thread importing libraries."""
