@@ -232,5 +232,5 @@ def generate(
                 last = now
                 report(_remaining(done, len(left), now - start))
         _finish(root, config, plans)
-        report(f"simulation: {len(plans)} images in {time.monotonic() - start:.0f} s, {root}")
+        report(f"simulation: {len(plans)} images in {time.monotonic() - start:.0f} s, {root.name}")
     return root
