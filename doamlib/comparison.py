@@ -70,8 +70,8 @@ def measured(runs: Runs, columns: Iterable[str] = ("mAP", *SHORT_NAMES)) -> pd.D
         columns: mAP, classes, or OL1 to OL3 (then the mAP on that level).
 
     Returns:
-        Indexed by arm; ``12.3 ± 0.4`` in a cell, without the second part for one seed, and the
-        number of seeds in the column ``n``.
+        Indexed by arm; ``12.3 ± 0.4`` in a cell with spaces that keep it on one line, without the
+        second part for one seed, and the number of seeds in the column ``n``.
     """
     rows = {}
     for arm in arms_in(runs):
@@ -85,7 +85,7 @@ def _cell(by_seed: BySeed) -> str:
         return "–"
     estimate = summarise(by_seed)
     spread = f" ± {estimate.sd:.1f}" if estimate.sd is not None else ""
-    return f"{estimate.mean:.1f}{spread}"
+    return f"{estimate.mean:.1f}{spread}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def minus(first: BySeed, second: BySeed) -> dict[int, float]:

@@ -11,6 +11,11 @@ from doamlib.arms import TABLES
 from doamlib.data.classes import CLASSES, SHORT_NAMES
 
 
+def spread(mean: float, sd: float) -> str:
+    """A table's cell, with spaces at which no line is broken."""
+    return f"{mean} ± {sd}".replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def result(mean_ap, levels=(), classes=(), seconds=10.0, steps=4, rates=(20.0, 30.0)):
     """Stands in for a Result; APs in points, stored as shares like the real one's."""
     ap = dict(zip(CLASSES, (v / 100 for v in classes), strict=False)) | {"mAP": mean_ap / 100}
@@ -97,8 +102,8 @@ def test_a_level_without_items_has_no_score():
 def test_mean_and_sample_deviation_over_seeds(runs):
     two = {key: value for key, value in runs.items() if key in (("SSD", 0), ("SSD", 1))}
     row = comparison.measured(two).loc["SSD"]
-    assert row["mAP"] == "52.0 ± 2.8"  # sqrt(((50-52)^2 + (54-52)^2) / 1)
-    assert row["ST"] == "32.0 ± 2.8"
+    assert row["mAP"] == spread(52.0, 2.8)  # sqrt(((50-52)^2 + (54-52)^2) / 1)
+    assert row["ST"] == spread(32.0, 2.8)
     assert row["n"] == 2
 
 
@@ -153,15 +158,15 @@ def test_the_three_columns_never_mix(runs):
     frame = comparison.beside_paper(local, runs, "IV")
     assert list(frame) == ["paper (OPIXray)", "reference", "this run"]
     assert list(frame.index) == list(TABLES["IV"].values())
-    assert list(frame.loc["SSD"]) == ["70.89", "67.7 ± 27.2", "12.3"]
+    assert list(frame.loc["SSD"]) == ["70.89", spread(67.7, 27.2), "12.3"]
     assert list(frame.loc["SSD+DA"]) == ["71.96", "–", "–"]
     swapped = comparison.beside_paper(runs, local, "IV")
-    assert list(swapped.loc["SSD"]) == ["70.89", "12.3", "67.7 ± 27.2"]
+    assert list(swapped.loc["SSD"]) == ["70.89", "12.3", spread(67.7, 27.2)]
 
 
 def test_levels_stand_beside_the_papers_levels(runs):
     frame = comparison.beside_paper(runs, {}, "V", "OL1")
-    assert list(frame.loc["SSD+DOAM-T"]) == ["77.87", "–", "61.5 ± 0.7"]
+    assert list(frame.loc["SSD+DOAM-T"]) == ["77.87", "–", spread(61.5, 0.7)]
 
 
 def test_a_cost_is_the_mean_over_seeds():
