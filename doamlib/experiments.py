@@ -225,11 +225,7 @@ class Study:
             at_once=at_once,
             processes=1 if at_once > 1 else self.parameters.processes,
         )
-        if at_once > 1:
-            trainer.train_all(missing, self.report)
-        else:
-            for task in missing:
-                trainer.train(task, self.report)
+        trainer.train_all(missing, self.report)
 
 
 def estimate(

@@ -70,13 +70,17 @@ class Trainer:
             raise TrainingError(f"{task.name}: {failed}") from None
 
     def train_all(self, tasks: Iterable[Task], report: Report) -> None:
-        """Train all tasks in worker processes, in their order.
+        """Train all tasks in their order: ``at_once`` in worker processes, or one by one here.
 
         Raises:
             doamlib.training.TrainingError: a loss diverged; the other runs are stopped, and go on
                 from their last epoch when they are wanted again.
             doamlib.training.OutOfTime: the deadline passed; every run finished its epoch.
         """
+        if self.at_once == 1:
+            for task in tasks:
+                self.train(task, report)
+            return
         lines = SPAWN.Queue()
         # Pickled here, because the pool's own pickler keeps a file open for every tensor.
         pickled = pickle.dumps(self)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -22,7 +23,8 @@ from doamlib.datasets import open_data
 from doamlib.detectors import build_detector
 from doamlib.experiments import Study, run_config
 from doamlib.parameters import from_file
-from doamlib.runs import Result, RunConfig, RunStore, warm_name
+from doamlib.runs import Result, RunConfig, warm_name
+from doamlib.side_by_side import Task, Trainer
 from doamlib.weights import fold_batch_norm
 
 DETECTORS = ("SSD", "YOLOv3", "FCOS")
@@ -38,14 +40,25 @@ def main() -> None:
     recipes_file = paths.warm_starts() / "recipes.json"
     recipes_file.parent.mkdir(parents=True, exist_ok=True)
     recipes = json.loads(recipes_file.read_text()) if recipes_file.is_file() else {}
-    for detector in options.only:
-        run = run_config(parameters, ARMS[detector], parameters.seeds[0]).warm_run()
-        data = open_data(run.data, None, parameters.processes, study.report)
-        result = RunStore().get(
-            run, data, study.device, study.report, processes=parameters.processes
-        )
-        recipes[warm_name(run)] = ship(run, result)
+    runs = {
+        name: run_config(parameters, ARMS[name], parameters.seeds[0]).warm_run()
+        for name in options.only
+    }
+    for name, result in trained(runs, study).items():
+        recipes[warm_name(runs[name])] = ship(runs[name], result)
         write_text(recipes_file, json.dumps(recipes, indent=1) + "\n")
+
+
+def trained(runs: dict[str, RunConfig], study: Study) -> dict[str, Result]:
+    """Their results, side by side where the machine has the cores; all see the same images."""
+    config = next(iter(runs.values())).data
+    data = open_data(config, None, study.parameters.processes, study.report)
+    missing = {n: run for n, run in runs.items() if not study.store.find(run, data.fingerprint)}
+    at_once = study.runs_at_once(len(missing))
+    trainer = Trainer(study.store, study.device, data, math.inf, at_once, processes=1)
+    tasks = [Task(f"{name}, harmless objects", run) for name, run in missing.items()]
+    trainer.train_all(tasks, study.report)
+    return {name: study.store.find(run, data.fingerprint) for name, run in runs.items()}
 
 
 def ship(run: RunConfig, result: Result) -> dict:
