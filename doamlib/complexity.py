@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations_with_replacement
 
 import pandas as pd
@@ -145,7 +146,8 @@ def block_totals(block: Callable[[int], nn.Module], place: Place) -> pd.Series:
     return totals(count_layers(module, (1, place.channels, place.side, place.side)))
 
 
-def convolution_outputs() -> list[Place]:
+@cache
+def convolution_outputs() -> tuple[Place, ...]:
     """Every convolution of SSD300's trunk, in order: where a block could have been put."""
     names = [f"conv{n}_{i + 1}" for n, count in enumerate((2, 2, 3, 3, 3), 1) for i in range(count)]
     names += ["conv6", "conv7", *(f"conv{n}_{i}" for n in (8, 9, 10, 11) for i in (1, 2))]
@@ -155,7 +157,7 @@ def convolution_outputs() -> list[Place]:
         if isinstance(layer, nn.Conv2d):
             layer.register_forward_hook(lambda *call: shapes.append(call[2].shape))
     trunk(torch.empty(INPUT, device="meta"))
-    return [Place(name, *shape[1:3]) for name, shape in zip(names, shapes, strict=True)]
+    return tuple(Place(name, *shape[1:3]) for name, shape in zip(names, shapes, strict=True))
 
 
 def search(block: Callable[[int], nn.Module], printed: tuple[float, float, float]) -> pd.DataFrame:
@@ -172,13 +174,13 @@ def search(block: Callable[[int], nn.Module], printed: tuple[float, float, float
         all blocks run; ``idle``, the places of which any one left out would make GMAC fit.
     """
     ssd, places = _detector_totals(DetectorConfig()), convolution_outputs()
-    blocks = [block_totals(block, place) for place in places]
+    blocks = pd.DataFrame([block_totals(block, place) for place in places])
     rows = []
     for first, last in combinations_with_replacement(range(len(places)), 2):
         members = range(first, last + 1)
-        total = ssd + sum(blocks[i] for i in members)
+        total = ssd + blocks.iloc[members].sum()
         size = truncated(total["params"] / 1e6, 1), truncated(total["size_mib"], 1)
-        without = {places[i].layer: (total["thop"] - blocks[i]["thop"]) / 1e9 for i in members}
+        without = {places[i].layer: (total["thop"] - blocks["thop"].iat[i]) / 1e9 for i in members}
         rows.append(
             {
                 "first": places[first].layer,
@@ -199,6 +201,7 @@ def truncated(value: float, digits: int) -> float:
     return math.floor(value * 10**digits) / 10**digits
 
 
+@cache
 def _detector_totals(config: DetectorConfig) -> pd.Series:
     return totals(count_layers(build_detector(config, seed=0), INPUT))
 
