@@ -5,8 +5,8 @@ Trains it with seeds 0 to 14 and writes mAP, in all and by occlusion level, to
 above zero, and does it fall from OL1 to OL3, the gate of the generator's levels (95% interval of
 the paired difference)? Seeds 0 to 4 had been seen when the second was written down in this form:
 their means fell from OL1 to OL2 and not from there to OL3, which five seeds and few OL3 images
-cannot settle. Seeds 5 to 14 had not. That was with an earlier warm start, of
-fewer images and steps; the questions are the same since.
+cannot settle. Seeds 5 to 14 had not. That was with an earlier warm start, of fewer images and
+steps (``ssd_spread_before.json``); the questions are the same since.
 """
 
 from __future__ import annotations
