@@ -72,9 +72,10 @@ def show(frames: Mapping[str, pd.DataFrame], digits: int = 2) -> None:
         digits: decimals of every number.
     """
     for title, frame in frames.items():
-        caption = f"{title}: {NOTHING}" if frame.empty else title
-        table = frame.style.format(precision=digits, na_rep="–").set_caption(caption)
-        display(table)
+        if frame.empty:
+            print(f"{title}: {NOTHING}")
+            continue
+        display(frame.style.format(precision=digits, na_rep="–").set_caption(title))
 
 
 def show_verdicts(*numbers: int) -> None:
