@@ -51,8 +51,9 @@ def build(
 ) -> Path:
     """Execute what has changed and render the book.
 
-    A notebook is executed again when its source, the parameters, the library or any stored result
-    has changed since. An interrupted build loses nothing that was finished.
+    A notebook is executed again when its code, the parameters, the library or any stored result has
+    changed since; where only its text has, the outputs are kept. An interrupted build loses nothing
+    that was finished.
 
     Args:
         parameters: passed to every notebook.
@@ -85,8 +86,9 @@ def build(
     tasks: list[Callable[[], Any]] = []
     for number, name in enumerate(notebooks, start=1):
         made = pages / name
-        stamp = digest_of([world, _content(source / name)])
+        stamp = digest_of([world, _code(source / name)])
         if _stamp(made) == [stamp, _file_digest(made)] and not stale_quotes(made, stored):
+            _retell(source / name, made, stamp)
             continue
         label = f"[{number}/{len(notebooks)}]"
         tasks.append(partial(_make, source / name, made, parameters, stamp, report, label))
@@ -106,7 +108,7 @@ def _make(
     report(f"{label} executing {source.name}")
     start = time.perf_counter()
     execute(source, made, parameters)
-    write_text(made.with_suffix(".stamp"), f"{stamp}\n{_file_digest(made)}\n")
+    _put_stamp(made, stamp)
     report(f"{label} {source.name} done in {time.perf_counter() - start:.0f} s")
 
 
@@ -240,12 +242,29 @@ def _tidy(path: Path, used: str) -> None:
     nbformat.write(notebook, path)
 
 
-def _content(path: Path) -> list:
-    """What a notebook says and does: neither cell ids nor outputs left by somebody's session."""
+def _code(path: Path) -> list:
+    """What a notebook computes: neither its text nor outputs left by somebody's session."""
     import nbformat
 
     cells = nbformat.read(path, as_version=4).cells
-    return [[cell.cell_type, cell.source, cell.metadata.get("tags", [])] for cell in cells]
+    return _sources([cell for cell in cells if cell.cell_type == "code"])
+
+
+def _sources(cells: list) -> list:
+    return [[cell.source, cell.metadata.get("tags", [])] for cell in cells]
+
+
+def _retell(source: Path, made: Path, stamp: str) -> None:
+    """Give an executed copy the text that its notebook has now; the code is the same."""
+    import nbformat
+
+    told, done = (nbformat.read(path, as_version=4) for path in (source, made))
+    code = iter([cell for cell in done.cells if cell.cell_type == "code"])
+    cells = [next(code) if cell.cell_type == "code" else cell for cell in told.cells]
+    if _sources(cells) != _sources(done.cells):
+        done.cells = cells
+        nbformat.write(done, made)
+        _put_stamp(made, stamp)
 
 
 def _stage(source: Path, pages: Path, executed: set[str]) -> None:
@@ -285,6 +304,10 @@ def _render(pages: Path, target: Path) -> Path:
         faults = [line for line in log.splitlines() if re.search(r"WARNING|ERROR", line)]
         raise BuildError("Jupyter Book: " + "\n".join(faults or log.splitlines()[-15:]))
     return target / "_build" / "html" / "index.html"
+
+
+def _put_stamp(made: Path, stamp: str) -> None:
+    write_text(made.with_suffix(".stamp"), f"{stamp}\n{_file_digest(made)}\n")
 
 
 def _stamp(made: Path) -> list[str]:

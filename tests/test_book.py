@@ -233,6 +233,19 @@ def test_only_what_changed_is_executed_again(small_book):
     assert count.read_text() == "xx"
 
 
+def test_a_page_whose_text_alone_changed_keeps_its_outputs(small_book):
+    code = "from pathlib import Path\nprint('run', Path('{}').open('a').write('x'))"
+    count = paths.home() / "count"
+    count.parent.mkdir(parents=True)
+    small_book(code=code.format(count), text="The first words.")
+    page = small_book(code=code.format(count), text="Other words.").with_name("page.html")
+    assert count.read_text() == "x"
+    shown = page.read_text()
+    assert "Other words." in shown and "The first words." not in shown and "run 1" in shown
+    small_book(code=code.format(count), text="Other words.")
+    check_quotes([paths.build() / "pages" / "page.ipynb"], RunStore())
+
+
 def test_a_notebook_without_a_parameter_is_refused(smoke, tmp_path):
     cell = new_code_cell("profile = 'x'", metadata={"tags": ["parameters"]})
     nbformat.write(new_notebook(cells=[cell], metadata=KERNEL), tmp_path / "old.ipynb")
