@@ -97,7 +97,7 @@ def build(
     executed = [pages / name for name in notebooks]
     check_quotes(executed, store)
     check_claims(executed, judged)
-    _stage(source, pages, set(notebooks))
+    _stage(source, pages)
     report("rendering the pages")
     return _render(pages, target)
 
@@ -267,21 +267,13 @@ def _retell(source: Path, made: Path, stamp: str) -> None:
         _put_stamp(made, stamp)
 
 
-def _stage(source: Path, pages: Path, executed: set[str]) -> None:
-    """Copy what is not executed; unchanged files keep their time, so Sphinx skips them."""
-    wanted = set()
-    for path in sorted(source.rglob("*")):
-        name = path.relative_to(source).as_posix()
-        if path.is_dir() or name.endswith(".ipynb") or name.split("/")[0] in NOT_PAGES:
-            continue
-        wanted.add(name)
-        copy = pages / name
-        if not copy.is_file() or copy.read_bytes() != path.read_bytes():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
-    wanted |= executed | {str(Path(name).with_suffix(".stamp")) for name in executed}
+def _stage(source: Path, pages: Path) -> None:
+    """Copy what is not executed, with its times, so that Sphinx skips what has not changed."""
+    left = shutil.ignore_patterns("*.ipynb", *NOT_PAGES)
+    shutil.copytree(source, pages, ignore=left, dirs_exist_ok=True)
     for path in [path for path in pages.rglob("*") if path.is_file()]:
-        if path.relative_to(pages).as_posix() not in wanted:
+        origin = source / path.relative_to(pages)
+        if not origin.with_suffix(".ipynb" if path.suffix == ".stamp" else path.suffix).is_file():
             path.unlink()
 
 
