@@ -6,14 +6,14 @@ import json
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from doamlib.data.classes import CLASSES, Spelling
+from doamlib.data.classes import CLASSES
 from doamlib.data.dataset import Dataset
 from doamlib.data.faults import FaultLog, error
 from doamlib.data.files import Folder, write_text
@@ -92,10 +92,10 @@ def read_coco(
         images = content.entries(_Image, "images")
         if not images:
             raise error("empty-list", "names no image", file, fix="export it with its images")
-        spelling = _spelling(categories, names or {})
+        classes, class_of = _classes(categories.values(), names or {})
         start = _find_images(folder, split, file, next(iter(images.values())).file_name)
-        records = content.records(images, content.rows(images, categories, spelling), start)
-        found = Dataset(folder.path, split, spelling.classes, records, (file,))
+        records = content.records(images, content.rows(images, classes, class_of), start)
+        found = Dataset(folder.path, split, classes, records, (file,))
     if strict:
         log.raise_first_error()
     return replace(found, faults=tuple(log.faults))
@@ -164,11 +164,14 @@ def _find_images(folder: Folder, split: str, file: str, first: str) -> str:
     raise error("missing-image", message, file, fix="move the images to one of them")
 
 
-def _spelling(categories: Mapping[str, _Category], names: Mapping[str, str]) -> Spelling:
-    by_id = sorted(categories.values(), key=lambda category: category.id)
-    ours = [names.get(category.name, category.name) for category in by_id]
-    kept = tuple(dict.fromkeys(name for name in ours if name != ""))
-    return Spelling(CLASSES if set(kept) <= set(CLASSES) else kept, names)
+def _classes(
+    categories: Iterable[_Category], names: Mapping[str, str]
+) -> tuple[tuple[str, ...], dict[int, str]]:
+    """The classes in label order, and the class of each category id (empty: left out)."""
+    by_id = sorted(categories, key=lambda category: category.id)
+    class_of = {category.id: names.get(category.name, category.name) for category in by_id}
+    kept = tuple(dict.fromkeys(name for name in class_of.values() if name))
+    return (CLASSES if set(kept) <= set(CLASSES) else kept), class_of
 
 
 class _Content:
@@ -204,28 +207,25 @@ class _Content:
         return found
 
     def rows(
-        self,
-        images: Mapping[str, _Image],
-        categories: Mapping[str, _Category],
-        spelling: Spelling,
+        self, images: Mapping[str, _Image], classes: tuple[str, ...], class_of: Mapping[int, str]
     ) -> dict[int | str, list[Row] | None]:
         """Image id -> its boxes; None if one of them is at fault."""
         rows: dict[int | str, list[Row] | None] = {image.id: [] for image in images.values()}
-        names = {category.id: category.name for category in categories.values()}
         for place, box in self.entries(_Box, "annotations").items():
             with self.log.catching():
                 if box.image_id not in rows:
                     message = f"{place}: there is no image with id {box.image_id!r}"
                     raise error("unknown-image", message, self.file, fix="remove the entry")
-                own, rows[box.image_id] = rows[box.image_id], None
-                name = names.get(box.category_id, f"(category_id {box.category_id})")
-                label = spelling.label(name, self.file, place=f"{place}: ")
-                rows[box.image_id] = own
+                if box.category_id not in class_of:
+                    rows[box.image_id] = None
+                    message = f"{place}: there is no category with id {box.category_id}"
+                    raise error("unknown-class", message, self.file, fix="correct the entry")
+                own, name = rows[box.image_id], class_of[box.category_id]
                 if box.iscrowd:
                     self.log.add("note", "crowd", f"{place} is a crowd: left out", self.file)
-                elif label and own is not None:
+                elif name and own is not None:
                     x, y, width, height = box.bbox
-                    corners = (x, y, x + width, y + height)
+                    corners, label = (x, y, x + width, y + height), classes.index(name) + 1
                     own.append(Row(corners, label, self.file, None, f"{place} ({name})"))
         return rows
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from doamlib.data.classes import CLASSES, Spelling
+from doamlib.data.classes import CLASSES
 from doamlib.data.dataset import Dataset
 from doamlib.data.faults import FaultLog, error
 from doamlib.data.files import Folder
@@ -50,7 +50,7 @@ def read_opixray(
     """
     log = FaultLog()
     folder = Folder(root)
-    reader = _Reader(folder, split, Spelling(CLASSES, names or {}), log)
+    reader = _Reader(folder, split, names or {}, log)
     records: list[Annotation] = []
     with log.catching():
         records = reader.read()
@@ -64,7 +64,7 @@ def read_opixray(
 class _Reader:
     folder: Folder
     split: str
-    spelling: Spelling
+    names: Mapping[str, str]
     log: FaultLog
 
     def lists(self) -> list[str]:
@@ -173,7 +173,13 @@ class _Reader:
         except ValueError:
             message, fix = f"not a class and a box: {text!r}", "write: image class x1 y1 x2 y2"
             raise error("bad-row", message, file, line, fix) from None
-        return Row((x1, y1, x2, y2), self.spelling.label(name, file, line), file, line, name)
+        ours = self.names.get(name, name)
+        if ours not in (*CLASSES, ""):
+            message = f"class {ours!r} is not one of {', '.join(CLASSES)}"
+            fix = f"correct it, or map it: names={{{name!r}: ''}} leaves it out"
+            raise error("unknown-class", message, file, line, fix)
+        label = CLASSES.index(ours) + 1 if ours else 0
+        return Row((x1, y1, x2, y2), label, file, line, name)
 
 
 def _suffix(name: str) -> str:
