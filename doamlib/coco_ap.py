@@ -30,10 +30,8 @@ def coco_ap(truth: GroundTruth, detections: Detections, classes: Sequence[str]) 
         ValueError: a detection lies on an image outside the set.
     """
     check_images(detections.image_index, truth.image_count)
-    if len(truth) == 0:
-        return {"AP50": float("nan"), "AP50:95": float("nan")}
-    if len(detections) == 0:  # pycocotools fails on an empty list
-        return {"AP50": 0.0, "AP50:95": 0.0}
+    if len(truth) == 0 or len(detections) == 0:  # pycocotools fails on an empty list
+        return dict.fromkeys(("AP50", "AP50:95"), 0.0 if len(truth) else float("nan"))
     with contextlib.redirect_stdout(io.StringIO()):
         items = _as_coco(truth, classes)
         boxes = _corner_and_sides(detections.boxes)  # a table is what loadRes reads fastest

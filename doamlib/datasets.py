@@ -111,14 +111,17 @@ def open_data(
     Raises:
         doamlib.data.faults.DataError: the data have an error; the message names file, line and fix.
     """
-    if config.simulation is not None:
+    if config.simulation is None:
+        root = Path(data_root).expanduser()
+    else:
         root = simulated(config.simulation, processes, report)
-        splits = _both(root, config)
-        if config.objects == "harmless":
-            splits = tuple(harmless(split) for split in splits)
-        return Data(*splits, config.simulation.fingerprint)
-    train, test = _both(Path(data_root).expanduser(), config)
-    return Data(train, test, digest_of([train.fingerprint, test.fingerprint]))
+    read = read_coco if config.dataset == "coco" else read_opixray
+    train, test = (read(root, split, names=config.class_names) for split in ("train", "test"))
+    if config.simulation is None:
+        return Data(train, test, digest_of([train.fingerprint, test.fingerprint]))
+    if config.objects == "harmless":
+        train, test = harmless(train), harmless(test)
+    return Data(train, test, config.simulation.fingerprint)
 
 
 def simulated(config: SimulationConfig, processes: int = 1, report: Report = print) -> Path:
@@ -139,8 +142,3 @@ def harmless(dataset: Dataset) -> Dataset:
         labels = torch.tensor([HARMLESS.index(o.name) + 1 for o in found], dtype=torch.int64)
         records.append(replace(record, boxes=boxes, labels=labels, level=None))
     return replace(dataset, classes=HARMLESS, records=tuple(records))
-
-
-def _both(root: Path, config: DataConfig) -> tuple[Dataset, Dataset]:
-    read = read_coco if config.dataset == "coco" else read_opixray
-    return tuple(read(root, split, names=config.class_names) for split in ("train", "test"))

@@ -48,8 +48,9 @@ class GroundTruth:
     @classmethod
     def from_images(cls, images: Iterable[tuple[ArrayLike, ArrayLike]]) -> GroundTruth:
         """From one ``(labels, boxes)`` for each image of the set, in order."""
-        images = list(images)
-        return cls(*_flatten(images, ((np.int64, ()), (np.float64, (4,)))), len(images))
+        tables = [np.column_stack([labels, _rows(boxes, 4)]) for labels, boxes in images]
+        index, table = _stack(tables, 5)
+        return cls(index, table[:, 0].astype(np.int64), table[:, 1:], len(tables))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +87,11 @@ class Detections:
 
         CPU tensors are fine: everything passes through `numpy.asarray`.
         """
-        columns = ((np.int64, ()), (np.float32, ()), (np.float32, (4,)))
-        return cls(*_flatten(list(images), columns))
+        index, table = _stack(
+            [np.column_stack([*two, _rows(boxes, 4)]) for *two, boxes in images], 6
+        )
+        numbers = table[:, 1:].astype(np.float32)
+        return cls(index, table[:, 0].astype(np.int64), numbers[:, 0], numbers[:, 1:])
 
     def select(self, rows: NDArray[Any]) -> Detections:
         """Only these rows (a mask or indices)."""
@@ -132,17 +136,15 @@ class Detections:
         """
         try:
             with np.load(path, allow_pickle=False) as stored:
-                index, label, score, boxes, (low, step) = (
-                    stored[name] for name in ("image_index", "label", "score", "boxes", "box_scale")
+                low, step = stored["box_scale"]
+                return cls(
+                    stored["image_index"].astype(np.int64),
+                    stored["label"].astype(np.int64),
+                    stored["score"],
+                    (low + step * stored["boxes"]).astype(np.float32),
                 )
         except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is not a detections file: {error}") from error
-        return cls(
-            index.astype(np.int64),
-            label.astype(np.int64),
-            score,
-            (low + step * boxes).astype(np.float32),
-        )
 
 
 Record = Sequence[float]
@@ -171,25 +173,20 @@ def from_records(
             f"({len(unknown)} such images); list background images with an empty list"
         )
 
-    def table(records: Mapping[str, Sequence[Record]], width: int) -> tuple[NDArray, NDArray]:
-        rows, index = [], []
-        for position, image in enumerate(ground_truth):
-            for record in records.get(image, ()):
-                if len(record) != width or record[0] not in range(class_count):
+    def flat(records: Mapping[str, Sequence[Record]], width: int) -> tuple[NDArray, NDArray]:
+        for image, rows in records.items():
+            for row in rows:
+                if len(row) != width or row[0] not in range(class_count):
                     raise ValueError(
-                        f"image {image!r}: {list(record)} is not {width} numbers that start with a "
+                        f"image {image!r}: {list(row)} is not {width} numbers that start with a "
                         f"class from 0 to {class_count - 1}"
                     )
-                rows.append(record)
-                index.append(position)
-        return np.array(rows, dtype=np.float64).reshape(-1, width), np.array(index, dtype=np.int64)
+        return _stack([_rows(records.get(image, ()), width) for image in ground_truth], width)
 
-    items, item_image = table(ground_truth, 5)
-    found, found_image = table(detections, 6)
-    return (
-        GroundTruth(item_image, items[:, 0].astype(int) + 1, items[:, 1:], len(ground_truth)),
-        Detections(found_image, found[:, 0].astype(int) + 1, found[:, 1], found[:, 2:]),
-    )
+    image, item = flat(ground_truth, 5)
+    truth = GroundTruth(image, item[:, 0].astype(int) + 1, item[:, 1:], len(ground_truth))
+    image, found = flat(detections, 6)
+    return truth, Detections(image, found[:, 0].astype(int) + 1, found[:, 1], found[:, 2:])
 
 
 def check_images(image_index: NDArray[np.integer], image_count: int) -> None:
@@ -205,19 +202,15 @@ def check_images(image_index: NDArray[np.integer], image_count: int) -> None:
         )
 
 
-def _flatten(
-    images: list[tuple[ArrayLike, ...]], columns: tuple[tuple[type, tuple[int, ...]], ...]
-) -> list[NDArray]:
-    """Image indices, then each column (element type, shape of a row) over all images."""
-    counts = [len(np.asarray(image[0])) for image in images]
-    flat = [np.repeat(np.arange(len(images)), counts)]
-    for i, (dtype, shape) in enumerate(columns):
-        parts = [
-            np.asarray(image[i], dtype).reshape(count, *shape)
-            for image, count in zip(images, counts, strict=True)
-        ]
-        flat.append(np.concatenate([np.empty((0, *shape), dtype), *parts]))
-    return flat
+def _rows(values: ArrayLike, width: int) -> NDArray[np.float64]:
+    """A table of ``width`` columns, also from an empty list."""
+    return np.asarray(values, np.float64).reshape(-1, width)
+
+
+def _stack(tables: list[NDArray], width: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The image of each row, and the rows of all images' tables below each other."""
+    index = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    return index, np.concatenate([np.empty((0, width)), *tables])
 
 
 def _check_boxes(image_index: NDArray, label: NDArray, boxes: NDArray) -> None:

@@ -108,8 +108,7 @@ def average_precisions(
 def mean_ap(ap: NDArray[np.floating]) -> NDArray[np.float64]:
     """Mean over the last axis of the classes that have an AP; NaN where none has."""
     has_ap = ~np.isnan(ap)
-    total, count = np.where(has_ap, ap, 0).sum(axis=-1), has_ap.sum(axis=-1)
-    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return _divide(np.where(has_ap, ap, 0).sum(axis=-1), has_ap.sum(axis=-1), np.nan)
 
 
 def _class_ap(
@@ -129,7 +128,7 @@ def _class_ap(
 
     # Precision can only peak where a hit enters, so one point for each score with a hit is enough;
     # the false positives between two points only need to be counted by image.
-    tie = _tie_groups(matches.score[of_class])
+    _, tie = np.unique(-matches.score[of_class], return_inverse=True)  # 0, 0, 1, 2, 2, ...
     has_hit = np.bincount(tie, weights=hit) > 0
     point = (np.cumsum(has_hit) - has_hit)[tie]
     shape = (int(has_hit.sum()) + 1, len(by_image))
@@ -150,11 +149,6 @@ def _class_ap(
         for level in np.arange(0.0, 1.1, 0.1)
     ]
     return np.where(items > 0, np.mean(levels, axis=0), np.nan)
-
-
-def _tie_groups(score: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Numbers 0, 0, 1, 2, 2, ... that rise where a descending score falls."""
-    return np.concatenate([[0], np.cumsum(score[1:] != score[:-1])])[: len(score)].astype(np.int64)
 
 
 def _divide(a: NDArray, b: NDArray, otherwise: float) -> NDArray[np.float64]:
@@ -187,7 +181,8 @@ def precision_recall(matches: Matches, class_name: str) -> PrecisionRecall:
     label = matches.classes.index(class_name) + 1
     of_class = matches.label == label
     score, found = matches.score[of_class], np.cumsum(matches.hit[of_class])
-    last = np.flatnonzero(np.diff(_tie_groups(score), append=-1))
+    _, ties = np.unique(-score, return_counts=True)
+    last = np.cumsum(ties) - 1
     items = np.count_nonzero(matches.truth.label == label)
     return PrecisionRecall(
         recall=_divide(found[last], np.array(items), np.nan),
@@ -196,22 +191,19 @@ def precision_recall(matches: Matches, class_name: str) -> PrecisionRecall:
     )
 
 
-def ap_by_level(
-    matches: Matches, level_of_image: ArrayLike, rule: Rule = "area"
-) -> dict[int, dict[str, float]]:
+def ap_by_level(matches: Matches, level_of_image: ArrayLike) -> dict[int, dict[str, float]]:
     """AP on the test images of one occlusion level only, as in Table V.
 
     Args:
         matches: from `match`.
         level_of_image: int (images,); images of a level below 1 (not known) are left out.
-        rule: "area" or "11-point".
 
     Returns:
         level -> AP of each class and "mAP".
     """
     level_of_image = np.asarray(level_of_image)
     levels = np.unique(level_of_image[level_of_image > 0])
-    ap = average_precisions(matches, levels[:, None] == level_of_image, rule=rule)
+    ap = average_precisions(matches, levels[:, None] == level_of_image)
     return {
         int(level): as_mapping(matches.classes, row) for level, row in zip(levels, ap, strict=True)
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from doamlib.arms import ARMS
 from doamlib.config import Config
@@ -93,16 +93,14 @@ class Parameters(Config):
         unknown = [name for name in arms if name not in ARMS]
         if unknown:
             raise ValueError(f"{unknown[0]!r} is not an arm; choose from {', '.join(ARMS)}")
-        if len(set(arms)) < len(arms) or not arms:
-            raise ValueError("name at least one arm, each once")
         return arms
 
-    @field_validator("seeds")
+    @field_validator("arms", "seeds")
     @classmethod
-    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(seeds)) < len(seeds) or not seeds:
-            raise ValueError("name at least one seed, each once")
-        return seeds
+    def _each_once(cls, named: tuple, info: ValidationInfo) -> tuple:
+        if len(set(named)) < len(named) or not named:
+            raise ValueError(f"name at least one of the {info.field_name}, each once")
+        return named
 
     @model_validator(mode="after")
     def _data_root_fits(self) -> Parameters:
@@ -188,25 +186,21 @@ def cell_source(parameters: Parameters) -> str:
 
     A test compares the notebooks with it, and ``scripts/sync_notebooks.py`` writes it into them.
     """
-    fields = Parameters.model_fields
-    lines = [
-        "# Change these here, or from outside: papermill ... -f params/quick.yaml",
-        "# fmt: off",  # papermill reads one parameter a line
+    head = "# Change these here, or from outside: papermill ... -f params/quick.yaml\n# fmt: off"
+    lines = [  # papermill reads one parameter a line
+        f"{key} = {value!r}  # {Parameters.model_fields[key].description}"
+        for key, value in parameters.model_dump(mode="json").items()
     ]
-    for key, value in parameters.model_dump(mode="json").items():
-        lines.append(f"{key} = {value!r}  # {fields[key].description}")
-    return "\n".join(lines)
+    return "\n".join([head, *lines])
 
 
 def _plain_values(namespace: Mapping[str, Any]) -> dict[str, Any]:
-    shell = {"In", "Out"}  # IPython's own
-    ignored = (types.ModuleType, types.FunctionType, types.MethodType, type)
     return {
         key: value
         for key, value in namespace.items()
         if not key.startswith("_")
-        and key not in shell
-        and not isinstance(value, ignored)
+        and key not in ("In", "Out")  # IPython's own
+        and not isinstance(value, types.ModuleType)
         and not callable(value)
     }
 

@@ -31,25 +31,22 @@ def record(device: torch.device) -> dict[str, Any]:
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
         "packages": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
-        "hardware": hardware(device),
+        "hardware": _hardware(device),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def hardware(device: torch.device) -> dict[str, Any]:
+def _hardware(device: torch.device) -> dict[str, Any]:
     """The processor, cores and memory of this machine, and its GPU where that is the device."""
-    found = {
+    allowed = hasattr(os, "sched_getaffinity")  # Linux; containers often get a part of the cores
+    gpu = device.type == "cuda"
+    return {
         "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0)) if allowed else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "device": "cpu",
+        "device": torch.cuda.get_device_name(device) if gpu else "cpu",
     }
-    if device.type == "cuda":
-        found["device"] = torch.cuda.get_device_name(device)
-    return found
 
 
 def _cpu_name() -> str:

@@ -197,14 +197,12 @@ class Verdict(Config):
         status: see the module's rule.
         reason: one line of plain English.
         estimate: the mean difference, where there is one.
-        smallest: `smallest_difference` with the measured sd, where inconclusive.
         parts: the verdicts of a claim of several differences.
     """
 
     status: Status
     reason: str
     estimate: Estimate | None = None
-    smallest: float | None = None
     parts: dict[str, Verdict] = Field(default_factory=dict)
 
     def sentence(self) -> str:
@@ -213,10 +211,7 @@ class Verdict(Config):
 
 
 def judge(
-    differences: BySeed,
-    full_size: bool,
-    paper: float | None = None,
-    level: float = 0.95,
+    differences: BySeed, full_size: bool, paper: float | None = None, level: float = 0.95
 ) -> Verdict:
     """Verdict on the claim that a paired difference is positive.
 
@@ -233,20 +228,21 @@ def judge(
     if not differences:
         return Verdict(status="not tested here", reason="there are no results")
     estimate = summarise(differences, level)
+    reason = str(estimate)
     if untested := _why_untested(differences, full_size):
-        return Verdict(
-            status="not tested here", reason=f"{untested}; measured {estimate}", estimate=estimate
-        )
-    beside = _beside_paper(estimate, paper)
+        reason = f"{untested}; measured {estimate}"
+        return Verdict(status="not tested here", reason=reason, estimate=estimate)
     if estimate.low > 0 or estimate.high < 0:
         status = "supported" if estimate.low > 0 else "contradicted"
-        return Verdict(status=status, reason=f"{estimate}{beside}", estimate=estimate)
-    smallest = smallest_difference(estimate.sd, estimate.n, level)
-    reason = (
-        f"{estimate} contains zero; {estimate.n} seeds would show a true difference of "
-        f"{smallest:.2f} four times in five{beside}"
-    )
-    return Verdict(status="inconclusive", reason=reason, estimate=estimate, smallest=smallest)
+    else:
+        status = "inconclusive"
+        smallest = smallest_difference(estimate.sd, estimate.n, level)
+        reason += f" contains zero; {estimate.n} seeds would show a true difference of "
+        reason += f"{smallest:.2f} four times in five"
+    if paper is not None:
+        place = "above" if paper > estimate.high else "below" if paper < estimate.low else "inside"
+        reason += f"; the paper's {paper:+.2f} lies {place}"
+    return Verdict(status=status, reason=reason, estimate=estimate)
 
 
 def judge_all(
@@ -322,14 +318,6 @@ def _why_untested(differences: BySeed, full_size: bool) -> str:
     if _constant(_finite(differences)):
         return "every seed gave the same difference, so nothing is known about chance"
     return ""
-
-
-def _beside_paper(estimate: Estimate, paper: float | None) -> str:
-    if paper is None:
-        return ""
-    if estimate.low <= paper <= estimate.high:
-        return f"; the paper's {paper:+.2f} lies inside"
-    return f"; the paper's {paper:+.2f} lies {'above' if paper > estimate.high else 'below'}"
 
 
 def _finite(values: BySeed | Sequence[float] | NDArray) -> NDArray[np.float64]:

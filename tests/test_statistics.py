@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_array_equal
 
 from doamlib.statistics import (
     Verdict,
@@ -156,7 +156,6 @@ def test_the_interval_decides(shift, status):
     verdict = judge(by_seed(np.add(FIVE, shift)), full_size=True)
     assert verdict.status == status
     assert verdict.sentence().startswith(status.capitalize() + ": ")
-    assert (verdict.smallest is not None) == (status == "inconclusive")
 
 
 def test_the_interval_s_end_at_zero_is_inconclusive():
@@ -343,4 +342,4 @@ def test_counts_need_no_seeds():
 def test_a_verdict_survives_storage():
     verdict = judge_all({"a": around(3, 0.1), "b": around(0.1, 1)}, full_size=True)
     assert Verdict.model_validate_json(verdict.as_json()) == verdict
-    assert_allclose(verdict.parts["b"].smallest, smallest_difference(2.5**0.5, 5), rtol=1e-9)
+    assert f"difference of {smallest_difference(2.5**0.5, 5):.2f} " in verdict.parts["b"].reason

@@ -119,14 +119,13 @@ def open_cache(
         raise error("no-image", f"split {dataset.split} has no image", ".")
     content = dataset.images_fingerprint
     key = digest_of({"images": content, "size": size, "resize": "antialias", "version": VERSION})
-    home = Path(folder)
-    home.mkdir(parents=True, exist_ok=True)
-    final = home / key
-    if not final.is_dir():
-        with FileLock(home / f"{key}.lock"):
-            if not final.is_dir():  # another process may have built it while we waited
-                _build(dataset, size, home / f"{key}.partial", workers, progress)
-                (home / f"{key}.partial").rename(final)
+    final = Path(folder, key)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial = final.with_suffix(".partial")
+    with FileLock(final.with_suffix(".lock")):
+        if not final.is_dir():  # another process may have built it while we waited
+            _build(dataset, size, partial, workers, progress)
+            partial.rename(final)
     return CachedDataset(dataset, size, final)
 
 

@@ -6,14 +6,14 @@ import json
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from doamlib.data.classes import CLASSES, Spelling
+from doamlib.data.classes import CLASSES
 from doamlib.data.dataset import Dataset
 from doamlib.data.faults import FaultLog, error
 from doamlib.data.files import Folder, write_text
@@ -56,13 +56,16 @@ def read_coco(
     root: Path | str,
     split: str,
     *,
-    annotations: str | None = None,
-    images: str | None = None,
-    classes: tuple[str, ...] | None = None,
     names: Mapping[str, str] | None = None,
     strict: bool = True,
 ) -> Dataset:
     """One split of a dataset in COCO's detection format.
+
+    The annotation file is the one JSON file in ``root``, ``root/annotations`` or ``root/<split>``
+    whose path holds the split's name. File names in it start from the first of ``.``, ``images``,
+    ``<split>``, ``images/<split>`` and its own folder that holds the first image. Classes are the
+    five of OPIXray where all categories are (or are mapped) among them, else the categories' names
+    by their id.
 
     Image ids are the stems of the file names, or the whole names without suffix where two stems are
     alike. Crowd regions are left out. Faults of an entry name it by its place in the file, since
@@ -70,14 +73,7 @@ def read_coco(
 
     Args:
         root: the folder that holds annotations and images; nothing outside it is read.
-        split: for example ``train``; finds the annotation file if that is not named: the JSON file
-            in ``root``, ``root/annotations`` or ``root/<split>`` whose path holds the split's name.
-        annotations: the annotation file, relative to ``root``.
-        images: the folder that file names start from, relative to ``root``; by default the first of
-            ``.``, ``images``, ``<split>``, ``images/<split>`` and the JSON file's own folder that
-            holds the first image.
-        classes: class names in label order. Default: the five of OPIXray where all categories are
-            (or are mapped) among them, else the categories' names by their id.
+        split: for example ``train``.
         names: category name -> class name; ``""`` leaves a category out.
         strict: raise at the first error; otherwise leave out what is at fault and go on.
 
@@ -88,19 +84,18 @@ def read_coco(
         DataError: strict, and the data have an error; or ``root`` is not a folder.
     """
     folder, log = Folder(root), FaultLog()
-    found = Dataset(folder.path, split, classes or (), ())
+    found = Dataset(folder.path, split, (), ())
     with log.catching():
-        file = annotations or _find_annotations(folder, split)
+        file = _find_annotations(folder, split)
         content = _Content(folder, file, log)
         categories = content.entries(_Category, "categories")
-        entries = content.entries(_Image, "images")
-        if not entries:
+        images = content.entries(_Image, "images")
+        if not images:
             raise error("empty-list", "names no image", file, fix="export it with its images")
-        spelling = Spelling(classes or _default_classes(categories, names or {}), names or {})
-        first = next(iter(entries.values())).file_name
-        start = images or _find_images(folder, split, file, first)
-        records = content.records(entries, content.rows(entries, categories, spelling), start)
-        found = Dataset(folder.path, split, spelling.classes, records, (file,))
+        classes, class_of = _classes(categories.values(), names or {})
+        start = _find_images(folder, split, file, next(iter(images.values())).file_name)
+        records = content.records(images, content.rows(images, classes, class_of), start)
+        found = Dataset(folder.path, split, classes, records, (file,))
     if strict:
         log.raise_first_error()
     return replace(found, faults=tuple(log.faults))
@@ -169,13 +164,14 @@ def _find_images(folder: Folder, split: str, file: str, first: str) -> str:
     raise error("missing-image", message, file, fix="move the images to one of them")
 
 
-def _default_classes(
-    categories: Mapping[str, _Category], names: Mapping[str, str]
-) -> tuple[str, ...]:
-    by_id = sorted(categories.values(), key=lambda category: category.id)
-    ours = [names.get(category.name, category.name) for category in by_id]
-    kept = tuple(dict.fromkeys(name for name in ours if name != ""))
-    return CLASSES if set(kept) <= set(CLASSES) else kept
+def _classes(
+    categories: Iterable[_Category], names: Mapping[str, str]
+) -> tuple[tuple[str, ...], dict[int, str]]:
+    """The classes in label order, and the class of each category id (empty: left out)."""
+    by_id = sorted(categories, key=lambda category: category.id)
+    class_of = {category.id: names.get(category.name, category.name) for category in by_id}
+    kept = tuple(dict.fromkeys(name for name in class_of.values() if name))
+    return (CLASSES if set(kept) <= set(CLASSES) else kept), class_of
 
 
 class _Content:
@@ -211,28 +207,25 @@ class _Content:
         return found
 
     def rows(
-        self,
-        images: Mapping[str, _Image],
-        categories: Mapping[str, _Category],
-        spelling: Spelling,
+        self, images: Mapping[str, _Image], classes: tuple[str, ...], class_of: Mapping[int, str]
     ) -> dict[int | str, list[Row] | None]:
         """Image id -> its boxes; None if one of them is at fault."""
         rows: dict[int | str, list[Row] | None] = {image.id: [] for image in images.values()}
-        names = {category.id: category.name for category in categories.values()}
         for place, box in self.entries(_Box, "annotations").items():
             with self.log.catching():
                 if box.image_id not in rows:
                     message = f"{place}: there is no image with id {box.image_id!r}"
                     raise error("unknown-image", message, self.file, fix="remove the entry")
-                own, rows[box.image_id] = rows[box.image_id], None
-                name = names.get(box.category_id, f"(category_id {box.category_id})")
-                label = spelling.label(name, self.file, place=f"{place}: ")
-                rows[box.image_id] = own
+                if box.category_id not in class_of:
+                    rows[box.image_id] = None
+                    message = f"{place}: there is no category with id {box.category_id}"
+                    raise error("unknown-class", message, self.file, fix="correct the entry")
+                own, name = rows[box.image_id], class_of[box.category_id]
                 if box.iscrowd:
                     self.log.add("note", "crowd", f"{place} is a crowd: left out", self.file)
-                elif label and own is not None:
+                elif name and own is not None:
                     x, y, width, height = box.bbox
-                    corners = (x, y, x + width, y + height)
+                    corners, label = (x, y, x + width, y + height), classes.index(name) + 1
                     own.append(Row(corners, label, self.file, None, f"{place} ({name})"))
         return rows
 
@@ -241,25 +234,25 @@ class _Content:
     ) -> tuple[Annotation, ...]:
         """The images that have no fault, in the order of the file."""
         stems = Counter(PurePosixPath(image.file_name).stem for image in images.values())
-        records: dict[str, Annotation | None] = {}
+        records, taken = [], set()
         for place, image in images.items():
             name = PurePosixPath(image.file_name)
             image_id = name.stem if stems[name.stem] == 1 else name.with_suffix("").as_posix()
             with self.log.catching():
-                if image_id in records:
+                if image_id in taken:
                     message = f"{place}: {name} is a second image named {image_id}"
                     raise error("two-images", message, self.file, fix="rename one of them")
-                records[image_id] = None
+                taken.add(image_id)
                 path = _join(start, image.file_name)
                 size = self._measure(image, path, place)
-                if (own := rows[image.id]) is not None:
-                    if not own:
-                        message = f"{place}: {name} has no box: a background image"
-                        self.log.add("note", "no-box", message, self.file)
-                    boxes, labels = boxes_within(own, *size, self.log)
-                    level = image.occlusion_level
-                    records[image_id] = Annotation(image_id, path, boxes, labels, level, *size)
-        return tuple(record for record in records.values() if record is not None)
+                if (own := rows[image.id]) is None:
+                    continue
+                if not own:
+                    message = f"{place}: {name} has no box: a background image"
+                    self.log.add("note", "no-box", message, self.file)
+                found = boxes_within(own, *size, self.log)
+                records.append(Annotation(image_id, path, *found, image.occlusion_level, *size))
+        return tuple(records)
 
     def _measure(self, image: _Image, path: str, place: str) -> tuple[int, int]:
         size = image_size(self.folder.file(path, self.file), path)

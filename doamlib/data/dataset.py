@@ -69,11 +69,11 @@ class Dataset:
             DataError: an id is not in this dataset.
         """
         by_id = {record.image_id: record for record in self.records}
-        wanted = tuple(image_ids)
-        for image_id in wanted:
-            if image_id not in by_id:
-                raise error("unknown-image", f"no image {image_id!r} in split {self.split}", ".")
-        records = tuple(by_id[image_id] for image_id in wanted)
+        try:
+            records = tuple(by_id[image_id] for image_id in image_ids)
+        except KeyError as absent:
+            message = f"no image {absent.args[0]!r} in split {self.split}"
+            raise error("unknown-image", message, ".") from None
         return Dataset(self.root, split or self.split, self.classes, records)
 
     @cached_property

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from statistics import median_low
 from typing import Literal
@@ -19,6 +20,9 @@ from doamlib.data.report import TABLE_NAMES, Comparison, Report, SplitReport
 from doamlib.data.sidecar import read_sidecar
 from doamlib.data.splits import box_table, count_table, level_table
 
+THREADS = 2
+"""That decode images."""
+
 IMAGE_FACTOR = 2
 """An image stands out whose width or height is this many times the split's median or part of it."""
 
@@ -31,7 +35,6 @@ def check(
     *,
     format: Literal["auto", "opixray", "coco"] = "auto",
     names: Mapping[str, str] | None = None,
-    workers: int = 2,
 ) -> Report:
     """Read every file of a dataset and report every fault. Raises nothing on account of the data.
 
@@ -39,7 +42,6 @@ def check(
         root: the dataset's folder; nothing outside it is read.
         format: ``auto`` takes OPIXray's layout where its image folders or no JSON file is there.
         names: spelling in the files -> class name; ``""`` leaves a class out.
-        workers: threads that decode.
     """
     log, splits, datasets = FaultLog(), {}, []
     generated = False
@@ -50,11 +52,12 @@ def check(
         generated = folder.exists(MANIFEST)
         _check_manifest(folder, log)
         read = read_coco if format == "coco" else read_opixray
-        for split in _splits(folder, format):
+        splits_here = ("train", "test") if format == "opixray" else find_splits(folder.path)
+        for split in splits_here or ("train",):  # reading train then says what is missing
             dataset = read(root, split, names=names, strict=False)
             datasets.append(dataset)
             log.faults += dataset.faults
-            _decode_all(dataset, log, workers)
+            _decode_all(dataset, log)
             _find_outliers(dataset, log)
             splits[split] = _summary(dataset, log)
             with log.catching():
@@ -82,12 +85,6 @@ def _detect(folder: Folder) -> Literal["opixray", "coco"]:
     return "coco" if json else "opixray"
 
 
-def _splits(folder: Folder, format: str) -> tuple[str, ...]:
-    if format == "opixray":
-        return ("train", "test")
-    return find_splits(folder.path) or ("train",)  # reading train then says what is missing
-
-
 def _check_manifest(folder: Folder, log: FaultLog) -> None:
     """Whether generated files are still what they were when they were made."""
     with log.catching():
@@ -98,7 +95,7 @@ def _check_manifest(folder: Folder, log: FaultLog) -> None:
                     log.add("error", "file-changed", "is not as it was generated", name, fix=fix)
 
 
-def _decode_all(dataset: Dataset, log: FaultLog, workers: int) -> None:
+def _decode_all(dataset: Dataset, log: FaultLog) -> None:
     def fault(index: int) -> Fault | None:
         try:
             dataset[index]
@@ -106,7 +103,7 @@ def _decode_all(dataset: Dataset, log: FaultLog, workers: int) -> None:
             return raised.fault
         return None
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         log.faults += filter(None, pool.map(fault, range(len(dataset))))
 
 
@@ -176,11 +173,8 @@ def _compare_splits(datasets: list[Dataset], log: FaultLog) -> None:
 
 def _warn_of_counts(comparisons: Iterable[Comparison], log: FaultLog) -> None:
     """One warning for each row of the paper's tables that the data do not explain."""
-    rows = defaultdict(list)
-    for number in comparisons:
-        if number.explanation is None:
-            rows[number.table, number.row].append(number)
-    for (table, row), numbers in rows.items():
+    unexplained = (number for number in comparisons if number.explanation is None)
+    for (table, row), numbers in groupby(unexplained, key=attrgetter("table", "row")):
         found = ", ".join(f"{n.column} {n.found:,} (paper {n.paper:,})" for n in numbers)
         message = f"Table {TABLE_NAMES[table]}, row {row}: {found}"
         fix = "expected for a part of OPIXray; otherwise files are missing"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from doamlib.data.classes import CLASSES, Spelling
+from doamlib.data.classes import CLASSES
 from doamlib.data.dataset import Dataset
 from doamlib.data.faults import FaultLog, error
 from doamlib.data.files import Folder
@@ -22,7 +22,6 @@ def read_opixray(
     root: Path | str,
     split: str,
     *,
-    classes: tuple[str, ...] | None = None,
     names: Mapping[str, str] | None = None,
     strict: bool = True,
 ) -> Dataset:
@@ -40,8 +39,7 @@ def read_opixray(
     Args:
         root: the folder that holds ``train`` and ``test``.
         split: ``train`` or ``test``.
-        classes: class names in label order, for other data in this layout (HiXray).
-        names: spelling in the files -> name in ``classes``; ``""`` leaves a class out.
+        names: spelling in the files -> name in :data:`CLASSES`; ``""`` leaves a class out.
         strict: raise at the first error; otherwise leave out what is at fault and go on.
 
     Returns:
@@ -51,22 +49,22 @@ def read_opixray(
         DataError: strict, and the data have an error; or ``root`` is not a folder.
     """
     log = FaultLog()
-    reader = _Reader(Folder(root), split, Spelling(classes or CLASSES, names or {}), log)
+    folder = Folder(root)
+    reader = _Reader(folder, split, names or {}, log)
     records: list[Annotation] = []
     with log.catching():
         records = reader.read()
     if strict:
         log.raise_first_error()
-    sources = tuple(name for name in reader.lists() if reader.folder.exists(name))
-    reading = tuple(records), sources, tuple(log.faults)
-    return Dataset(reader.folder.path, split, reader.spelling.classes, *reading)
+    sources = tuple(name for name in reader.lists() if folder.exists(name))
+    return Dataset(folder.path, split, CLASSES, tuple(records), sources, tuple(log.faults))
 
 
 @dataclass(frozen=True)
 class _Reader:
     folder: Folder
     split: str
-    spelling: Spelling
+    names: Mapping[str, str]
     log: FaultLog
 
     def lists(self) -> list[str]:
@@ -88,9 +86,8 @@ class _Reader:
             with self.log.catching():
                 rows = self._read_rows(stem)
             if size is not None and rows is not None:
-                boxes, labels = boxes_within(rows, *size, self.log)
-                level = levels.get(stem)
-                records.append(Annotation(stem, images[stem], boxes, labels, level, *size))
+                found = boxes_within(rows, *size, self.log)
+                records.append(Annotation(stem, images[stem], *found, levels.get(stem), *size))
         return records
 
     def _read_list(self, name: str) -> dict[str, int]:
@@ -176,7 +173,13 @@ class _Reader:
         except ValueError:
             message, fix = f"not a class and a box: {text!r}", "write: image class x1 y1 x2 y2"
             raise error("bad-row", message, file, line, fix) from None
-        return Row((x1, y1, x2, y2), self.spelling.label(name, file, line), file, line, name)
+        ours = self.names.get(name, name)
+        if ours not in (*CLASSES, ""):
+            message = f"class {ours!r} is not one of {', '.join(CLASSES)}"
+            fix = f"correct it, or map it: names={{{name!r}: ''}} leaves it out"
+            raise error("unknown-class", message, file, line, fix)
+        label = CLASSES.index(ours) + 1 if ours else 0
+        return Row((x1, y1, x2, y2), label, file, line, name)
 
 
 def _suffix(name: str) -> str:

@@ -12,6 +12,9 @@ from doamlib.data.faults import Fault, Severity
 TABLE_NAMES = {2: "II", 3: "III"}
 """How the paper prints the numbers of the tables that data are compared with."""
 
+SHOWN = 20
+"""At most so many lines of each kind of fault are printed, then how many more there are."""
+
 
 class SplitReport(Config):
     """What one split holds.
@@ -83,15 +86,6 @@ class Report(Config):
     faults: tuple[Fault, ...]
 
     def __str__(self) -> str:
-        return self.text()
-
-    def text(self, limit: int | None = 20) -> str:
-        """For people.
-
-        Args:
-            limit: at most so many lines of each kind of fault (None: all of them); how many more
-                there are is said.
-        """
         kind = "generated data" if self.generated else "data"
         lines = [f"{self.root}: {kind} in {self.format} format"]
         for name, split in self.splits.items():
@@ -105,17 +99,17 @@ class Report(Config):
             lines += [f"{equal} of {total} numbers in Tables II and III are the paper's"]
             lines += [str(number) for number in self.comparisons if number.explanation]
         lines += [f"known: {fact}" for fact in self.known]
-        lines += self._fault_lines(limit)
+        lines += self._fault_lines()
         errors = sum(fault.severity == "error" for fault in self.faults)
         verdict = "training can go on" if self.ok else "training cannot go on"
         return "\n".join([*lines, f"errors: {errors:,}; {verdict}"])
 
-    def _fault_lines(self, limit: int | None) -> Iterator[str]:
-        """Errors first, then warnings, then notes; of each code at most ``limit``."""
+    def _fault_lines(self) -> Iterator[str]:
+        """Errors first, then warnings, then notes; of each code at most :data:`SHOWN`."""
         worst_first, kinds = get_args(Severity), defaultdict(list)
         for fault in sorted(self.faults, key=lambda fault: worst_first.index(fault.severity)):
             kinds[fault.severity, fault.code].append(fault)
         for (_, code), faults in kinds.items():
-            yield from map(str, faults[:limit])
-            if limit is not None and len(faults) > limit:
-                yield f"... and {len(faults) - limit:,} more [{code}]"
+            yield from map(str, faults[:SHOWN])
+            if len(faults) > SHOWN:
+                yield f"... and {len(faults) - SHOWN:,} more [{code}]"

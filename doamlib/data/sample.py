@@ -70,7 +70,7 @@ def scale_boxes(boxes: Tensor, source: tuple[int, int], target: tuple[int, int])
 
 @dataclass(frozen=True)
 class Row:
-    """One box as written in a file: corners in pixels, label, and the place for messages."""
+    """One box as written in a file: corners in pixels, label (0: leave it out), place to name."""
 
     box: tuple[float, float, float, float]
     label: int

@@ -1,4 +1,4 @@
-"""What generated data know about themselves and real data cannot: occlusion, masks, seeds."""
+"""What generated data know about themselves and real data cannot: occlusion, masks, objects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Box = tuple[float, float, float, float]
 
 
 class _Entry(Config):
-    model_config = ConfigDict(extra="ignore")  # the generator writes more, for itself
+    model_config = ConfigDict(extra="ignore")
 
 
 class Silhouette(_Entry):
@@ -38,10 +38,6 @@ class SidecarItem(_Entry):
         box: x1, y1, x2, y2 in pixels of the image.
         occlusion: O, from 0 (as visible as on a bare tray) towards 1 (invisible).
         level: 1, 2 or 3, the level that O falls into.
-        share: of the item's core, where its surroundings attenuate more than it does.
-        clutter: how busy the surroundings are in colour.
-        tilt_degrees: between the blade's plane and the belt.
-        core_pixels: of the strongly attenuating part, on which O is measured.
         silhouette: where the item attenuates at all.
     """
 
@@ -49,10 +45,6 @@ class SidecarItem(_Entry):
     box: Box
     occlusion: float
     level: int
-    share: float
-    clutter: float
-    tilt_degrees: float
-    core_pixels: int
     silhouette: Silhouette
 
 
@@ -64,19 +56,18 @@ class HarmlessItem(_Entry):
 
 
 class SidecarImage(_Entry):
-    """Everything that the generator knows about one image.
+    """What the generator knows about one image.
+
+    The file holds more, which nobody reads back: the seeds and containers of an image; of an item
+    the parts of O (``share``, ``clutter``, ``core_pixels``) and its tilt.
 
     Attributes:
         image: the image's id (its stem).
-        seed: the numbers that the image was drawn from.
-        containers: kinds of the trays, bags and cases in it.
         items: the prohibited items, in the order of the annotation file.
         harmless: everything else that matters.
     """
 
     image: str
-    seed: tuple[int, ...]
-    containers: tuple[str, ...]
     items: tuple[SidecarItem, ...]
     harmless: tuple[HarmlessItem, ...]
 

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from doamlib.data.dataset import Dataset
@@ -25,23 +24,19 @@ def box_table(dataset: Dataset) -> pd.DataFrame:
         Columns ``image_id``, ``class``, ``level`` (1 to 3, or missing), ``width`` and ``height`` in
         pixels of the original image, ``area_share`` (the box's share of the image's area, 0..1).
     """
-    records = dataset.records
-    counts = [len(record.labels) for record in records]
-    corners = np.concatenate([np.zeros((0, 4)), *(record.boxes.numpy() for record in records)])
-    sides = corners[:, 2:] - corners[:, :2]
-    areas = np.repeat([record.width * record.height for record in records], counts)
-    levels = pd.array([record.level for record in records], dtype="Int64")
-    labels = [label for record in records for label in record.labels.tolist()]
-    return pd.DataFrame(
-        {
-            "image_id": np.repeat(np.array(dataset.image_ids, dtype=object), counts),
-            "class": [dataset.classes[label - 1] for label in labels],
-            "level": levels.repeat(counts),
-            "width": sides[:, 0],
-            "height": sides[:, 1],
-            "area_share": sides.prod(axis=1) / areas,
-        }
-    )
+    rows = []
+    for record in dataset.records:
+        area = record.width * record.height
+        for (x1, y1, x2, y2), label in zip(
+            record.boxes.tolist(), record.labels.tolist(), strict=True
+        ):
+            width, height = x2 - x1, y2 - y1
+            name = dataset.classes[label - 1]
+            share = width * height / area
+            rows.append((record.image_id, name, record.level, width, height, share))
+    columns = ["image_id", "class", "level", "width", "height", "area_share"]
+    numbers = dict.fromkeys(columns[3:], float)
+    return pd.DataFrame(rows, columns=columns).astype({"level": "Int64", **numbers})
 
 
 def count_table(*datasets: Dataset) -> pd.DataFrame:
@@ -60,11 +55,10 @@ def count_table(*datasets: Dataset) -> pd.DataFrame:
 
 def level_table(dataset: Dataset) -> pd.DataFrame:
     """Table III: one row an occlusion level that occurs (``OL1`` ...), columns of Table II."""
-    groups = defaultdict(list)
-    for record in dataset.records:
-        if record.level is not None:
-            groups[record.level].append(record)
-    rows = {f"OL{level}": _counts(groups[level], dataset.classes) for level in sorted(groups)}
+    rows = {}
+    for level in sorted({record.level for record in dataset.records} - {None}):
+        records = [record for record in dataset.records if record.level == level]
+        rows[f"OL{level}"] = _counts(records, dataset.classes)
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

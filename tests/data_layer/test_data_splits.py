@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -145,15 +146,9 @@ def test_a_written_list_is_a_split_list(sound, many):
 
 
 def test_fingerprints_know_levels_and_classes(sound):
-    before = read_opixray(sound.root, "test").fingerprint
-    mapped = read_opixray(
-        sound.root,
-        "test",
-        classes=("x", "Knife", "y"),
-        names={"Straight_Knife": "Knife", "Scissor": "y"},
-    )
-    assert [r.labels.tolist() for r in mapped.records] == [[2], [3], [3]]  # the labels are the same
-    assert mapped.fingerprint != before
+    data = read_opixray(sound.root, "test")
+    before = data.fingerprint
+    assert replace(data, classes=("x", "Knife", "y")).fingerprint != before
     lists = [sound.root / f"test/test_knife-{level}.txt" for level in (1, 2)]
     texts = [path.read_text() for path in lists]
     for path, text in zip(lists, reversed(texts), strict=True):
