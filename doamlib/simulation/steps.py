@@ -106,10 +106,8 @@ def arrange(placements: Sequence[Placement], container: str | None, seed: int = 
 def measure_subject(scene: Scene, subject: int) -> tuple[Patch, Occlusion]:
     """One item of a scene alone, and its occlusion by everything else."""
     item = scene.items[subject]
-    others = [other for other in scene.items if other is not item]
     patch = item.patch(scene.scale)
-    around = Scene(scene.scale, scene.containers, others).region(patch.box)
-    return patch, measure_occlusion(patch.basis, around.basis)
+    return patch, measure_occlusion(patch.basis, scene.region(patch.box, without=item).basis)
 
 
 def render(
