@@ -59,7 +59,6 @@ class Rendering:
         measured_high: The same at high energy.
         unsharpened: Picture with noise, without sharpening, uint8 (H, W, 3) RGB.
         colour: The scanner's picture, uint8 (H, W, 3) RGB.
-        window: Frame rectangle shown: x0, y0, x1, y1, ends excluded.
         subject: Box of the subject in window pixels (ends excluded), or None.
         occlusion: The subject's occlusion (its maps lie on ``occlusion_box``), or None.
         occlusion_box: Window rectangle of the occlusion's maps, or None.
@@ -75,7 +74,6 @@ class Rendering:
     measured_high: np.ndarray
     unsharpened: np.ndarray
     colour: np.ndarray
-    window: Box
     subject: Box | None = None
     occlusion: Occlusion | None = None
     occlusion_box: Box | None = None
@@ -184,6 +182,5 @@ def _rendering(
         measured_high=noisy[1],
         unsharpened=colourise(*noisy, soft),
         colour=colourise(*noisy, chain),
-        window=window,
         **about_subject,
     )
