@@ -7,7 +7,6 @@ contents lie. Cloth and film are items like others; they only carry no name in t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -188,11 +187,7 @@ def suitcase(dice: Dice) -> Container:
     return Container("suitcase", parts, width, height, inside, dice.count(4, 10))
 
 
-CONTAINERS: dict[str, Callable[[Dice], Container]] = {
-    "tray": tray,
-    "backpack": backpack,
-    "suitcase": suitcase,
-}
+CONTAINERS = {"tray": tray, "backpack": backpack, "suitcase": suitcase}
 
 
 def cloth(dice: Dice) -> list[Primitive]:
