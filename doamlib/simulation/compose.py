@@ -115,9 +115,11 @@ def visible_part(item: Item, scene: Scene, window: Box, share: float) -> tuple[P
         return None
     whole = item.patch(scene.scale)
     patch = Patch(inside[0], inside[1], whole.window(inside))
-    silhouette = silhouette_of(patch.basis)
-    box = tight_box(silhouette)
-    if box is None or silhouette.sum() < share * silhouette_of(whole.basis).sum():
+    silhouette = silhouette_of(whole.basis)
+    x, y = patch.x - whole.x, patch.y - whole.y
+    seen = silhouette[y:, x:][: patch.basis.shape[1], : patch.basis.shape[2]]
+    box = tight_box(seen)
+    if box is None or seen.sum() < share * silhouette.sum():
         return None
     dx, dy = patch.x - window[0], patch.y - window[1]
     return patch, (box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy)
