@@ -8,7 +8,7 @@ import numpy as np
 
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.outlines import Point, ellipse, grip
-from doamlib.simulation.primitives import Primitive, Slab, slab
+from doamlib.simulation.primitives import Primitive, Slab
 
 PLASTICS = ("abs", "nylon", "pp", "abs", "rubber")
 METALS = ("steel", "al", "stainless", "brass", "zamak")
@@ -63,7 +63,7 @@ def bevelled(
         rim = spine + (edge - spine) * (1 - bevel * step / max(steps - 1, 1))
         outline = np.concatenate([np.stack([x, spine], 1), np.stack([x, rim], 1)[::-1]])
         low = z + thickness * (step / steps - 0.5)
-        parts.append(slab(outline, low, low + thickness / steps, material))
+        parts.append(Slab(outline, low, low + thickness / steps, material))
     return parts
 
 
@@ -71,7 +71,7 @@ def rivets(
     at: list[Point], z0: float, z1: float, radius: float = 1.6, material: str = "steel"
 ) -> Slab:
     """Round pins through an item."""
-    return slab([ellipse(radius, at=p, n=12) for p in at], z0, z1, material)
+    return Slab([ellipse(radius, at=p, n=12) for p in at], z0, z1, material)
 
 
 def scales(dice: Dice, length: float, width: float, depth: float, material: str) -> list[Primitive]:
@@ -79,6 +79,6 @@ def scales(dice: Dice, length: float, width: float, depth: float, material: str)
     outline = grip(dice, length, width, 0.12)
     levels = [-depth / 2 + depth * k / 3 for k in range(4)]
     return [
-        slab(outline * (1, share), low, high, material)
+        Slab(outline * (1, share), low, high, material)
         for share, (low, high) in zip((0.8, 1.0, 0.8), pairwise(levels), strict=True)
     ]

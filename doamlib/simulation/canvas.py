@@ -90,10 +90,6 @@ class Patch:
         height, width = self.basis.shape[1:]
         return self.x, self.y, self.x + width, self.y + height
 
-    def overlap(self, box: Box) -> Box | None:
-        """Where a frame rectangle meets this patch, in frame pixels, or None."""
-        return overlap(self.box, box)
-
     def window(self, box: Box) -> np.ndarray:
         """View of the basis maps inside a frame rectangle that this patch contains."""
         x0, y0, x1, y1 = box
@@ -101,7 +97,7 @@ class Patch:
 
     def paste(self, other: Patch) -> None:
         """Add another patch where both overlap."""
-        box = self.overlap(other.box)
+        box = overlap(self.box, other.box)
         if box:
             inside = self.window(box)
             inside += other.window(box)

@@ -1,6 +1,6 @@
 """Which kinds of item exist, how far they reach, and how often each lies in which container.
 
-The numbers are in ``catalogue.json``, by the name of the function that builds the kind.
+The numbers are in ``catalogue.json``, by module and name of the function that builds the kind.
 """
 
 from __future__ import annotations
@@ -18,54 +18,12 @@ from doamlib.simulation.primitives import Primitive
 RAREST = 1.4
 """How much farther than its kind's reach the rarest item goes."""
 
-_BUILDERS: tuple[Callable[[Dice], list[Primitive]], ...] = (
-    electronics.phone,
-    electronics.tablet,
-    electronics.laptop,
-    electronics.hard_disk,
-    electronics.circuit_board,
-    electronics.power_bank,
-    electronics.charger,
-    electronics.cable,
-    electronics.earphones,
-    electronics.camera,
-    electronics.usb_stick,
-    tools.ruler,
-    tools.nail_file,
-    tools.spatula,
-    tools.tweezers,
-    tools.comb,
-    tools.spoon,
-    tools.fork,
-    tools.screwdriver,
-    tools.spanner,
-    tools.metal_bar,
-    tools.pen,
-    tools.nail_clippers,
-    tools.rod_bundle,
-    everyday.coins,
-    everyday.keys,
-    everyday.lighter,
-    everyday.buckle,
-    everyday.belt,
-    everyday.zipper,
-    everyday.zipper_pull,
-    everyday.glasses,
-    everyday.carabiner,
-    everyday.watch,
-    everyday.screws,
-    everyday.studs,
-    everyday.umbrella,
-    everyday.bottle,
-    everyday.can,
-    everyday.toy,
-    everyday.book,
-    everyday.wallet,
-    everyday.shoe,
-    everyday.wire_frame,
-    containers.cloth,
-    containers.film,
-)
+_MODULES = {
+    "electronics": electronics,
+    "tools": tools,
+    "everyday": everyday,
+    "containers": containers,
+}
 _TABLE = json.loads(Path(__file__).with_name("catalogue.json").read_text())
 
 
@@ -92,13 +50,13 @@ class Kind:
 KINDS: dict[str, Kind] = {
     name: Kind(
         name,
-        build,
-        _TABLE["reach_mm"][name],
-        name in _TABLE["flat"],
-        name not in _TABLE["unlisted"],
+        getattr(_MODULES[module], name),
+        reach,
+        flat=name in _TABLE["flat"],
+        listed=name not in _TABLE["unlisted"],
     )
-    for build in _BUILDERS
-    for name in (build.__name__,)
+    for module, reaches in _TABLE["reach_mm"].items()
+    for name, reach in reaches.items()
 }
 """Harmless kinds, cloth and film included, by name."""
 

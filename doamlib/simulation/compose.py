@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from doamlib.simulation.canvas import Patch
+from doamlib.simulation.canvas import Patch, overlap
 from doamlib.simulation.catalogue import CUTTER_KINDS, GROUPS, KINDS
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.display import DisplayChain, colourise, expose
@@ -17,7 +17,7 @@ from doamlib.simulation.scene import FRAME, Box, Item, Scene, draw_item, draw_sc
 
 MIN_VISIBLE = 0.7
 """Share of a subject's silhouette that must lie inside the window."""
-MIN_CORE_PIXELS = 40
+MIN_SIDE, MIN_CORE_PIXELS = 8, 40
 MAX_OCCLUSION = 0.70
 MAX_BLACK = 0.6
 """A subject is drawn anew where more of its core would be featureless black."""
@@ -103,57 +103,61 @@ def _draw_subject(dice: Dice, scene: Scene, name: str | None) -> Item:
     return draw_item(dice, placed, kind, scene.items)
 
 
-def _cut(item: Item, scene: Scene, window: Box) -> tuple[Patch, np.ndarray] | None:
-    """The item's patch and silhouette cut to a window, if enough of it is inside."""
-    whole = item.patch(scene.scale)
-    inside = whole.overlap(window)
+def visible_part(item: Item, scene: Scene, window: Box, share: float) -> tuple[Patch, Box] | None:
+    """The item alone, cut to a window, and the tight box of its silhouette in window pixels.
+
+    None where less than this share of its silhouette is inside.
+    """
+    if not item.may_touch(window, scene.scale):
+        return None
+    inside = overlap(item.sketch(scene.scale).box, window)
     if inside is None:
         return None
+    whole = item.patch(scene.scale)
     patch = Patch(inside[0], inside[1], whole.window(inside))
-    mask, total = silhouette_of(patch.basis), int(silhouette_of(whole.basis).sum())
-    return (patch, mask) if total and mask.sum() >= MIN_VISIBLE * total else None
-
-
-def _find(
-    item: Item, cut: tuple[Patch, np.ndarray], scene: Scene, window: Box, items: Sequence[Item]
-) -> Found | None:
-    """One of the subjects as seen in a window, or None where the rules of acceptance refuse it."""
-    patch, mask = cut
-    if min(mask.shape) < 8:
+    silhouette = silhouette_of(whole.basis)
+    x, y = patch.x - whole.x, patch.y - whole.y
+    seen = silhouette[y:, x:][: patch.basis.shape[1], : patch.basis.shape[2]]
+    box = tight_box(seen)
+    if box is None or seen.sum() < share * silhouette.sum():
         return None
-    around = scene.region(patch.box)
-    for other in items:
-        if other is not item:
-            around.paste(other.patch(scene.scale))
-    occlusion = measure_occlusion(patch.basis, around.basis)
-    if occlusion.core_pixels < MIN_CORE_PIXELS or occlusion.black > MAX_BLACK:
-        return None
-    if occlusion.value > MAX_OCCLUSION:
-        return None
-    x0, y0, x1, y1 = tight_box(mask)
     dx, dy = patch.x - window[0], patch.y - window[1]
-    return Found(item, patch, (x0 + dx, y0 + dy, x1 + dx, y1 + dy), occlusion)
+    return patch, (box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy)
+
+
+def _acceptable(occlusion: Occlusion) -> bool:
+    """Whether a subject that is seen like this can be told from its surroundings at all."""
+    return (
+        min(occlusion.core.shape) >= MIN_SIDE
+        and occlusion.core_pixels >= MIN_CORE_PIXELS
+        and occlusion.black <= MAX_BLACK
+        and occlusion.value <= MAX_OCCLUSION
+    )
 
 
 def _attempt(
     dice: Dice, scene: Scene, names: Sequence[str | None], field_of_view: float
-) -> tuple[Box, list[Found]] | None:
-    """One try at placing all subjects in a scene."""
+) -> tuple[Scene, Box, list[Found]] | None:
+    """One try at placing all subjects in a scene: the scene with them, and how they are seen."""
     items: list[Item] = []
-    cuts: list[tuple[Patch, np.ndarray]] = []
+    parts: list[tuple[Patch, Box]] = []
     window: Box | None = None
     for name in names:
         item = _draw_subject(dice, scene, name)
-        if window is None:
-            window = draw_window(dice, item.patch(scene.scale).box, field_of_view)
-        cut = _cut(item, scene, window)
-        if cut is None:
+        window = window or draw_window(dice, item.patch(scene.scale).box, field_of_view)
+        part = visible_part(item, scene, window, MIN_VISIBLE)
+        if part is None:
             return None
         items.append(item)
-        cuts.append(cut)
-    pairs = zip(items, cuts, strict=True)
-    found = [_find(item, cut, scene, window, items) for item, cut in pairs]
-    return None if None in found else (window, found)
+        parts.append(part)
+    full = Scene(scene.scale, scene.containers, [*scene.items, *items])
+    found = []
+    for item, (patch, box) in zip(items, parts, strict=True):
+        occlusion = measure_occlusion(patch.basis, full.region(patch.box, without=item).basis)
+        if not _acceptable(occlusion):
+            return None
+        found.append(Found(item, patch, box, occlusion))
+    return full, window, found
 
 
 def compose(
@@ -183,12 +187,10 @@ def compose(
             result = _attempt(dice, scene, names, field_of_view)
             if result is None:
                 continue
-            window, found = result
+            full, window, found = result
             if level in (None, level_of(max(f.occlusion.value for f in found))):
-                total = scene.region(window)
-                for subject in found:
-                    total.paste(subject.patch)
-                return Composition(scene, window, found, total.basis, [*seed, number])
+                basis = full.region(window).basis
+                return Composition(scene, window, found, basis, [*seed, number])
     raise RuntimeError(f"image {list(seed)}: no scene shows {list(names)} at level {level}")
 
 

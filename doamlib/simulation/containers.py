@@ -7,7 +7,6 @@ contents lie. Cloth and film are items like others; they only carry no name in t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +24,7 @@ from doamlib.simulation.outlines import (
     wander,
 )
 from doamlib.simulation.physics import physics
-from doamlib.simulation.primitives import Primitive, Soft, Tube, slab
+from doamlib.simulation.primitives import Primitive, Slab, Soft, Tube
 from doamlib.simulation.textures import cloth_texture
 
 
@@ -52,7 +51,7 @@ class Container:
 
 def _plate(outlines: np.ndarray | list[np.ndarray], load: float, material: str) -> Primitive:
     """A thin flat piece of this many g/cm2."""
-    return slab(outlines, -0.5, 0.5, material, load / (0.1 * physics().materials[material].density))
+    return Slab(outlines, -0.5, 0.5, material, load / (0.1 * physics().materials[material].density))
 
 
 def _line(
@@ -174,25 +173,21 @@ def suitcase(dice: Dice) -> Container:
         outer, hollow = rectangle(length, rail, at), rectangle(length, rail - 2.4, at)
         parts += [_plate(outer, u(0.3, 0.8), "al"), _plate([outer, hollow], u(0.5, 1.0), "al")]
         wheel = np.array([width * 0.53, side * height * 0.38])
-        parts.append(slab([ellipse(24, at=wheel), ellipse(18, at=wheel)], -10, 10, "abs", 0.6))
+        parts.append(Slab([ellipse(24, at=wheel), ellipse(18, at=wheel)], -10, 10, "abs", 0.6))
         spokes = [turned(rectangle(10, 2, (11, 0)), a) + wheel for a in np.arange(6) * math.pi / 3]
-        parts.append(slab(spokes, -8, 8, "abs", 0.7))
-        parts.append(slab(rectangle(22, 4, wheel), -2, 2, "steel"))
+        parts.append(Slab(spokes, -8, 8, "abs", 0.7))
+        parts.append(Slab(rectangle(22, 4, wheel), -2, 2, "steel"))
     feet = [
         ellipse(2.2, at=(sx * width * 0.46, y * height), n=12)
         for sx in (-1, 1)
         for y in (-0.4, -0.15, 0.2, 0.4)
     ]
-    parts.append(slab(feet, -5, 5, "steel", 0.7))
+    parts.append(Slab(feet, -5, 5, "steel", 0.7))
     inside = (0.0, 0.0, width * 0.44, height * 0.43)
     return Container("suitcase", parts, width, height, inside, dice.count(4, 10))
 
 
-CONTAINERS: dict[str, Callable[[Dice], Container]] = {
-    "tray": tray,
-    "backpack": backpack,
-    "suitcase": suitcase,
-}
+CONTAINERS = {"tray": tray, "backpack": backpack, "suitcase": suitcase}
 
 
 def cloth(dice: Dice) -> list[Primitive]:

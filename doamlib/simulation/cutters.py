@@ -25,7 +25,7 @@ from doamlib.simulation.outlines import (
     smooth,
     turned,
 )
-from doamlib.simulation.primitives import Primitive, Tube, moved, slab
+from doamlib.simulation.primitives import Primitive, Slab, Tube, moved
 
 
 def folding_knife(dice: Dice) -> list[Primitive]:
@@ -37,27 +37,27 @@ def folding_knife(dice: Dice) -> list[Primitive]:
     material = dice.pick(PLASTICS) if kind == "plastic" else kind
     depth = u(0.8, 1.6) if kind in ("steel", "al") else u(2.2, 4.5)
     gap = thickness / 2 + 0.3
-    parts = [slab(handle, z, z + depth, material) for z in (gap, -gap - depth)]
+    parts = [Slab(handle, z, z + depth, material) for z in (gap, -gap - depth)]
     if dice.chance(0.35):
         liner = u(0.4, 1.0)
-        parts += [slab(handle * (0.95, 0.85), z, z + liner, "steel") for z in (gap, -gap - liner)]
+        parts += [Slab(handle * (0.95, 0.85), z, z + liner, "steel") for z in (gap, -gap - liner)]
     x, spine, edge, _ = profile(dice, length * u(0.74, 0.86), width * u(0.6, 0.85))
     blade = bevelled(x, spine, edge, 0, thickness, u(0.3, 0.75))
-    blade.append(slab(ellipse(width * 0.3, n=16), -thickness / 2, thickness / 2, "stainless"))
+    blade.append(Slab(ellipse(width * 0.3, n=16), -thickness / 2, thickness / 2, "stainless"))
     state = dice.unit()
     swing = math.pi if state < 0.55 else u(-0.12, 0.12) if state < 0.85 else u(0.5, 2.6)
     pivot = points([-width * 0.35, 0])[0]
     parts += moved(blade, pivot, swing, mirror=dice.chance(0.5))
     if dice.chance(0.6):
         spring = points([-5, 0.42], [-length * 0.95, 0.42], [-length * 0.95, 0.22], [-5, 0.28])
-        parts.append(slab(spring * (1, width), -thickness / 2, thickness / 2, "steel"))
+        parts.append(Slab(spring * (1, width), -thickness / 2, thickness / 2, "steel"))
     high = gap + depth
     parts.append(rivets([pivot], -high, high, u(2, 3.2)))
     pins = [(-length * u(0.3, 0.95), width * u(-0.2, 0.2)) for _ in range(dice.count(1, 3))]
     parts.append(rivets(pins, -high, high, u(1, 1.9), dice.pick(("brass", "steel"))))
     if dice.chance(0.25):
         clip = rectangle(length * 0.45, 5, (-length * 0.7, 0))
-        parts.append(slab(clip, high, high + 0.8, "stainless"))
+        parts.append(Slab(clip, high, high + 0.8, "stainless"))
     shift = length / 2 - (0.3 * length if abs(swing) < 0.2 else 0)
     return moved(parts, (shift, 0))
 
@@ -74,16 +74,16 @@ def straight_knife(dice: Dice) -> list[Primitive]:
     kind = dice.pick(("plastic",) * 12 + ("wood",) * 5 + ("hollow", "hollow", "solid"))
     if kind == "hollow":
         shell = grip(dice, length, handle_width)
-        parts += [slab(shell, z, z + 0.8, "stainless") for z in (-depth / 2, depth / 2 - 0.8)]
+        parts += [Slab(shell, z, z + 0.8, "stainless") for z in (-depth / 2, depth / 2 - 0.8)]
     elif kind == "solid":
-        parts.append(slab(grip(dice, length, handle_width), -u(2, 4), u(2, 4), "stainless"))
+        parts.append(Slab(grip(dice, length, handle_width), -u(2, 4), u(2, 4), "stainless"))
     else:
         material = dice.pick(PLASTICS) if kind == "plastic" else "wood"
         parts += scales(dice, length, handle_width, depth, material)
     full = dice.chance(0.3)
     reach, height = (0.96, 0.3) if full else (u(0.2, 0.65), 0.16)
     tang = points([0, width * 0.28], [-length * reach, handle_width * height])
-    parts.append(slab(mirrored(tang), -thickness / 2, thickness / 2, "stainless"))
+    parts.append(Slab(mirrored(tang), -thickness / 2, thickness / 2, "stainless"))
     if full or dice.chance(0.3):
         pins = [(-length * f, 0) for f in (0.2, 0.5, 0.8)[: dice.count(2, 3)]]
         pin = dice.pick(("brass", "steel", "al"))
@@ -91,8 +91,8 @@ def straight_knife(dice: Dice) -> list[Primitive]:
     if style == "dagger" or dice.chance(0.12):
         half, metal = u(15, 28), dice.pick(("brass", "steel", "zamak"))
         guard = points([-4, -half], [3, -half], [5, 0], [3, half], [-4, half], [-5, 0])
-        parts.append(slab(smooth(guard), -4, 4, metal, 0.7))
-        parts.append(slab(ellipse(handle_width / 2, at=(-length - 3, 0)), -5, 5, "zamak", 0.6))
+        parts.append(Slab(smooth(guard), -4, 4, metal, 0.7))
+        parts.append(Slab(ellipse(handle_width / 2, at=(-length - 3, 0)), -5, 5, "zamak", 0.6))
     return moved(parts, ((length - blade_length) / 2, 0))
 
 
@@ -125,7 +125,7 @@ def scissor(dice: Dice) -> list[Primitive]:
         )
         plates = [ellipse(width * 0.55, n=16), shank]
         half = bevelled(x * blade_length, outer, inner, z, thickness, 0.45, 3)
-        half += [slab(plate, z - thickness / 2, z + thickness / 2, "stainless") for plate in plates]
+        half += [Slab(plate, z - thickness / 2, z + thickness / 2, "stainless") for plate in plates]
         half += draw_ring(a, b, centre, shank, z)
         parts += moved(half, angle=side * opening / 2, mirror=side < 0)
     parts.append(rivets([(0, 0)], -thickness - 1, thickness + 1, u(2, 4)))
@@ -148,8 +148,8 @@ def _ring_maker(dice: Dice) -> Callable[..., list[Primitive]]:
         neck = np.concatenate([shank[2:], shank[:2] * 0.4])
         hole = ring * (1 - wall / a, 1 - wall / b)
         parts: list[Primitive] = [
-            slab(neck, z - depth / 2, z + depth / 2, plastic),
-            slab([ring + centre, hole + centre], z - depth / 2, z + depth / 2, plastic),
+            Slab(neck, z - depth / 2, z + depth / 2, plastic),
+            Slab([ring + centre, hole + centre], z - depth / 2, z + depth / 2, plastic),
         ]
         if wired:
             parts.append(Tube((ring * 0.93 + centre)[2:9], 1.4, "stainless"))
@@ -176,21 +176,21 @@ def utility_knife(dice: Dice) -> list[Primitive]:
     button = rounded(u(9, 16), width * 0.55, 1.5)
     clip = [rounded(u(16, 24), width * 0.9, 1.5), rounded(7, width * 0.35, 1)]
     slider = [
-        slab(button, 0.5, 2.2, "steel"),
-        slab(clip, 0.4, 1.2, "steel"),
+        Slab(button, 0.5, 2.2, "steel"),
+        Slab(clip, 0.4, 1.2, "steel"),
         Tube(points([-6, -width * 0.3], [6, width * 0.3]), 0.5, "steel"),
-        slab(rounded(u(18, 30), width * 0.6, 3), 2, u(6, 10), plastic),
+        Slab(rounded(u(18, 30), width * 0.6, 3), 2, u(6, 10), plastic),
     ]
     parts += [
-        slab([body, slot], 2, 2 + u(1.5, 5), plastic),
-        slab(body, -2 - u(1.5, 5), -2, plastic),
+        Slab([body, slot], 2, 2 + u(1.5, 5), plastic),
+        Slab(body, -2 - u(1.5, 5), -2, plastic),
         *moved(slider, (u(-0.25, 0.35) * length, 0)),
     ]
     if dice.chance(0.6):
         parts.append(rivets([(-length * 0.44, u(-3, 3))], -3, 3, u(2, 3.5)))
     if dice.chance(0.4):
         cap = rounded(14, shell, 3, (7 - length / 2, 0))
-        parts.append(slab(cap, -2, 2, "zamak" if dice.chance(0.3) else plastic))
+        parts.append(Slab(cap, -2, 2, "zamak" if dice.chance(0.3) else plastic))
     return parts
 
 
@@ -206,9 +206,9 @@ def _snap_blade(
     ground = rectangle(length, width * 0.12, ((tip + root) / 2, -width * 0.44))
     z = thickness / 2
     return [
-        slab(outline, -z, z, "steel"),
-        slab(scores, -z, z, "steel", -0.45),
-        slab(ground, -z, z, "steel", -0.5),
+        Slab(outline, -z, z, "steel"),
+        Slab(scores, -z, z, "steel", -0.45),
+        Slab(ground, -z, z, "steel", -0.5),
     ]
 
 
@@ -218,14 +218,14 @@ def _channel(dice: Dice, length: float, width: float) -> list[Primitive]:
     edge = width / 2 + 1.5
     sides = [rectangle(length, wall * 1.6, (0, s * edge)) for s in (-1, 1)]
     parts: list[Primitive] = [
-        slab(rectangle(length, width + 3), -2, wall - 2, metal),
-        slab(sides, -2, 2, metal),
+        Slab(rectangle(length, width + 3), -2, wall - 2, metal),
+        Slab(sides, -2, 2, metal),
     ]
     if dice.chance(0.5):
         teeth = [
             rectangle(1.2, 1.6, (x, edge)) for x in np.arange(-0.41 * length, 0.42 * length, 4)
         ]
-        parts.append(slab(teeth, -2, 2, metal, -0.5))
+        parts.append(Slab(teeth, -2, 2, metal, -0.5))
     return parts
 
 
@@ -243,15 +243,15 @@ def _swiss_knife(dice: Dice) -> list[Primitive]:
     body = rounded(length, width, width * 0.48)
     cover, metal = dice.pick((*PLASTICS, "wood", "al")), dice.pick(("al", "al", "brass", "steel"))
     shell = u(2, 3.2)
-    parts = [slab(body, z, z + shell, cover) for z in (height / 2, -height / 2 - shell)]
+    parts = [Slab(body, z, z + shell, cover) for z in (height / 2, -height / 2 - shell)]
     levels = [-height / 2 + k * (tool + liner) for k in range(layers + 1)]
-    parts += [slab(body * 0.97, z, z + liner, metal) for z in levels]
+    parts += [Slab(body * 0.97, z, z + liner, metal) for z in levels]
     spring = points(
         [-0.48, 0.42], [0.48, 0.42], [0.48, 0.2], [0.2, 0.27], [-0.2, 0.27], [-0.48, 0.22]
     )
     for z in levels[:-1]:
         middle = z + liner + tool / 2
-        parts.append(slab(spring * (length, width), z + liner, z + liner + tool, "stainless"))
+        parts.append(Slab(spring * (length, width), z + liner, z + liner + tool, "stainless"))
         start, opened = -length * 0.47, dice.chance(0.12)
         while start < length * 0.2:
             reach = min(u(0.35, 0.92) * length, length * 0.47 - start)
@@ -287,8 +287,8 @@ def _plier_tool(dice: Dice) -> list[Primitive]:
     for side in (-1, 1):
         y = side * width * 0.27
         walls = [rounded(length, 1.3, 0.5, (0, y + s * width * 0.2)) for s in (-1, 1)]
-        parts.append(slab(walls, -6, 6, "stainless", 0.8))
-        parts.append(slab(rounded(length, width * 0.42, 3, (0, y)), 5, 6, "stainless"))
+        parts.append(Slab(walls, -6, 6, "stainless", 0.8))
+        parts.append(Slab(rounded(length, width * 0.42, 3, (0, y)), 5, 6, "stainless"))
         for k in range(dice.count(1, 2)):
             x, top, edge, _ = profile(dice, u(0.6, 0.92) * length, u(7, 12))
             blade = bevelled(x, top, edge, -4 + 3.0 * k, 1.8, 0.4, 2)
@@ -297,7 +297,7 @@ def _plier_tool(dice: Dice) -> list[Primitive]:
         parts.append(rivets([(-length * 0.46, y), (length * 0.46, y)], -6.5, 6.5, 2.4))
     jaw = points([-0.1, 8], [-0.35, 5], [-0.42, 1]) * (length, 1)
     jaw = np.concatenate([mirrored(jaw), points([5, -9], [5, 9])])
-    parts.append(slab(np.add(jaw, (length * 0.3, 0)), -3, 3, "stainless"))
+    parts.append(Slab(np.add(jaw, (length * 0.3, 0)), -3, 3, "stainless"))
     parts.append(rivets([(length * 0.28, 0)], -5, 5, 4))
     return parts
 

@@ -37,25 +37,17 @@ from doamlib.workers import worker_processes
 FORMAT = 1
 UNFINISHED, MANIFEST = ".unfinished", "manifest.json"
 REPORT_SECONDS = 5.0
-SPLITS = ("train", "test")
-LEVELS = (1, 2, 3)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _write(root: Path, files: dict[str, bytes]) -> dict[str, str]:
+    """Write files below the root; returns their SHA-256, in hexadecimal, by name."""
+    for name, content in files.items():
+        write_bytes(root / name, content)
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
 
 
-def _image_path(root: Path, split: str, stem: str) -> Path:
-    return root / split / f"{split}_image" / f"{stem}.jpg"
-
-
-def _annotation_path(root: Path, split: str, stem: str) -> Path:
-    return root / split / f"{split}_annotation" / f"{stem}.txt"
-
-
-def _part_path(root: Path, stem: str) -> Path:
-    return root / UNFINISHED / f"{stem}.json"
+def _part_path(root: Path, plan: ImagePlan) -> Path:
+    return root / UNFINISHED / f"{plan.stem}.json"
 
 
 def _produce(root: Path, config: SimulationConfig, plan: ImagePlan) -> None:
@@ -67,11 +59,13 @@ def _produce(root: Path, config: SimulationConfig, plan: ImagePlan) -> None:
         " ".join([f"{plan.stem}.jpg", item["class"], *map(str, item["box"])]) + "\n"
         for item in record["items"]
     ]
-    write_bytes(_image_path(root, plan.split, plan.stem), encoded.tobytes())
-    write_bytes(_annotation_path(root, plan.split, plan.stem), "".join(lines).encode())
-    digest = hashlib.sha256(encoded.tobytes()).hexdigest()
-    part = canonical_json({"record": record, "sha256": digest})
-    write_bytes(_part_path(root, plan.stem), part.encode())
+    folder = f"{plan.split}/{plan.split}"
+    files = {
+        f"{folder}_image/{plan.stem}.jpg": encoded.tobytes(),
+        f"{folder}_annotation/{plan.stem}.txt": "".join(lines).encode(),
+    }
+    part = canonical_json({"record": record, "files": _write(root, files)})
+    write_bytes(_part_path(root, plan), part.encode())
 
 
 def _begin_work() -> None:
@@ -101,10 +95,10 @@ def _run(
 def _is_finished(root: Path, plan: ImagePlan) -> bool:
     """Whether an earlier, interrupted run completed this image and its files are still intact."""
     try:
-        part = json.loads(_part_path(root, plan.stem).read_text())
-        image = _image_path(root, plan.split, plan.stem)
-        annotated = _annotation_path(root, plan.split, plan.stem).exists()
-        return annotated and _sha256(image) == part["sha256"]
+        files = json.loads(_part_path(root, plan).read_text())["files"]
+        return files == {
+            name: hashlib.sha256((root / name).read_bytes()).hexdigest() for name in files
+        }
     except (OSError, ValueError, KeyError):
         return False
 
@@ -157,23 +151,20 @@ def _already_complete(root: Path, config: SimulationConfig) -> bool:
 def _finish(root: Path, config: SimulationConfig, plans: Sequence[ImagePlan]) -> None:
     """Write lists, sidecar and, last, the manifest; then drop the parts."""
     digests: dict[str, str] = {}
-    records: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+    records: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
     for plan in plans:
-        part = json.loads(_part_path(root, plan.stem).read_text())
+        part = json.loads(_part_path(root, plan).read_text())
         records[plan.split].append(part["record"])
-        image = _image_path(root, plan.split, plan.stem).relative_to(root)
-        digests[image.as_posix()] = part["sha256"]
-    files: dict[Path, list[str]] = {}
-    for split in SPLITS:
-        files[root / split / f"{split}_knife.txt"] = [r["image"] for r in records[split]]
-        files[root / "sidecar" / f"{split}.jsonl"] = [canonical_json(r) for r in records[split]]
-    for level in LEVELS:
+        digests |= part["files"]
+    files: dict[str, list[str]] = {}
+    for split, ours in records.items():
+        files[f"{split}/{split}_knife.txt"] = [r["image"] for r in ours]
+        files[f"sidecar/{split}.jsonl"] = [canonical_json(r) for r in ours]
+    for level in (1, 2, 3):
         stems = [r["image"] for r in records["test"] if r["level"] == level]
-        files[root / "test" / f"test_knife-{level}.txt"] = stems
-    for path, lines in files.items():
-        write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
-    small = [*files, *(_annotation_path(root, plan.split, plan.stem) for plan in plans)]
-    digests |= {path.relative_to(root).as_posix(): _sha256(path) for path in small}
+        files[f"test/test_knife-{level}.txt"] = stems
+    texts = {name: "".join(f"{line}\n" for line in lines) for name, lines in files.items()}
+    digests |= _write(root, {name: text.encode() for name, text in texts.items()})
     manifest = {
         "format": FORMAT,
         "generator_version": GENERATOR_VERSION,

@@ -185,6 +185,10 @@ def hue_index(low: np.ndarray, high: np.ndarray, chain: DisplayChain) -> np.ndar
     return _hue_by_z()[np.minimum(at, 1000).astype(np.int32)]
 
 
+def _look_up(table: np.ndarray, luma: np.ndarray, hue: np.ndarray) -> np.ndarray:
+    return cv2.remap(table, luma, hue, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
 def colourise(low: np.ndarray, high: np.ndarray, chain: DisplayChain) -> np.ndarray:
     """Pseudo-colour image of two measured log-attenuations.
 
@@ -194,13 +198,7 @@ def colourise(low: np.ndarray, high: np.ndarray, chain: DisplayChain) -> np.ndar
     low_smooth, high_smooth = _blur(low, chain.z_blur_px), _blur(high, chain.z_blur_px)
     gate = (luminance(low_smooth, high_smooth) - chain.air_from) / (chain.air_to - chain.air_from)
     log = sharpen(luminance(low, high), chain) * np.clip(gate, 0, 1, dtype=np.float32)
-    return cv2.remap(
-        colour_table(),
-        tone(log, chain),
-        hue_index(low_smooth, high_smooth, chain),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    return _look_up(colour_table(), tone(log, chain), hue_index(low_smooth, high_smooth, chain))
 
 
 def clean_colour(low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -210,10 +208,4 @@ def clean_colour(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """
     chain = DisplayChain()
     table = colour_table().astype(np.float32) / 255
-    return cv2.remap(
-        table,
-        tone(luminance(low, high), chain),
-        hue_index(low, high, chain),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    return _look_up(table, tone(luminance(low, high), chain), hue_index(low, high, chain))

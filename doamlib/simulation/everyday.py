@@ -20,7 +20,7 @@ from doamlib.simulation.outlines import (
     wander,
     zigzag,
 )
-from doamlib.simulation.primitives import Lathe, Primitive, Tube, moved, slab
+from doamlib.simulation.primitives import Lathe, Primitive, Slab, Tube, moved
 
 
 def coins(dice: Dice) -> list[Primitive]:
@@ -29,7 +29,7 @@ def coins(dice: Dice) -> list[Primitive]:
     parts: list[Primitive] = []
     for k in range(dice.count(1, 8)):
         coin = ellipse(dice.between(8, 13.5), at=dice.point(25, 25))
-        parts.append(slab(coin, 2 * k, 2 * k + dice.between(1.2, 2), dice.pick(metals)))
+        parts.append(Slab(coin, 2 * k, 2 * k + dice.between(1.2, 2), dice.pick(metals)))
     return parts
 
 
@@ -43,7 +43,7 @@ def keys(dice: Dice) -> list[Primitive]:
         shaft = np.concatenate([points([10, 4], [10 + length, 4]), teeth[::-1]])
         head = [ellipse(11, 10, n=14), ellipse(3, at=(-6, 0), n=10)]
         metal = dice.pick(("brass", "steel", "stainless"))
-        key = [slab(shaft, 2.3 * k, 2.3 * k + 2, metal), slab(head, 2.3 * k, 2.3 * k + 2, metal)]
+        key = [Slab(shaft, 2.3 * k, 2.3 * k + 2, metal), Slab(head, 2.3 * k, 2.3 * k + 2, metal)]
         parts += moved(moved(key, (20, 0)), angle=dice.between(0, 2 * math.pi))
     return parts
 
@@ -52,9 +52,9 @@ def lighter(dice: Dice) -> list[Primitive]:
     """Plastic tank, steel hood and wheel."""
     size = dice.between(0.9, 1.1)
     return [
-        slab(rounded(75, 22, 5) * size, -5, 5, "nylon", 0.8),
-        slab(rounded(16, 22, 2, (36, 0)) * size, -5.5, 5.5, "steel", 0.3),
-        slab(ellipse(4, at=(36, 2), n=12) * size, -3, 3, "steel"),
+        Slab(rounded(75, 22, 5) * size, -5, 5, "nylon", 0.8),
+        Slab(rounded(16, 22, 2, (36, 0)) * size, -5.5, 5.5, "steel", 0.3),
+        Slab(ellipse(4, at=(36, 2), n=12) * size, -3, 3, "steel"),
         Tube(points([10, 0], [30, 0]) * size, 1.5, "zamak"),
     ]
 
@@ -84,7 +84,7 @@ def zipper(dice: Dice) -> list[Primitive]:
     path, normal = resampled(wander(dice, dice.count(4, 7), dice.between(25, 45), 0.35), 2.2)
     swing = 1.6 * np.where(np.arange(len(path)) % 2, 1.0, -1.0)[:, None]
     pull = rounded(22, 6, 2, (16, 0))
-    slider = [slab(rounded(11, 8, 2), -1.5, 1.5, "zamak"), slab(pull, -0.8, 0.8, "zamak")]
+    slider = [Slab(rounded(11, 8, 2), -1.5, 1.5, "zamak"), Slab(pull, -0.8, 0.8, "zamak")]
     return [
         Tube(path + normal * swing, 0.5, dice.pick(("nylon", "nylon", "nylon", "brass"))),
         Tube(path, 6, "cotton", 0.5),
@@ -97,8 +97,8 @@ def zipper_pull(dice: Dice) -> list[Primitive]:
     size = dice.between(0.7, 1.2)
     tab = [rounded(20, 6, 2, (14, 0)), rounded(9, 3, 1, (17, 0))]
     return [
-        slab(rounded(10, 7, 2) * size, -1.5, 1.5, "zamak"),
-        slab([outline * size for outline in tab], -0.8, 0.8, dice.pick(("zamak", "zamak", "abs"))),
+        Slab(rounded(10, 7, 2) * size, -1.5, 1.5, "zamak"),
+        Slab([outline * size for outline in tab], -0.8, 0.8, dice.pick(("zamak", "zamak", "abs"))),
     ]
 
 
@@ -109,7 +109,7 @@ def glasses(dice: Dice) -> list[Primitive]:
     parts: list[Primitive] = [Tube(points([-8, 4], [0, 8], [8, 4]), 1.1, metal)]
     for side in (-1, 1):
         rim = np.add(lens, (side * 33, 0))
-        parts += [Tube(rim, 1.0, metal, closed=True), slab(rim, -1, 1, "pet", 0.9)]
+        parts += [Tube(rim, 1.0, metal, closed=True), Slab(rim, -1, 1, "pet", 0.9)]
         temple = points([side * 58, 8], [side * 45, -14], [side * -20, -18])
         parts.append(Tube(temple, 1.1, metal))
     return parts
@@ -127,11 +127,11 @@ def watch(dice: Dice) -> list[Primitive]:
     strap = dice.pick(("stainless", "leather", "rubber"))
     links = [rectangle(6, 16, (s * (22 + 7 * k), 0)) * size for s in (-1, 1) for k in range(8)]
     return [
-        slab([ellipse(19) * size, ellipse(15) * size], -4, 4, "stainless", 0.8),
-        slab(ellipse(16) * size, -3, -2, "stainless"),
-        slab(ellipse(16) * size, 3, 4.2, "glass"),
-        slab(ellipse(10, n=10) * size, -2, 1, "brass", 0.6),
-        slab(links, -1.2, 1.2, strap, 0.8),
+        Slab([ellipse(19) * size, ellipse(15) * size], -4, 4, "stainless", 0.8),
+        Slab(ellipse(16) * size, -3, -2, "stainless"),
+        Slab(ellipse(16) * size, 3, 4.2, "glass"),
+        Slab(ellipse(10, n=10) * size, -2, 1, "brass", 0.6),
+        Slab(links, -1.2, 1.2, strap, 0.8),
     ]
 
 
@@ -140,7 +140,7 @@ def screws(dice: Dice) -> list[Primitive]:
     parts: list[Primitive] = []
     for _ in range(dice.count(1, 6)):
         shaft = rectangle(dice.between(6, 18), 2.4, (6, 0))
-        screw = [slab(shaft, -1.2, 1.2, "steel"), slab(rectangle(2, 5.5), -2.7, 2.7, "steel")]
+        screw = [Slab(shaft, -1.2, 1.2, "steel"), Slab(rectangle(2, 5.5), -2.7, 2.7, "steel")]
         parts += moved(screw, dice.point(32, 32), dice.between(0, 6.28))
     return parts
 
@@ -152,7 +152,7 @@ def studs(dice: Dice) -> list[Primitive]:
     discs = [
         ellipse(radius, at=(k * pitch, dice.between(-3, 3)), n=16) for k in range(dice.count(1, 5))
     ]
-    return [slab(discs, -0.8, 0.8, material)]
+    return [Slab(discs, -0.8, 0.8, material)]
 
 
 def umbrella(dice: Dice) -> list[Primitive]:
@@ -161,8 +161,8 @@ def umbrella(dice: Dice) -> list[Primitive]:
     length = u(210, 280)
     parts: list[Primitive] = [
         Tube(points([-length / 2, 0], [length / 2, 0]), u(3, 4.5), "steel", 0.4),
-        slab(rounded(55, 24, 8, (-length / 2 - 20, 0)), -10, 10, "abs", 0.6),
-        slab(rounded(length * 0.95, 32, 10), -12, 12, "nylon", 0.22),
+        Slab(rounded(55, 24, 8, (-length / 2 - 20, 0)), -10, 10, "abs", 0.6),
+        Slab(rounded(length * 0.95, 32, 10), -12, 12, "nylon", 0.22),
     ]
     for _ in range(8):
         y = u(-9, 9)
@@ -212,7 +212,7 @@ def toy(dice: Dice) -> list[Primitive]:
     body = blob(dice, dice.between(40, 110), dice.between(30, 80))
     material = dice.pick(("abs", "rubber", "food", "wood", "pp"))
     depth = dice.between(4, 9)
-    return [slab(body * f, -depth, depth, material, dice.between(0.4, 0.8)) for f in (1, 0.85, 0.6)]
+    return [Slab(body * f, -depth, depth, material, dice.between(0.4, 0.8)) for f in (1, 0.85, 0.6)]
 
 
 def book(dice: Dice) -> list[Primitive]:
@@ -220,10 +220,10 @@ def book(dice: Dice) -> list[Primitive]:
     width, height, depth = dice.between(110, 235), dice.between(90, 175), dice.between(4, 28)
     cover = rectangle(width * 1.02, height * 1.03)
     parts: list[Primitive] = [
-        slab(rectangle(width, height), -depth / 2, depth / 2, "paper", 0.9),
-        slab(rectangle(width * 0.97, height, (width * 0.02, 0)), 0, depth * 0.2, "paper", 0.5),
-        slab(cover, depth / 2, depth / 2 + dice.between(0.5, 3), "paper"),
-        slab(rectangle(3, height, (-width / 2 + 2, 0)), -depth / 2, depth / 2, "paper", 0.8),
+        Slab(rectangle(width, height), -depth / 2, depth / 2, "paper", 0.9),
+        Slab(rectangle(width * 0.97, height, (width * 0.02, 0)), 0, depth * 0.2, "paper", 0.5),
+        Slab(cover, depth / 2, depth / 2 + dice.between(0.5, 3), "paper"),
+        Slab(rectangle(3, height, (-width / 2 + 2, 0)), -depth / 2, depth / 2, "paper", 0.8),
     ]
     if dice.chance(0.3):
         spiral = zigzag((-width / 2, height / 2), (width / 2, height / 2), int(width / 5), 3)
@@ -234,10 +234,10 @@ def book(dice: Dice) -> list[Primitive]:
 def wallet(dice: Dice) -> list[Primitive]:
     """Leather with cards and coins."""
     cards = [
-        slab(rounded(86, 54, 3, dice.point(5, 8)), 0.8 * k, 0.8 * k + 0.76, "pvc")
+        Slab(rounded(86, 54, 3, dice.point(5, 8)), 0.8 * k, 0.8 * k + 0.76, "pvc")
         for k in range(dice.count(2, 7))
     ]
-    return [slab(rounded(110, 85, 5), -5, 5, "leather"), *cards, *moved(coins(dice), (15, -10))]
+    return [Slab(rounded(110, 85, 5), -5, 5, "leather"), *cards, *moved(coins(dice), (15, -10))]
 
 
 def shoe(dice: Dice) -> list[Primitive]:
@@ -249,15 +249,15 @@ def shoe(dice: Dice) -> list[Primitive]:
     bottom = np.stack([(x - 0.5) * length, -width * (0.36 + 0.12 * np.sin(5 * x + 1))], 1)
     sole = smooth(np.concatenate([top, bottom[::-1]]), 2)
     parts: list[Primitive] = [
-        slab(sole, -13, -2, dice.pick(("rubber", "abs")), u(0.3, 0.5)),
-        slab(sole * 0.93, -2, 2, dice.pick(("leather", "cotton"))),
-        slab([sole * 0.97, sole * 0.9], 0, 36, "leather", 0.4),
+        Slab(sole, -13, -2, dice.pick(("rubber", "abs")), u(0.3, 0.5)),
+        Slab(sole * 0.93, -2, 2, dice.pick(("leather", "cotton"))),
+        Slab([sole * 0.97, sole * 0.9], 0, 36, "leather", 0.4),
     ]
     if dice.chance(0.5):
-        parts.append(slab(rectangle(length * 0.4, 12, (-length * 0.05, 0)), -3, -2, "steel"))
+        parts.append(Slab(rectangle(length * 0.4, 12, (-length * 0.05, 0)), -3, -2, "steel"))
     holes = [(length * (0.06 * k), s * width * 0.14) for k in range(5) for s in (-1, 1)]
     eyelets = [ellipse(r, at=p, n=12) for p in holes for r in (3, 1.7)]
-    return [*parts, slab(eyelets, 0, 1.2, "brass")]
+    return [*parts, Slab(eyelets, 0, 1.2, "brass")]
 
 
 def wire_frame(dice: Dice) -> list[Primitive]:

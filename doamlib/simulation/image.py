@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from doamlib.simulation.canvas import overlap
-from doamlib.simulation.compose import Composition, Found, compose, render_pixels, tight_box
+from doamlib.simulation.compose import Composition, Found, compose, render_pixels, visible_part
 from doamlib.simulation.config import GENERATOR_VERSION, SimulationConfig
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.display import DisplayChain
-from doamlib.simulation.occlusion import level_of, silhouette_of
+from doamlib.simulation.occlusion import level_of
 from doamlib.simulation.quotas import ImagePlan
 from doamlib.simulation.scene import Item
 
@@ -64,18 +63,12 @@ def make_image(config: SimulationConfig, plan: ImagePlan) -> tuple[np.ndarray, d
 
 def _item_record(found: Found, composition: Composition) -> dict[str, Any]:
     x0, y0, x1, y1 = composition.window
-    width, height = x1 - x0, y1 - y0
-    mask = np.zeros((height, width), np.uint8, order="F")
-    px0, py0, px1, py1 = found.patch.box
-    mask[py0 - y0 : py1 - y0, px0 - x0 : px1 - x0] = found.occlusion.silhouette
-    tight = found.box
-    box = [
-        max(tight[0] - BOX_MARGIN, 0),
-        max(tight[1] - BOX_MARGIN, 0),
-        min(tight[2] + BOX_MARGIN, width),
-        min(tight[3] + BOX_MARGIN, height),
-    ]
-    encoded = coco_mask.encode(mask)
+    left, top, right, bottom = found.patch.box
+    around = (top - y0, y1 - bottom), (left - x0, x1 - right)
+    mask = np.pad(found.occlusion.silhouette, around)
+    margins = np.array([-BOX_MARGIN, -BOX_MARGIN, BOX_MARGIN, BOX_MARGIN])
+    box = np.clip(found.box + margins, 0, 2 * mask.shape[::-1]).tolist()
+    encoded = coco_mask.encode(np.asfortranarray(mask, np.uint8))
     occlusion = found.occlusion
     return {
         "class": found.item.kind.name,
@@ -92,26 +85,15 @@ def _item_record(found: Found, composition: Composition) -> dict[str, Any]:
 
 def _harmless(composition: Composition, cutters: bool) -> list[dict[str, Any]]:
     """Name and tight box of every harmless item that is visible enough."""
-    window, scale = composition.window, composition.scene.scale
     items: list[Item] = [item for item in composition.scene.items if item.kind.listed]
     if not cutters:
         items += [found.item for found in composition.subjects]
     records = []
     for item in items:
-        if not item.may_touch(window, scale):
+        seen = visible_part(item, composition.scene, composition.window, LISTED_SHARE)
+        if seen is None:
             continue
-        inside = overlap(item.sketch(scale).box, window)
-        if inside is None:
-            continue
-        patch = item.patch(scale)
-        mask = silhouette_of(patch.basis)
-        x, y = inside[0] - patch.x, inside[1] - patch.y
-        seen = mask[y : y + inside[3] - inside[1], x : x + inside[2] - inside[0]]
-        box = tight_box(seen)
-        if box is None or seen.sum() < LISTED_SHARE * mask.sum():
-            continue
-        if min(box[2] - box[0], box[3] - box[1]) >= LISTED_SIDE:
-            dx, dy = inside[0] - window[0], inside[1] - window[1]
-            corners = [box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy]
-            records.append({"name": item.kind.name, "box": corners})
+        x0, y0, x1, y1 = seen[1]
+        if min(x1 - x0, y1 - y0) >= LISTED_SIDE:
+            records.append({"name": item.kind.name, "box": [x0, y0, x1, y1]})
     return records

@@ -63,9 +63,8 @@ def smooth(outline: np.ndarray, times: int = 1) -> np.ndarray:
 def smooth_path(path: np.ndarray, times: int = 2) -> np.ndarray:
     """Chaikin's corner cutting of an open path; its ends stay."""
     for _ in range(times):
-        a, b = path[:-1], path[1:]
-        cut = np.stack([0.75 * a + 0.25 * b, 0.25 * a + 0.75 * b], 1).reshape(-1, path.shape[1])
-        path = np.concatenate([path[:1], cut, path[-1:]])
+        # The last two points lie on the line that would close the path.
+        path = np.concatenate([path[:1], smooth(path)[:-2], path[-1:]])
     return path
 
 

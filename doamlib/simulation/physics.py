@@ -31,13 +31,11 @@ class Material:
     """A material in the two-basis description.
 
     Attributes:
-        name: Short name, e.g. ``"steel"``.
         polyethylene: Mass share c1 of the polyethylene basis.
         iron: Mass share c2 of the iron basis.
         density: g/cm3.
     """
 
-    name: str
     polyethylene: float
     iron: float
     density: float
@@ -85,9 +83,9 @@ def physics() -> Physics:
             high=table["high"],
             mu=dict(zip(names, table["mu"], strict=True)),
             materials={
-                name: Material(name, float(pe), float(fe), float(density))
-                for name, (pe, fe), density in zip(
-                    names, table["basis"], table["density"], strict=True
+                name: Material(*shares, density)
+                for name, shares, density in zip(
+                    names, table["basis"].tolist(), table["density"].tolist(), strict=True
                 )
             },
             z_curves=tuple(zip(table["effective_z"].tolist(), table["mu_z"], strict=True)),

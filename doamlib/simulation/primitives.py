@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -33,16 +32,8 @@ def _length(path: np.ndarray) -> float:
     return float(np.sqrt((steps * steps).sum(1)).sum())
 
 
-class Shadow(NamedTuple):
-    """What one view shows of a primitive.
-
-    Attributes:
-        bounds: Frame pixels x0, y0, x1, y1.
-        draw: Adds it to a patch, inside a box of it.
-    """
-
-    bounds: Bounds
-    draw: Callable[[Patch, Box], None]
+Shadow = tuple[Bounds, Callable[[Patch, Box], None]]
+"""What one view shows of a primitive: its bounds, and what draws it on a patch, inside a box."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +42,18 @@ class Slab:
 
     A tilted plate is drawn as shifted slices, exact for prisms, so edge-on plates become thin
     dark lines and stacked plates show parallax. ``density`` scales the material's; negative ones
-    cut grooves into what is drawn elsewhere.
+    cut grooves into what is drawn elsewhere. A single outline may be given as it is.
     """
 
-    outlines: tuple[np.ndarray, ...]
+    outlines: np.ndarray | Sequence[np.ndarray]
     z0: float
     z1: float
     material: str
     density: float = 1.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.outlines, np.ndarray):
+            object.__setattr__(self, "outlines", (self.outlines,))
 
     def shadow(self, view: View) -> Shadow:
         """The plate as a view shows it."""
@@ -77,11 +72,11 @@ class Slab:
             cover *= np.float32(path * _density(self.material) * self.density)
             patch.add(box, cover, self.material)
 
-        return Shadow(bounds, draw)
+        return bounds, draw
 
     def mapped(self, matrix: np.ndarray, offset: np.ndarray) -> Slab:
         """The plate under an in-plane map (turn, mirror, shift)."""
-        return replace(self, outlines=tuple(o @ matrix.T + offset for o in self.outlines))
+        return replace(self, outlines=[o @ matrix.T + offset for o in self.outlines])
 
 
 @dataclass(frozen=True)
@@ -107,7 +102,7 @@ class Tube:
             thickness *= np.float32(load)
             patch.add(box, thickness, self.material)
 
-        return Shadow(bounds_of(path, self.radius * view.scale), draw)
+        return bounds_of(path, self.radius * view.scale), draw
 
     def mapped(self, matrix: np.ndarray, offset: np.ndarray) -> Tube:
         """The tube under an in-plane map (turn, mirror, shift)."""
@@ -120,7 +115,8 @@ class Tube:
 class Lathe:
     """A solid of revolution about the item's x axis, with the exact chord at each pixel.
 
-    ``outer`` and ``inner`` are radii at ``x`` (ascending); ``inner`` None means solid.
+    ``outer`` and ``inner`` are radii at ``x`` (ascending); ``inner`` None means solid. It stays on
+    that axis: :func:`moved` does not take it.
     """
 
     x: np.ndarray
@@ -160,17 +156,7 @@ class Lathe:
             depth *= np.float32(2 / 10 * _density(self.material) * self.density / np.float32(seen))
             patch.add(box, depth, self.material)
 
-        return Shadow(bounds_of(view.centre + np.array(corners) * view.scale), draw)
-
-    def mapped(self, matrix: np.ndarray, offset: np.ndarray) -> Lathe:
-        """Shift along the axis; a lathe stays on the x axis.
-
-        Raises:
-            ValueError: the map turns the solid or moves it off its axis.
-        """
-        if not np.array_equal(matrix, np.eye(2)) or offset[1]:
-            raise ValueError("a Lathe can only be shifted along its own x axis")
-        return replace(self, x=self.x + offset[0])
+        return bounds_of(view.centre + np.array(corners) * view.scale), draw
 
 
 @dataclass(frozen=True)
@@ -203,7 +189,7 @@ class Sheet:
             inside = patch.window(box)
             inside += seen.transpose(2, 0, 1)
 
-        return Shadow(bounds_of(view.project(corners @ self.matrix.T + self.offset)), draw)
+        return bounds_of(view.project(corners @ self.matrix.T + self.offset)), draw
 
     def mapped(self, matrix: np.ndarray, offset: np.ndarray) -> Sheet:
         """The sheet under an in-plane map (turn, mirror, shift)."""
@@ -212,7 +198,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Soft:
-    """Cloth or film: an outline with a soft edge, filled with a sampled texture.
+    """Cloth or film: an outline with a soft edge, filled with a sampled texture; never moved.
 
     Attributes:
         outline: (N, 2) mm.
@@ -251,30 +237,14 @@ class Soft:
             cover *= np.float32(self.load)
             patch.add(box, cover, self.material)
 
-        return Shadow(bounds_of(seen, 3 * self.edge * view.scale), draw)
-
-    def mapped(self, matrix: np.ndarray, offset: np.ndarray) -> Soft:
-        """The cloth under an in-plane map; its texture stays where it is."""
-        return replace(self, outline=self.outline @ matrix.T + offset)
+        return bounds_of(seen, 3 * self.edge * view.scale), draw
 
 
 Primitive = Slab | Tube | Lathe | Sheet | Soft
 
 
-def slab(
-    outlines: np.ndarray | Sequence[np.ndarray],
-    z0: float,
-    z1: float,
-    material: str,
-    density: float = 1.0,
-) -> Slab:
-    """A :class:`Slab` from one outline or several."""
-    several = (outlines,) if isinstance(outlines, np.ndarray) else tuple(outlines)
-    return Slab(several, z0, z1, material, density)
-
-
 def moved(
-    parts: Sequence[Primitive],
+    parts: Sequence[Slab | Tube | Sheet],
     by: Sequence[float] | np.ndarray = (0.0, 0.0),
     angle: float = 0.0,
     mirror: bool = False,

@@ -15,13 +15,16 @@ import numpy as np
 from doamlib.data.classes import CLASSES
 from doamlib.simulation.config import SimulationConfig
 
-TRAIN_ITEMS = (1589, 809, 1494, 1635, 1612)
-"""Items by class in OPIXray's training split (Table II)."""
-TEST_ITEMS = ((206, 88, 160, 214, 255), (148, 84, 126, 88, 105), (50, 63, 83, 41, 70))
-"""Items by occlusion level and class in the test split (Table III)."""
-TRAIN_IMAGES, TEST_IMAGES = 7109, 1776
-TEST_PAIRS = (1, 3, 1)
-"""Images with two items by occlusion level: 923, 551 and 307 items lie in 922, 548, 306 images."""
+Table = dict[int | None, tuple[tuple[int, ...], int]]
+"""By occlusion level: items by class, and how many images show two of them."""
+TRAIN: Table = {None: ((1589, 809, 1494, 1635, 1612), 30)}
+"""OPIXray's training split (Table II)."""
+TEST: Table = {
+    1: ((206, 88, 160, 214, 255), 1),
+    2: ((148, 84, 126, 88, 105), 3),
+    3: ((50, 63, 83, 41, 70), 1),
+}
+"""Its test split (Table III)."""
 
 
 @dataclass(frozen=True)
@@ -57,30 +60,19 @@ def largest_remainder(weights: Sequence[int], total: int) -> list[int]:
     return counts
 
 
-def _images(items: list[str], pairs: int, generator: np.random.Generator) -> list[tuple[str, ...]]:
-    """Shuffled items as images: the first ``pairs`` with two, the others with one."""
-    items = [items[i] for i in generator.permutation(len(items))]
-    double = [tuple(items[2 * k : 2 * k + 2]) for k in range(pairs)]
-    return double + [(item,) for item in items[2 * pairs :]]
-
-
-def _repeated(counts: Sequence[int]) -> list[str]:
-    return [name for name, count in zip(CLASSES, counts, strict=True) for _ in range(count)]
-
-
-def _train(images: int, generator: np.random.Generator) -> list[tuple[tuple[str, ...], None]]:
-    pairs = round(images * (sum(TRAIN_ITEMS) - TRAIN_IMAGES) / TRAIN_IMAGES)
-    items = _repeated(largest_remainder(TRAIN_ITEMS, images + pairs))
-    return [(names, None) for names in _images(items, pairs, generator)]
-
-
-def _test(images: int, generator: np.random.Generator) -> list[tuple[tuple[str, ...], int]]:
-    pairs = round(images * sum(TEST_PAIRS) / TEST_IMAGES)
-    cells = largest_remainder([n for row in TEST_ITEMS for n in row], images + pairs)
-    plans: list[tuple[tuple[str, ...], int]] = []
-    for level, double in enumerate(largest_remainder(TEST_PAIRS, pairs), start=1):
-        items = _repeated(cells[5 * (level - 1) : 5 * level])
-        plans += [(names, level) for names in _images(items, double, generator)]
+def _scaled(
+    table: Table, images: int, generator: np.random.Generator
+) -> list[tuple[tuple[str, ...], int | None]]:
+    """Classes and level of every image of a split, for this number of images."""
+    rows, doubles = zip(*table.values(), strict=True)
+    cells = [number for row in rows for number in row]
+    pairs = round(images * sum(doubles) / (sum(cells) - sum(doubles)))
+    counts = np.reshape(largest_remainder(cells, images + pairs), (len(rows), len(CLASSES)))
+    plans = []
+    for level, row, double in zip(table, counts, largest_remainder(doubles, pairs), strict=True):
+        items = generator.permutation(np.repeat(CLASSES, row)).tolist()
+        plans += [(tuple(items[2 * k : 2 * k + 2]), level) for k in range(double)]
+        plans += [((item,), level) for item in items[2 * double :]]
     return plans
 
 
@@ -88,11 +80,9 @@ def plan_images(config: SimulationConfig) -> list[ImagePlan]:
     """Every image of a dataset, training split first, in random order within a split."""
     generator = np.random.default_rng([config.seed, 1])
     plans: list[ImagePlan] = []
-    for split, images, draw in (
-        ("train", config.train_images, _train),
-        ("test", config.test_images, _test),
-    ):
-        drawn = draw(images, generator) if config.cutters else [((), None)] * images
+    splits = (("train", config.train_images, TRAIN), ("test", config.test_images, TEST))
+    for split, images, table in splits:
+        drawn = _scaled(table, images, generator) if config.cutters else [((), None)] * images
         for i in generator.permutation(images):
             plans.append(ImagePlan(len(plans), split, *drawn[i]))
     return plans

@@ -166,13 +166,13 @@ class Scene:
     containers: list[Placed]
     items: list[Item]
 
-    def region(self, box: Box) -> Patch:
-        """The basis maps of a frame rectangle, containers and harmless items summed."""
+    def region(self, box: Box, without: Item | None = None) -> Patch:
+        """The basis maps of a frame rectangle: containers and items summed, but for one item."""
         total = Patch.empty(*box)
         for placed in self.containers:
             total.paste(placed.part_in(box, self.scale))
         for item in self.items:
-            if item.may_touch(box, self.scale):
+            if item is not without and item.may_touch(box, self.scale):
                 total.paste(item.part_in(box, self.scale))
         return total
 

@@ -59,7 +59,6 @@ class Rendering:
         measured_high: The same at high energy.
         unsharpened: Picture with noise, without sharpening, uint8 (H, W, 3) RGB.
         colour: The scanner's picture, uint8 (H, W, 3) RGB.
-        window: Frame rectangle shown: x0, y0, x1, y1, ends excluded.
         subject: Box of the subject in window pixels (ends excluded), or None.
         occlusion: The subject's occlusion (its maps lie on ``occlusion_box``), or None.
         occlusion_box: Window rectangle of the occlusion's maps, or None.
@@ -75,7 +74,6 @@ class Rendering:
     measured_high: np.ndarray
     unsharpened: np.ndarray
     colour: np.ndarray
-    window: Box
     subject: Box | None = None
     occlusion: Occlusion | None = None
     occlusion_box: Box | None = None
@@ -106,10 +104,8 @@ def arrange(placements: Sequence[Placement], container: str | None, seed: int = 
 def measure_subject(scene: Scene, subject: int) -> tuple[Patch, Occlusion]:
     """One item of a scene alone, and its occlusion by everything else."""
     item = scene.items[subject]
-    others = [other for other in scene.items if other is not item]
     patch = item.patch(scene.scale)
-    around = Scene(scene.scale, scene.containers, others).region(patch.box)
-    return patch, measure_occlusion(patch.basis, around.basis)
+    return patch, measure_occlusion(patch.basis, scene.region(patch.box, without=item).basis)
 
 
 def render(
@@ -186,6 +182,5 @@ def _rendering(
         measured_high=noisy[1],
         unsharpened=colourise(*noisy, soft),
         colour=colourise(*noisy, chain),
-        window=window,
         **about_subject,
     )

@@ -17,7 +17,7 @@ from doamlib.simulation.outlines import (
     smooth,
     zigzag,
 )
-from doamlib.simulation.primitives import Primitive, Tube, moved, slab
+from doamlib.simulation.primitives import Primitive, Slab, Tube, moved
 
 
 def ruler(dice: Dice) -> list[Primitive]:
@@ -30,7 +30,7 @@ def ruler(dice: Dice) -> list[Primitive]:
         half = np.full(2, width / 2)
         return bevelled(x, half, -half, 0, depth, u(0.3, 0.8), 4, material)
     hole = ellipse(2.5, at=(length / 2 - 6, 0), n=12)
-    return [slab([rectangle(length, width), hole], 0, depth, material)]
+    return [Slab([rectangle(length, width), hole], 0, depth, material)]
 
 
 def nail_file(dice: Dice) -> list[Primitive]:
@@ -60,7 +60,7 @@ def spatula(dice: Dice) -> list[Primitive]:
     material = dice.pick((*PLASTICS, "wood", "wood"))
     parts += scales(dice, handle, u(14, 24), thick, material)
     tang = rectangle(handle * u(0.3, 0.95), width * 0.4, (-handle * 0.2, 0))
-    parts.append(slab(tang, -depth / 2, depth / 2, "stainless"))
+    parts.append(Slab(tang, -depth / 2, depth / 2, "stainless"))
     if dice.chance(0.6):
         pins = [(-handle * f, 0) for f in (0.2, 0.5, 0.8)[: dice.count(2, 3)]]
         radius, metal = u(1.5, 2.8), dice.pick(("brass", "steel"))
@@ -72,7 +72,7 @@ def tweezers(dice: Dice) -> list[Primitive]:
     """Two sprung strips."""
     length, depth = dice.between(80, 125), dice.between(1.5, 4)
     arm = points([-0.5, 1], [-0.5, 5], [0, 7], [0.5, 1.5], [0.5, 0.5], [0, 5]) * (length, 1)
-    return [slab(arm * (1, side), -depth, depth, "stainless") for side in (-1, 1)]
+    return [Slab(arm * (1, side), -depth, depth, "stainless") for side in (-1, 1)]
 
 
 def comb(dice: Dice) -> list[Primitive]:
@@ -81,14 +81,14 @@ def comb(dice: Dice) -> list[Primitive]:
     length, width, half = u(85, 125), u(16, 28), u(0.8, 2.0)
     cover = dice.pick(PLASTICS)
     body = rounded(length, width, width * 0.4)
-    parts: list[Primitive] = [slab(body, z, z + 2.5, cover) for z in (half, -half - 2.5)]
+    parts: list[Primitive] = [Slab(body, z, z + 2.5, cover) for z in (half, -half - 2.5)]
     inside = dice.pick(("stainless", "stainless", "stainless", "al", "abs"))
     back = rectangle(length * 0.88, width * 0.35, (0, width * 0.3))
     teeth = [
         rectangle(1.2, width * 0.6, (x, -width * 0.1))
         for x in np.arange(-0.42, 0.42, 2.4 / length) * length
     ]
-    parts += [slab(back, -half, half, inside), slab(teeth, -half, half, inside)]
+    parts += [Slab(back, -half, half, inside), Slab(teeth, -half, half, inside)]
     pins = [(-length * 0.44, 0), (length * 0.44, 0)]
     return [*parts, rivets(pins, -4, 4, u(1.5, 2.8), dice.pick(("brass", "steel")))]
 
@@ -100,8 +100,8 @@ def spoon(dice: Dice) -> list[Primitive]:
     handle = smooth(mirrored(half), 2)
     bowl = ellipse(length * 0.14, length * 0.09, (length * 0.38, 0))
     rim = [bowl, (bowl - [length * 0.38, 0]) * 0.8 + [length * 0.38, 0]]
-    parts: list[Primitive] = [slab(handle, -depth / 2, depth / 2, "stainless")]
-    return [*parts, slab(bowl, 0, depth * 0.8, "stainless"), slab(rim, 0, depth * 0.4, "stainless")]
+    parts: list[Primitive] = [Slab(handle, -depth / 2, depth / 2, "stainless")]
+    return [*parts, Slab(bowl, 0, depth * 0.8, "stainless"), Slab(rim, 0, depth * 0.4, "stainless")]
 
 
 def fork(dice: Dice) -> list[Primitive]:
@@ -111,8 +111,8 @@ def fork(dice: Dice) -> list[Primitive]:
     handle = smooth(mirrored(half), 2)
     tines = [rounded(length * 0.22, 3, 1.4, (length * 0.41, y)) for y in (-8.2, -2.7, 2.7, 8.2)]
     plates = [handle, rounded(length * 0.12, 20, 6, (length * 0.28, 0))]
-    parts = [slab(plate, -depth / 2, depth / 2, "stainless") for plate in plates]
-    return [*parts, slab(tines, -depth / 2, depth / 2, "stainless")]
+    parts = [Slab(plate, -depth / 2, depth / 2, "stainless") for plate in plates]
+    return [*parts, Slab(tines, -depth / 2, depth / 2, "stainless")]
 
 
 def screwdriver(dice: Dice) -> list[Primitive]:
@@ -122,7 +122,7 @@ def screwdriver(dice: Dice) -> list[Primitive]:
     shaft = points([-length * 0.25, 0], [length * 0.5, 0])
     parts: list[Primitive] = [
         Tube(shaft, radius, "steel"),
-        slab(rectangle(9, radius * 2.6, (length * 0.5, 0)), -0.8, 0.8, "steel"),
+        Slab(rectangle(9, radius * 2.6, (length * 0.5, 0)), -0.8, 0.8, "steel"),
     ]
     return parts + scales(dice, length * 0.48, u(16, 30), u(14, 24), dice.pick(PLASTICS))
 
@@ -134,9 +134,9 @@ def spanner(dice: Dice) -> list[Primitive]:
     jaw = [ellipse(w * 1.2, at=(-end, 0), n=20), rectangle(w * 1.5, w * 0.9, (-end - w * 0.8, 0))]
     ring = [ellipse(w * 1.1, at=(end, 0), n=20), ellipse(w * 0.6, at=(end, 0), n=6)]
     return [
-        slab(rectangle(length * 0.78, w), -1.5, 1.5, "steel"),
-        slab(ring, -2, 2, "steel"),
-        slab(jaw, -2, 2, "steel"),
+        Slab(rectangle(length * 0.78, w), -1.5, 1.5, "steel"),
+        Slab(ring, -2, 2, "steel"),
+        Slab(jaw, -2, 2, "steel"),
     ]
 
 
@@ -150,7 +150,7 @@ def metal_bar(dice: Dice) -> list[Primitive]:
         return bevelled(x, half, -half * u(0.5, 1), 0, depth, u(0.2, 0.8), 3, metal)
     at = [(length * f, 0) for f in (-0.4, 0.4, 0.0)[: dice.count(0, 3)]]
     holes = [ellipse(width * 0.15, at=p, n=12) for p in at]
-    return [slab([rounded(length, width, u(0, 4)), *holes], -depth / 2, depth / 2, metal)]
+    return [Slab([rounded(length, width, u(0, 4)), *holes], -depth / 2, depth / 2, metal)]
 
 
 def pen(dice: Dice) -> list[Primitive]:
@@ -173,9 +173,9 @@ def nail_clippers(dice: Dice) -> list[Primitive]:
     lever = smooth(points([-26, 2], [24, 5], [28, 0], [24, -5], [-26, -2]))
     size = dice.between(0.8, 1.3)
     return [
-        slab(rounded(58, 12, 3) * size, -1, 0.6, "stainless"),
-        slab(rounded(56, 12, 3) * size, 2, 3.2, "stainless"),
-        slab(lever * size, 5, 7, "stainless"),
+        Slab(rounded(58, 12, 3) * size, -1, 0.6, "stainless"),
+        Slab(rounded(56, 12, 3) * size, 2, 3.2, "stainless"),
+        Slab(lever * size, 5, 7, "stainless"),
         rivets([(22 * size, 0)], -4, 8, 2.4),
     ]
 
