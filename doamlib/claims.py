@@ -28,21 +28,21 @@ class Claim:
         number: 1 to 13.
         statement: in our words.
         where: in the paper.
-        unit: of its numbers.
         page: the notebook that tests it.
-        printed: what the paper's own tables give, by part; empty where it prints no number.
         test: results of one profile, and whether they are full-size, to a verdict.
+        printed: what the paper's own tables give, by part; empty where it prints no number.
         arms: whose results the test reads; none where no training is needed.
+        unit: of its numbers.
     """
 
     number: int
     statement: str
     where: str
-    unit: str
     page: str
-    printed: Callable[[], Printed]
     test: Judge
+    printed: Callable[[], Printed] = dict
     arms: tuple[str, ...] = ()
+    unit: str = "mAP"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,6 @@ CLAIMS: tuple[Claim, ...] = (
         1,
         "DOAM-T beats plain SSD and its rivals SE, Non-local and dual attention.",
         "Table IV",
-        "mAP",
         "attention_comparison",
         *difference_claim("IV", gains([(DOAM_T, base) for base in RIVALS])),
         (DOAM_T, *RIVALS),
@@ -83,16 +82,15 @@ CLAIMS: tuple[Claim, ...] = (
         "The gain over SSD is largest for Straight Knife, the most occluded class, and small for "
         "Scissor, which the paper calls the least occluded (its Table III says otherwise).",
         "Table IV, Section V-A",
-        "AP",
         "attention_comparison",
         *difference_claim("IV", evidence.class_order, evidence.class_gains),
         (DOAM_T, "SSD"),
+        unit="AP",
     ),
     Claim(
         3,
         "The gain of DOAM grows with occlusion, over SSD and over each rival.",
         "Table V, Fig. 5",
-        "mAP",
         "occlusion_levels",
         *difference_claim("V", evidence.level_slopes, evidence.level_gains),
         (DOAM_T, *RIVALS),
@@ -101,7 +99,6 @@ CLAIMS: tuple[Claim, ...] = (
         4,
         "Under heavy occlusion (OL3) Non-local falls below plain SSD.",
         "Table V",
-        "mAP",
         "occlusion_levels",
         *difference_claim("V", gains([("SSD", "SSD+Non-local")], "OL3")),
         ("SSD", "SSD+Non-local"),
@@ -111,7 +108,6 @@ CLAIMS: tuple[Claim, ...] = (
         "DOAM is plug-and-play: it helps SSD, YOLOv3 and FCOS, at a small cost for YOLOv3 on "
         "Folding Knife and Scissor.",
         "Table VI",
-        "mAP",
         "detectors",
         *difference_claim("VI", gains(evidence.PLUGGED), evidence.class_costs),
         tuple(arm for pair in evidence.PLUGGED for arm in pair),
@@ -120,7 +116,6 @@ CLAIMS: tuple[Claim, ...] = (
         6,
         "Over-sampling adds to DOAM with every detector.",
         "Table VI",
-        "mAP",
         "detectors",
         *difference_claim("VI", gains(_SAMPLED)),
         tuple(arm for pair in _SAMPLED for arm in pair),
@@ -130,7 +125,6 @@ CLAIMS: tuple[Claim, ...] = (
         "Hard samples are the right ones to repeat: hard beats easy, random and focal, and these "
         "three do worse than no over-sampling.",
         "Table VII",
-        "mAP",
         "sampling_strategies",
         *difference_claim("VII", gains(_STRATEGIES)),
         (DOAM_T, DOAM_O, *_OTHERS),
@@ -139,16 +133,15 @@ CLAIMS: tuple[Claim, ...] = (
         8,
         "DOAM is cheap, with fewer parameters than SE, Non-local and dual attention.",
         "Table VIII",
-        "",
         "complexity",
-        evidence.printed_cost,
         evidence.judge_cost,
+        evidence.printed_cost,
+        unit="",
     ),
     Claim(
         9,
         "Each part of DOAM-O adds to the one before: SSD, Concat, EG, EG+MA/G, EG+MA, +O.",
         "Table IX",
-        "mAP",
         "ablation",
         *difference_claim("IX", gains(_CHAIN)),
         _ABLATION,
@@ -157,41 +150,38 @@ CLAIMS: tuple[Claim, ...] = (
         10,
         "Grad-CAM of the network with DOAM covers the target more widely and more evenly.",
         "Fig. 6",
-        "%",
         "what_it_looks_at",
-        lambda: {},
         evidence.judge_gradcam,
-        (DOAM_T, "SSD"),
+        arms=(DOAM_T, "SSD"),
+        unit="%",
     ),
     Claim(
         11,
         "DOAM's attention map highlights the prohibited item: more of it lies on the item than on "
         "as large a part of the image elsewhere.",
         "Fig. 7",
-        "% above an even spread",
         "what_it_looks_at",
-        lambda: {},
         evidence.judge_attention,
-        (DOAM_T,),
+        arms=(DOAM_T,),
+        unit="% above an even spread",
     ),
     Claim(
         12,
         "Batches with a large loss are the heavily occluded ones.",
         "Section IV-B",
-        "% occlusion above the average",
         "sampling_strategies",
-        lambda: {},
         evidence.judge_pool,
-        (DOAM_O,),
+        arms=(DOAM_O,),
+        unit="% occlusion above the average",
     ),
     Claim(
         13,
         "All items of OPIXray are small by SPIE's definition.",
         "Section III-C",
-        "% of the image",
         "dataset",
-        lambda: {"at most": 100 * SMALL},
         evidence.judge_small,
+        lambda: {"at most": 100 * SMALL},
+        unit="% of the image",
     ),
 )
 

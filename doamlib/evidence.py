@@ -39,7 +39,7 @@ Differences = Callable[[Gain], dict[str, BySeed]]
 
 def difference_claim(
     table: str, deciding: Differences, shown: Differences = lambda gain: {}
-) -> tuple[Callable[[], Printed], Judge]:
+) -> tuple[Judge, Callable[[], Printed]]:
     """The two functions of a claim that differences between arms are positive.
 
     Args:
@@ -66,7 +66,7 @@ def difference_claim(
         }
         return verdict.model_copy(update={"parts": beside | verdict.parts})
 
-    return of_paper, test
+    return test, of_paper
 
 
 def gains(pairs: Iterable[Pair], column: str = "mAP") -> Differences:

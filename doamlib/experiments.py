@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-import pandas as pd
 import torch
 
 from doamlib.arms import ARMS, Arm
-from doamlib.data.classes import CLASSES, SHORT_NAMES
+from doamlib.data.classes import CLASSES
 from doamlib.datasets import Data, DataConfig, fingerprint, open_data
 from doamlib.detectors import DetectorConfig, build_detector
 from doamlib.parameters import Parameters
@@ -44,9 +43,7 @@ def data_config(parameters: Parameters, shots: int = 0) -> DataConfig:
     )
 
 
-def run_config(
-    parameters: Parameters, arm: Arm, seed: int, num_classes: int = len(CLASSES)
-) -> RunConfig:
+def run_config(parameters: Parameters, arm: Arm, seed: int) -> RunConfig:
     """The training run of an arm: the parameters' recipe with what the arm changes."""
     pool = {"pool_batches": parameters.pool_share, "threshold": parameters.loss_quantile}
     pooled = arm.sampling.strategy != "traditional"
@@ -60,7 +57,6 @@ def run_config(
             doam=arm.doam and arm.doam.slimmed(parameters.doam_width),
             focal_loss=arm.focal,
             fresh_first_layer=arm.fresh_first_layer,
-            num_classes=num_classes,
         ),
         sampling=arm.sampling.model_copy(update=pool if pooled else {}),
         training=_training(parameters),
@@ -106,13 +102,6 @@ def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
     )
 
 
-def choose_device(name: str) -> torch.device:
-    """``auto`` takes a GPU where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
 @dataclass(frozen=True)
 class PlannedRun:
     """A run that the parameters need, with its result where there is one."""
@@ -137,7 +126,10 @@ class Study:
     ) -> None:
         self.parameters, self.report = parameters, report
         self.store = store or RunStore()
-        self.device = choose_device(parameters.device)
+        device = parameters.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(device)
 
     @cached_property
     def data(self) -> Data:
@@ -172,14 +164,24 @@ class Study:
         if missing:
             warm = self._missing_warm_starts(missing)
             first = f" and {len(warm)} warm starts before them" if warm else ""
-            seconds = estimate([*missing, *warm], self._images_to_train_on, self.device)
-            seconds /= self.runs_at_once(len(missing))
+            seconds = self._seconds([*missing, *warm]) / self.runs_at_once(len(missing))
             self.report(f"{len(missing)} to train{first}, about {clock(seconds)} on this machine")
         return runs
 
     def _missing_warm_starts(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
         warm = {config.digest(): config for run in configs if (config := run.warm_run())}
         return [run for run in warm.values() if self.store.starting_weights(run) is None]
+
+    def _seconds(self, runs: Iterable[RunConfig]) -> float:
+        """How long training takes, from a few measured steps of each kind of detector."""
+        rates: dict[DetectorConfig, float] = {}
+        total = 0.0
+        for run in runs:
+            if run.detector not in rates:
+                with reproducible(self.device):
+                    rates[run.detector] = _seconds_per_image(run.detector, self.device)
+            total += rates[run.detector] * self._images_to_train_on(run) * run.training.epochs
+        return total
 
     def _images_to_train_on(self, config: RunConfig) -> int:
         if config.data.shots:
@@ -206,7 +208,16 @@ class Study:
             if run.result is None
         ]
         if missing:
-            self._train(missing, deadline)
+            at_once = self.runs_at_once(len(missing))
+            trainer = Trainer(
+                store=self.store,
+                device=self.device,
+                data=self.data,
+                deadline=deadline,
+                at_once=at_once,
+                processes=1 if at_once > 1 else self.parameters.processes,
+            )
+            trainer.train_all(missing, self.report)
         return {(run.arm, run.seed): run.result for run in self.plan(arms)}
 
     def runs_at_once(self, missing: int) -> int:
@@ -214,38 +225,6 @@ class Study:
         if self.device.type != "cpu":
             return 1
         return max(1, min(self.parameters.processes, missing))
-
-    def _train(self, missing: list[Task], deadline: float) -> None:
-        at_once = self.runs_at_once(len(missing))
-        trainer = Trainer(
-            store=self.store,
-            device=self.device,
-            data=self.data,
-            deadline=deadline,
-            at_once=at_once,
-            processes=1 if at_once > 1 else self.parameters.processes,
-        )
-        trainer.train_all(missing, self.report)
-
-
-def estimate(
-    runs: Iterable[RunConfig], images: Callable[[RunConfig], int], device: torch.device
-) -> float:
-    """Seconds that training takes, from a few measured steps of each kind of detector.
-
-    Args:
-        runs: what is to be trained.
-        images: number of training images of a run.
-        device: where.
-    """
-    rates: dict[DetectorConfig, float] = {}
-    total = 0.0
-    for run in runs:
-        if run.detector not in rates:
-            with reproducible(device):
-                rates[run.detector] = _seconds_per_image(run.detector, device)
-        total += rates[run.detector] * images(run) * run.training.epochs
-    return total
 
 
 def _seconds_per_image(config: DetectorConfig, device: torch.device, batch: int = 8) -> float:
@@ -263,14 +242,3 @@ def _seconds_per_image(config: DetectorConfig, device: torch.device, batch: int 
     if device.type == "cuda":
         torch.cuda.synchronize()
     return (time.perf_counter() - start) / (2 * batch)
-
-
-def ap_table(results: dict[tuple[str, int], Result]) -> pd.DataFrame:
-    """AP in percent as a long table: ``arm``, ``seed``, ``class`` (abbreviation or mAP), ``AP``."""
-    short = dict(zip(CLASSES, SHORT_NAMES, strict=True))
-    rows = [
-        {"arm": arm, "seed": seed, "class": short.get(name, name), "AP": 100 * ap}
-        for (arm, seed), result in results.items()
-        for name, ap in result.metrics["AP"].items()
-    ]
-    return pd.DataFrame(rows, columns=["arm", "seed", "class", "AP"])

@@ -172,33 +172,25 @@ def mask_region(mask: NDArray[np.bool_], size: int) -> NDArray[np.float64]:
 
 
 def lift(values: NDArray, region: NDArray) -> float:
-    """Mean over the region over mean over the image (see the module); NaN for an empty region."""
-    if region.sum() == 0:
-        return float("nan")
+    """Mean over the region over mean over the image (see the module)."""
     mean = values.mean(dtype=np.float64)
     return float(np.average(values, weights=region) / mean) if mean > 0 else 1.0
 
 
 def pointing(values: NDArray, region: NDArray) -> float:
-    """Share of the tied largest values inside the region, 0 to 1; NaN for an empty region."""
-    if region.sum() == 0:
-        return float("nan")
+    """Share of the tied largest values inside the region, 0 to 1."""
     return float(region[values == values.max()].mean())
 
 
 def cover(values: NDArray, region: NDArray) -> float:
-    """Share of the region at half the image's largest value or more; NaN for an empty region."""
-    if region.sum() == 0:
-        return float("nan")
+    """Share of the region at half the image's largest value or more."""
     highest = values.max()
     return float(np.average(values >= highest / 2, weights=region)) if highest > 0 else 0.0
 
 
 def evenness(values: NDArray, region: NDArray) -> float:
-    """1 minus Gini over the region: twice the area under the Lorenz curve; NaN if it is empty."""
+    """1 minus Gini over the region: twice the area under the Lorenz curve."""
     weight = region[region > 0].astype(np.float64)
-    if not weight.size:
-        return float("nan")
     inside = values[region > 0].astype(np.float64)
     if inside.max() <= 0:
         return 0.0
@@ -209,14 +201,17 @@ def evenness(values: NDArray, region: NDArray) -> float:
 
 
 def score_map(values: NDArray, box: NDArray, silhouette: NDArray | None) -> dict[str, float]:
-    """All of ``SCORES`` of a map S,S, not negative; without a silhouette three of them are NaN."""
-    inside = np.zeros_like(box) if silhouette is None else silhouette
+    """All of ``SCORES`` of a map S,S, not negative; NaN where a region is empty or not known."""
+    asked = {
+        "lift_box": (lift, box),
+        "lift_silhouette": (lift, silhouette),
+        "pointing": (pointing, box),
+        "cover": (cover, silhouette),
+        "evenness": (evenness, silhouette),
+    }
     return {
-        "lift_box": lift(values, box),
-        "lift_silhouette": lift(values, inside),
-        "pointing": pointing(values, box),
-        "cover": cover(values, inside),
-        "evenness": evenness(values, inside),
+        name: score(values, region) if region is not None and region.any() else float("nan")
+        for name, (score, region) in asked.items()
     }
 
 

@@ -6,7 +6,7 @@ out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -17,11 +17,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from doamlib import plots
-from doamlib.comparison import LEVELS, Runs, arms_in, gain, printed
+from doamlib.comparison import LEVELS, Runs, arms_in, gain, printed, scores
 from doamlib.data.dataset import Dataset
-from doamlib.detections import Detections
-from doamlib.experiments import ap_table
+from doamlib.detections import Detections, GroundTruth
 from doamlib.inference import TestSet
+from doamlib.runs import Result
 from doamlib.statistics import summarise
 
 Layers = Mapping[str, Runs]
@@ -52,12 +52,29 @@ def _legend(axis: Axes, drawn: Iterable[Axes] = ()) -> None:
         axis.legend(names.values(), names, loc="upper left", bbox_to_anchor=(1, 1), title="")
 
 
-def _mean_and_band(axis: Axes, x, values: np.ndarray, label: str, colour: str) -> None:
-    """A line through the mean of (seeds, points); a band over the seeds, if there are several."""
-    axis.plot(x, values.mean(axis=0), label=label, color=colour, lw=1.5)
-    if len(values) > 1:
-        band = values.min(axis=0), values.max(axis=0)
-        axis.fill_between(x, *band, color=colour, alpha=0.15, lw=0)
+def _curves(
+    layers: Layers, curve: Callable[[list[Result]], pd.DataFrame], height: float, **settings: str
+) -> Figure:
+    """A panel a layer: of each arm a line through the mean over seeds, and a band over them all.
+
+    ``curve`` makes of an arm's results a column each, with x as the index; without rows there is no
+    line. ``settings`` are those of every axis.
+    """
+    layers = {title: runs for title, runs in layers.items() if runs}
+    axes = _panels(list(layers), height)
+    colours = _colours(dict.fromkeys(arm for runs in layers.values() for arm in arms_in(runs)))
+    for axis, runs in zip(axes, layers.values(), strict=False):
+        for arm in arms_in(runs):
+            points = curve([result for (own, _), result in runs.items() if own == arm])
+            if points.empty:
+                continue
+            axis.plot(points.mean(axis=1), label=arm, color=colours[arm], lw=1.5)
+            if len(points.columns) > 1:
+                band = points.min(axis=1), points.max(axis=1)
+                axis.fill_between(points.index, *band, color=colours[arm], alpha=0.15, lw=0)
+        axis.set(**settings)
+    _legend(axes[-1], axes)
+    return axes[0].figure
 
 
 def per_class(table: str, layers: Layers, arms: Sequence[str] = ()) -> Figure:
@@ -72,8 +89,14 @@ def per_class(table: str, layers: Layers, arms: Sequence[str] = ()) -> Figure:
     arms = list(arms or theirs.index)
     frames = {PAPER: theirs.loc[arms].reset_index().melt("arm", var_name="class", value_name="AP")}
     for title, runs in layers.items():
-        if not (frame := ap_table(runs)).empty:
-            frames[title] = frame[frame["arm"].isin(arms)]
+        rows = [
+            {"arm": arm, "class": name, "AP": ap}
+            for arm in arms
+            for name in theirs
+            for ap in scores(runs, arm, name).values()
+        ]
+        if rows:
+            frames[title] = pd.DataFrame(rows)
     stacked = len(arms) > 3
     axes = _panels(list(frames), 2.5 if stacked else 2.8, stacked)
     options = {"x": "class", "y": "AP", "hue": "arm", "hue_order": arms, "errorbar": "sd"}
@@ -96,19 +119,15 @@ def learning_curves(layers: Layers, window: int = 10) -> Figure:
         layers: title -> runs.
         window: steps of the running mean.
     """
-    layers = {title: runs for title, runs in layers.items() if runs}
-    axes = _panels(list(layers), 3.2)
-    everyone = dict.fromkeys(arm for runs in layers.values() for arm in arms_in(runs))
-    colours = _colours(everyone)
-    for axis, runs in zip(axes, layers.values(), strict=False):
-        for arm in arms_in(runs):
-            losses = [pd.Series(r.history.loss) for (own, _), r in runs.items() if own == arm]
-            smooth = pd.concat(losses, axis=1).rolling(window, min_periods=1).mean().dropna()
-            _mean_and_band(axis, smooth.index + 1, smooth.to_numpy().T, arm, colours[arm])
-        axis.set(xlabel="step", yscale="log")
-    axes[0].set_ylabel(f"loss (mean of {window} steps)")
-    _legend(axes[-1], axes)
-    return axes[0].figure
+
+    def smoothed(results: list[Result]) -> pd.DataFrame:
+        losses = pd.concat([pd.Series(result.history.loss) for result in results], axis=1)
+        losses.index += 1
+        return losses.rolling(window, min_periods=1).mean().dropna()
+
+    figure = _curves(layers, smoothed, 3.2, xlabel="step", yscale="log")
+    figure.axes[0].set_ylabel(f"loss (mean of {window} steps)")
+    return figure
 
 
 def forest(frames: Mapping[str, pd.DataFrame]) -> Figure:
@@ -185,20 +204,16 @@ def occlusion_curves(layers: Layers) -> Figure:
     :func:`doamlib.evaluation.ap_by_occlusion`), drawn at the window's median O. Runs on data whose
     O is not known have no line.
     """
-    layers = {title: runs for title, runs in layers.items() if runs}
-    axes = _panels(list(layers), 3.4)
-    colours = _colours(dict.fromkeys(arm for runs in layers.values() for arm in arms_in(runs)))
-    for axis, runs in zip(axes, layers.values(), strict=False):
-        for arm in arms_in(runs):
-            curves = [r.metrics["by_occlusion"] for (own, _), r in runs.items() if own == arm]
-            points = 100 * np.array([curve["mAP"] for curve in curves])
-            if points.size:
-                _mean_and_band(axis, curves[0]["median"], points, arm, colours[arm])
-        axis.set(xlabel="occlusion O (median of the window)")
-    axes[0].set_ylabel("mAP at IoU 0.5 (%)")
-    axes[0].set_ylim(0)  # last, and for all: a limit ends autoscaling
-    _legend(axes[-1], axes)
-    return axes[0].figure
+
+    def by_window(results: list[Result]) -> pd.DataFrame:
+        curves = [result.metrics["by_occlusion"] for result in results]
+        points = [100 * np.array(curve["mAP"]) for curve in curves]
+        return pd.DataFrame(points, columns=curves[0]["median"]).T
+
+    figure = _curves(layers, by_window, 3.4, xlabel="occlusion O (median of the window)")
+    figure.axes[0].set_ylabel("mAP at IoU 0.5 (%)")
+    figure.axes[0].set_ylim(0)  # last, and for all: a limit ends autoscaling
+    return figure
 
 
 def gains_by_occlusion(runs: Runs, arm: str, base: str) -> pd.DataFrame:
@@ -267,19 +282,19 @@ def choose_samples(test: TestSet, detections: Detections) -> dict[str, Sample]:
     chosen = {}
     for kind, rows in (("right", kept & matches.hit), ("wrong", kept & ~matches.hit)):
         if rows.any():
-            row = int(np.flatnonzero(rows)[0])
-            box, score = tuple(ranked.boxes[row].tolist()), float(ranked.score[row])
-            image, label = int(ranked.image_index[row]), int(ranked.label[row])
-            chosen[kind] = Sample(image, label, box, score)
+            row = np.flatnonzero(rows)[0]
+            chosen[kind] = _sample(ranked, row, float(ranked.score[row]))
     missed = np.setdiff1d(np.arange(len(test.truth)), matches.item[kept & matches.hit])
     if len(missed):
         known = np.isfinite(test.occlusion).all()
         hardness = test.occlusion if known else test.levels[test.truth.image_index]
-        row = int(missed[np.argmin(hardness[missed])])
-        truth = test.truth
-        box, label = tuple(truth.boxes[row].tolist()), int(truth.label[row])
-        chosen["missed"] = Sample(int(truth.image_index[row]), label, box)
+        chosen["missed"] = _sample(test.truth, missed[np.argmin(hardness[missed])])
     return chosen
+
+
+def _sample(rows: Detections | GroundTruth, row: int, score: float | None = None) -> Sample:
+    image, label = int(rows.image_index[row]), int(rows.label[row])
+    return Sample(image, label, tuple(rows.boxes[row].tolist()), score)
 
 
 def sample_detections(dataset: Dataset, runs: Runs) -> None:

@@ -7,8 +7,8 @@ moved on, it is found all the same and marked stale.
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import zipfile
 from collections import Counter
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from doamlib import paths
 from doamlib.arms import ARMS
-from doamlib.data.files import npz_bytes
+from doamlib.data.files import npz_bytes, write_bytes
 from doamlib.detectors import build_detector, load_weights
 from doamlib.experiments import PlannedRun, Study, run_config
 from doamlib.parameters import Parameters, from_values
@@ -86,7 +86,8 @@ def references(folder: Path | None = None) -> list[Reference]:
     found: dict[str, list[Reference]] = {}
     for archive in sorted((folder or paths.reference_results()).glob("*.zip")):
         read = _read_archive(archive)
-        found.setdefault(_recipe(read.parameters), []).append(read)
+        recipe = read.parameters.model_dump_json(exclude=RUNS_ONLY)
+        found.setdefault(recipe, []).append(read)
     merged = [_merged(parts) for parts in found.values()]
     return sorted(merged, key=lambda r: (not r.full_size, -len(r.results)))
 
@@ -101,10 +102,6 @@ def _read_archive(archive: Path) -> Reference:
         kept = reference.stale if result.stale else reference.results
         kept[run["arm"], run["seed"]] = result
     return reference
-
-
-def _recipe(parameters: Parameters) -> str:
-    return parameters.model_dump_json(exclude=RUNS_ONLY)
 
 
 def _merged(parts: list[Reference]) -> Reference:
@@ -149,7 +146,6 @@ def pack(study: Study, folder: Path | None = None) -> list[Path]:
         The archives written.
     """
     folder = folder or paths.reference_results()
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for seed in study.parameters.seeds:
         runs = [run for run in study.plan() if run.result is not None and run.seed == seed]
@@ -164,9 +160,10 @@ def pack(study: Study, folder: Path | None = None) -> list[Path]:
             files = {"runs.json": json.dumps(index, indent=1).encode()}
             for i in members:
                 files |= {f"{runs[i].result.key}/{name}": c for name, c in contents[i].items()}
-                files |= _test_set(runs[i].result)
+                files[f"test_sets/{study.fingerprint}.npz"] = runs[i].result.test_set().as_bytes()
             name = f"{study.parameters.profile}-seed{seed}{f'-{part}' if part else ''}.zip"
-            written.append(_write_zip(folder / name, files))
+            _write_zip(folder / name, files)
+            written.append(folder / name)
     return written
 
 
@@ -192,11 +189,6 @@ def _content(run: PlannedRun, study: Study) -> dict[str, bytes]:
     return files
 
 
-def _test_set(result: Result) -> dict[str, bytes]:
-    name = f"test_sets/{result.identity['fingerprint']}.npz"
-    return {name: result.test_set().as_bytes()}
-
-
 def _parts(sizes: list[int]) -> list[list[int]]:
     """Indices in runs of neighbours that stay below the limit together."""
     parts: list[list[int]] = []
@@ -210,14 +202,13 @@ def _parts(sizes: list[int]) -> list[list[int]]:
     return parts
 
 
-def _write_zip(path: Path, files: dict[str, bytes]) -> Path:
-    temporary = path.with_suffix(".tmp")
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+def _write_zip(path: Path, files: dict[str, bytes]) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
         for name, content in files.items():
             # A fixed date: the same results give the same bytes.
             archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
-    os.replace(temporary, path)
-    return path
+    write_bytes(path, packed.getvalue())
 
 
 def stale_lines(references: Iterable[Reference]) -> list[str]:

@@ -17,14 +17,14 @@ import os
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from filelock import FileLock
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from doamlib import paths, provenance
 from doamlib.config import Config, digest_of
@@ -183,8 +183,12 @@ class RunStore:
 
     def find(self, config: RunConfig, fingerprint: str) -> Result | None:
         """The local result of this configuration on these data, if it is finished."""
-        place = self.root / config.key(fingerprint)
-        return Result(place, "local") if _holds(place, config) else None
+        result = Result(self.root / config.key(fingerprint), "local")
+        try:
+            # The key leaves defaults out, and a default may have changed since.
+            return result if result.config == config else None
+        except (OSError, KeyError, ValueError):
+            return None
 
     def get(
         self, config: RunConfig, data: Data, device: torch.device, report: Report = print, **limits
@@ -203,35 +207,31 @@ class RunStore:
             doamlib.training.OutOfTime: the deadline passed; the next call goes on from there.
         """
         key = config.key(data.fingerprint)
-        if (found := self.find(config, data.fingerprint)) is None:
-            (self.root / "locks").mkdir(parents=True, exist_ok=True)
-            with FileLock(self.root / "locks" / key):
-                if (found := self.find(config, data.fingerprint)) is None:
-                    with reproducible(device):
-                        self._train(config, data, key, device, report, **limits)
-                    found = self.find(config, data.fingerprint)
-        return found
+        (self.root / "locks").mkdir(parents=True, exist_ok=True)
+        with FileLock(self.root / "locks" / key):
+            if self.find(config, data.fingerprint) is None:
+                with reproducible(device):
+                    self._train(config, data, key, device, report, **limits)
+        return self.find(config, data.fingerprint)
 
     def starting_weights(self, config: RunConfig) -> Path | None:
         """Where a warm run's weights lie, committed or local; none if it is not trained yet."""
-        fingerprint = config.data.simulation.fingerprint
         shipped = paths.warm_starts() / f"{warm_name(config)}.safetensors"
         if shipped.is_file():
             return shipped
-        found = self.find(config, fingerprint)
+        found = self.find(config, config.data.simulation.fingerprint)
         return found.weights() if found else None
 
     def digests(self) -> dict[str, str]:
         """Name -> digest of every result in both layers."""
+        reference = [
+            Result(place, "reference")
+            for archive in sorted(self.reference.glob("*.zip"))
+            for place in zipfile.Path(archive).iterdir()
+            if (place / "identity.json").exists()
+        ]
         local = [Result(path.parent, "local") for path in self.root.glob("*/identity.json")]
-        reference = [Result(place, "reference") for place in self._reference_places()]
         return {result.name: result.digest() for result in [*reference, *local]}
-
-    def _reference_places(self) -> Iterator[zipfile.Path]:
-        for archive in sorted(self.reference.glob("*.zip")):
-            for place in zipfile.Path(archive).iterdir():
-                if (place / "identity.json").exists():
-                    yield place
 
     def _train(
         self,
@@ -251,10 +251,10 @@ class RunStore:
         """
         reuse_freed_memory()
         partial = self.root / "partial" / key
-        begun = provenance.record(device) | {"seed": config.seed, "runs_at_once": runs_at_once}
+        made_by = provenance.record(device) | {"seed": config.seed, "runs_at_once": runs_at_once}
         detector = build_detector(config.detector, config.seed)
         limits = {"deadline": deadline, "processes": processes, "runs_at_once": runs_at_once}
-        begun["starting_weights"] = self._warm_start(config, detector, device, report, **limits)
+        made_by["starting_weights"] = self._warm_start(config, detector, device, report, **limits)
         detector.to(device)
         train, tested = (
             data.cached(split, detector.image_size, processes, report)
@@ -269,7 +269,7 @@ class RunStore:
         start = time.perf_counter()
         found = detect(detector, tested, device)
         history.epochs[-1]["test_mAP"] = test.mean_ap(found)
-        begun |= {
+        made_by |= {
             "training_seconds": round(sum(entry["seconds"] for entry in history.epochs), 1),
             "evaluation_seconds": round(time.perf_counter() - start, 1),
         }
@@ -287,7 +287,7 @@ class RunStore:
             },
             "metrics": score(found, test) | {"pool": pooled_occlusion(history.pool, data.train)},
             "history": vars(history),
-            "provenance": begun,
+            "provenance": made_by,
         }
         for name, content in contents.items():
             write_text(made / f"{name}.json", json.dumps(content, indent=1))
@@ -319,11 +319,3 @@ def warm_name(config: RunConfig) -> str:
     detector = config.detector
     made = digest_of([config.digest(), config.data.simulation.fingerprint])
     return f"{detector.name}-{detector.image_size}px-width-{detector.width:g}-{made}"
-
-
-def _holds(place: Place, config: RunConfig) -> bool:
-    """Whether a folder holds a result of exactly this configuration, field by field."""
-    try:
-        return Result(place, "local").config == config
-    except (OSError, KeyError, ValueError, ValidationError):
-        return False

@@ -11,7 +11,7 @@ import pandas as pd
 from IPython.display import display
 
 from doamlib import paths
-from doamlib.claims import Claim, Outcome
+from doamlib.claims import Outcome
 from doamlib.reference import Reference, stale_lines
 from doamlib.statistics import Estimate, Status, Verdict
 
@@ -36,25 +36,6 @@ MADE_AGAIN: tuple[tuple[str, str, str], ...] = (
 """Table or figure of the paper, what it shows, and the page that makes it again."""
 
 DATA = {"simulation": "OPIXray-Sim", "opixray": "OPIXray", "coco": "COCO files"}
-
-
-def _parts(claim: Claim, verdict: Verdict) -> dict[str, Verdict]:
-    """The verdict's parts, or itself under the one name that the paper's number has."""
-    return verdict.parts or {next(iter(claim.printed()), ""): verdict}
-
-
-def _data(outcome: Outcome) -> str:
-    if not outcome.claim.arms:
-        return "no training needed"
-    if outcome.reference is None:
-        return ""
-    return DATA[outcome.reference.parameters.dataset]
-
-
-def _commits(outcome: Outcome) -> list[str]:
-    """The commits that the runs were made with, shortened; ``+``: with uncommitted changes."""
-    made = [result.provenance for result in outcome.runs.values()]
-    return sorted({p["commit"][:7] + ("+" if p["dirty"] else "") for p in made})
 
 
 def compute_used(references: Iterable[Reference]) -> pd.DataFrame:
@@ -153,16 +134,17 @@ def as_html(outcomes: Mapping[int, Outcome]) -> str:
 def _row_html(outcome: Outcome) -> str:
     claim, verdict = outcome.claim, outcome.verdict
     printed = claim.printed()
-    parts = "".join(
-        _part_html(name, printed.get(name), part, claim.unit)
-        for name, part in _parts(claim, verdict).items()
+    # A verdict without parts stands under the one name that the paper's number has.
+    parts = verdict.parts or {next(iter(printed), ""): verdict}
+    numbers = "".join(
+        _part_html(name, printed.get(name), part, claim.unit) for name, part in parts.items()
     )
     word = verdict.status.replace(" ", "-")
     where = f"{claim.where}, in {claim.unit}" if claim.unit else claim.where
     return (
         f"<tr id='claim-{claim.number}'><th scope='row'><b>{claim.number}.</b> "
         f"{escape(claim.statement)} <small>{escape(where)}</small></th>"
-        f"<td>{parts}</td>"
+        f"<td>{numbers}</td>"
         f"<td><span class='verdict {word}'>{verdict.status}</span>"
         f"<details><summary>why</summary>{escape(verdict.reason)}.</details></td>"
         f"<td class='evidence'>{_evidence_html(outcome)}</td></tr>"
@@ -188,13 +170,20 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _evidence_html(outcome: Outcome) -> str:
-    lines = [_link(outcome.claim.page), _data(outcome)]
+    lines = [_link(outcome.claim.page)]
+    if not outcome.claim.arms:
+        lines.append("no training needed")
+    elif outcome.reference:
+        lines.append(DATA[outcome.reference.parameters.dataset])
     if outcome.runs:
         seeds = len({seed for _, seed in outcome.runs})
+        made = [result.provenance for result in outcome.runs.values()]
+        # Shortened; +: with uncommitted changes.
+        commits = sorted({p["commit"][:7] + ("+" if p["dirty"] else "") for p in made})
         lines.append(f"{seeds} seed{'s' if seeds > 1 else ''}")
         lines.append(f"profile {outcome.reference.parameters.profile}")
-        lines.append("commit " + ", ".join(_commits(outcome)))
-    return "".join(f"<span>{line}</span>" for line in lines if line)
+        lines.append("commit " + ", ".join(commits))
+    return "".join(f"<span>{line}</span>" for line in lines)
 
 
 def _link(page: str) -> str:
