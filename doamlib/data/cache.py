@@ -122,10 +122,11 @@ def open_cache(
     final = Path(folder, key)
     final.parent.mkdir(parents=True, exist_ok=True)
     partial = final.with_suffix(".partial")
-    with FileLock(final.with_suffix(".lock")):
-        if not final.is_dir():  # another process may have built it while we waited
-            _build(dataset, size, partial, workers, progress)
-            partial.rename(final)
+    if not final.is_dir():  # a finished cache needs no lock: its folder may be read-only
+        with FileLock(final.with_suffix(".lock")):
+            if not final.is_dir():  # another process may have built it while we waited
+                _build(dataset, size, partial, workers, progress)
+                partial.rename(final)
     return CachedDataset(dataset, size, final)
 
 
