@@ -38,6 +38,14 @@ SLOW_IMPORT = "rfc3987_syntax"
 """Comes with nbformat and compiles grammars of URIs for 2 s. Notebooks need none, and jsonschema,
 which imports it, goes on without it."""
 
+RENDERER = f"""
+import sys; sys.modules[{SLOW_IMPORT!r}] = None
+import jupyter_book.sphinx, myst_nb.sphinx_ext, sphinx_book_theme, sphinxcontrib.bibtex
+from jupyter_book.cli.main import main
+if sys.stdin.readline(): main()
+"""
+"""Imports Jupyter Book while pages are executed; a line says go, an end that there is nothing."""
+
 
 class BuildError(RuntimeError):
     """The book cannot be built; the message names the page and what is wrong with it."""
@@ -93,13 +101,14 @@ def build(
         label = f"[{number}/{len(notebooks)}]"
         tasks.append(partial(_make, source / name, made, parameters, stamp, report, label))
     tasks.append(partial(_judge, store) if LANDING in notebooks else dict)
-    *_, judged = run_all(tasks)
-    executed = [pages / name for name in notebooks]
-    check_quotes(executed, store)
-    check_claims(executed, judged)
-    _stage(source, pages)
-    report("rendering the pages")
-    return _render(pages, target)
+    with _renderer(pages, target) as renderer:
+        *_, judged = run_all(tasks)
+        executed = [pages / name for name in notebooks]
+        check_quotes(executed, store)
+        check_claims(executed, judged)
+        _stage(source, pages)
+        report("rendering the pages")
+        return _render(renderer, target)
 
 
 def _make(
@@ -212,6 +221,7 @@ def execute(source: Path, target: Path, parameters: Parameters) -> None:
             values,
             kernel_name="python3",
             progress_bar=False,
+            request_save_on_cell_execute=False,  # nobody reads an attempt before its end
             extra_arguments=["--log-level=CRITICAL"],  # of the kernel's own messages
         )
     except PapermillExecutionError as error:
@@ -277,20 +287,25 @@ def _stage(source: Path, pages: Path) -> None:
             path.unlink()
 
 
-def _render(pages: Path, target: Path) -> Path:
-    run = f"import sys; sys.modules[{SLOW_IMPORT!r}] = None; from jupyter_book.cli.main import main"
-    command = [sys.executable, "-P", "-c", f"{run}; main()", "build", pages]
+def _renderer(pages: Path, target: Path) -> subprocess.Popen:
+    command = [sys.executable, "-P", "-c", RENDERER, "build", pages]
     command += ["--config", paths.repository() / "_config.yml", "--path-output", target]
     command += ["-n", "-W", "--keep-going", "-q"]
-    done = subprocess.run(
+    return subprocess.Popen(
         [str(part) for part in command],
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "NO_COLOR": "1"},
     )
-    log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+
+
+def _render(renderer: subprocess.Popen, target: Path) -> Path:
+    output, _ = renderer.communicate("go\n")
+    log = re.sub(r"\x1b\[[0-9;]*m", "", output)
     write_text(target / "render.log", log)
-    if done.returncode:
+    if renderer.returncode:
         # Sphinx would not read the faulty pages again, and pass over their warnings next time.
         shutil.rmtree(target / "_build" / ".doctrees", ignore_errors=True)
         faults = [line for line in log.splitlines() if re.search(r"WARNING|ERROR", line)]
