@@ -102,7 +102,7 @@ def build(
         tasks.append(partial(_make, source / name, made, parameters, stamp, report, label))
     tasks.append(partial(_judge, store) if LANDING in notebooks else dict)
     with _renderer(pages, target) as renderer:
-        *_, judged = run_all(tasks)
+        *_, judged = run_all(tasks, report)
         executed = [pages / name for name in notebooks]
         check_quotes(executed, store)
         check_claims(executed, judged)
@@ -126,19 +126,20 @@ def _judge(store: RunStore) -> dict[str, str]:
     return statuses(outcomes(references(store.reference)))
 
 
-def run_all(tasks: list[Callable[[], Any]]) -> list[Any]:
+def run_all(tasks: list[Callable[[], Any]], report: Report = print) -> list[Any]:
     """Run ``AT_ONCE`` of them at a time; after a failure or interrupt no further one is started.
 
     Returns:
         What each of them returned.
     """
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        running = [pool.submit(task) for task in tasks]
         try:
+            running = [pool.submit(task) for task in tasks]
             for task in as_completed(running):
                 task.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            report("stopping; pages at work are finished first")
             raise
     return [task.result() for task in running]
 

@@ -174,6 +174,16 @@ def _seconds(text: str) -> float:
 
 def main() -> None:
     """Run the command line; a refusal is one line on standard error and exit status 2."""
+    try:
+        _run()
+    except (KeyboardInterrupt, SystemExit) as end:
+        status = INTERRUPTED if isinstance(end, KeyboardInterrupt) else end.code
+        if status == INTERRUPTED:
+            print("doam: interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(status)
+
+
+def _run() -> None:
     from doamlib.book import BuildError
     from doamlib.data.faults import DataError
     from doamlib.parameters import ParameterError
@@ -184,7 +194,3 @@ def main() -> None:
     except (ParameterError, DataError, TrainingError, BuildError) as error:
         print(f"doam: {error}", file=sys.stderr)
         sys.exit(2)
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            print("doam: interrupted; the same command goes on from here", file=sys.stderr)
-        raise

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import signal
+import threading
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -266,6 +268,33 @@ def test_every_notebook_runs_alone_with_plain_papermill(study, smoke, tmp_path):
     refused = subprocess.run([*command, "-p", "epoch", "3"], capture_output=True, text=True)
     assert refused.returncode != 0
     assert "ParameterError: epoch = 3: no such parameter" in refused.stderr
+
+
+@pytest.fixture
+def interruptible():
+    """Where the tests run in the background, a shell has set interrupts to be ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_after_an_interrupt_pages_at_work_are_finished_and_no_other_begins(interruptible):
+    said, told, done = [], threading.Event(), []
+
+    def report(line):
+        said.append(line)
+        told.set()
+
+    def page(name):
+        if name == "second":
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        assert told.wait(60)
+        done.append(name)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_all([partial(page, name) for name in ("first", "second", "third", "fourth")], report)
+    assert sorted(done) == ["first", "second"]
+    assert said == ["stopping; pages at work are finished first"]
 
 
 @pytest.fixture(scope="module")

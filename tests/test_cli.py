@@ -146,6 +146,17 @@ def test_data_check_of_nothing_is_refused(monkeypatch, capsys):
     assert status == 2 and "a parameter file with -f" in " ".join(err.split())
 
 
+def test_an_interrupt_while_libraries_are_imported_is_one_line_too(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run", interrupted)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "doam: interrupted; the same command goes on from here\n"
+
+
 def test_ctrl_c_while_runs_train_side_by_side_says_so_and_leaves_no_process(home, tmp_path):
     """A real interrupt, to the whole group of processes, as a terminal sends it."""
     text = (REPOSITORY / "params" / "smoke.yaml").read_text()
