@@ -5,6 +5,8 @@ import re
 import shutil
 import signal
 import threading
+import time
+from concurrent.futures import as_completed
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -278,8 +280,14 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
-def test_after_an_interrupt_pages_at_work_are_finished_and_no_other_begins(interruptible):
-    said, told, done = [], threading.Event(), []
+def test_after_an_interrupt_pages_at_work_are_finished_and_no_other_begins(
+    interruptible, monkeypatch
+):
+    said, told, done, waiting = [], threading.Event(), [], threading.Event()
+
+    def wait_for(running):
+        waiting.set()
+        return as_completed(running)
 
     def report(line):
         said.append(line)
@@ -287,10 +295,13 @@ def test_after_an_interrupt_pages_at_work_are_finished_and_no_other_begins(inter
 
     def page(name):
         if name == "second":
+            assert waiting.wait(60)
+            time.sleep(0.5)  # from there the main thread goes on to sleep; only then interrupt it
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         assert told.wait(60)
         done.append(name)
 
+    monkeypatch.setattr("doamlib.book.as_completed", wait_for)
     with pytest.raises(KeyboardInterrupt):
         run_all([partial(page, name) for name in ("first", "second", "third", "fourth")], report)
     assert sorted(done) == ["first", "second"]
