@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from doamlib.attention import DualAttention, NonLocal, SqueezeExcitation, conv_bn_relu
 from doamlib.counting import count_layers, totals
-from doamlib.detectors import DetectorConfig, build_detector
+from doamlib.detectors import Detector, DetectorConfig, build_detector
 from doamlib.doam import DOAMConfig
 
 INPUT = (1, 3, 300, 300)
@@ -151,7 +151,7 @@ def convolution_outputs() -> tuple[Place, ...]:
     """Every convolution of SSD300's trunk, in order: where a block could have been put."""
     names = [f"conv{n}_{i + 1}" for n, count in enumerate((2, 2, 3, 3, 3), 1) for i in range(count)]
     names += ["conv6", "conv7", *(f"conv{n}_{i}" for n in (8, 9, 10, 11) for i in (1, 2))]
-    trunk = build_detector(DetectorConfig(), seed=0).network.backbone.to("meta")
+    trunk = _without_numbers(DetectorConfig()).network.backbone
     shapes = []
     for layer in trunk.modules():
         if isinstance(layer, nn.Conv2d):
@@ -203,7 +203,12 @@ def truncated(value: float, digits: int) -> float:
 
 @cache
 def _detector_totals(config: DetectorConfig) -> pd.Series:
-    return totals(count_layers(build_detector(config, seed=0), INPUT))
+    return totals(count_layers(_without_numbers(config), INPUT))
+
+
+def _without_numbers(config: DetectorConfig) -> Detector:
+    with torch.device("meta"):
+        return build_detector(config, seed=0)
 
 
 def _as_printed(rows: dict[str, pd.Series]) -> pd.DataFrame:

@@ -87,8 +87,9 @@ def make_priors(
     # Strided maps are anchored to the input's grid, unpadded ones divide the image evenly.
     steps = [8 * 2**k if k < 4 else image_size / size for k, size in enumerate(sizes)]
     generator = DefaultBoxGenerator(list(aspect_ratios), scales=list(scales), steps=steps)
-    image = ImageList(torch.empty(1, 3, image_size, image_size), [(image_size, image_size)])
-    boxes = generator(image, [torch.empty(1, 1, size, size) for size in sizes])[0]
+    with torch.device("cpu"):  # numbers even where a network without numbers (meta) is built
+        image = ImageList(torch.empty(1, 3, image_size, image_size), [(image_size, image_size)])
+        boxes = generator(image, [torch.empty(1, 1, size, size) for size in sizes])[0]
     return boxes, generator.num_anchors_per_location()
 
 
