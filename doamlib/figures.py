@@ -127,6 +127,9 @@ def learning_curves(layers: Layers, window: int = 10) -> Figure:
 
     figure = _curves(layers, smoothed, 3.2, xlabel="step", yscale="log")
     figure.axes[0].set_ylabel(f"loss (mean of {window} steps)")
+    for part in ("major", "minor"):
+        for axis in figure.axes:
+            getattr(axis.yaxis, f"set_{part}_formatter")("{x:g}")
     return figure
 
 
