@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
 import os
@@ -262,7 +263,7 @@ def _code(path: Path) -> list:
 
 
 def _sources(cells: list) -> list:
-    return [[cell.source, cell.metadata.get("tags", [])] for cell in cells]
+    return [[cell.cell_type, cell.source, cell.metadata.get("tags", [])] for cell in cells]
 
 
 def _retell(source: Path, made: Path, stamp: str) -> None:
@@ -279,13 +280,19 @@ def _retell(source: Path, made: Path, stamp: str) -> None:
 
 
 def _stage(source: Path, pages: Path) -> None:
-    """Copy what is not executed, with its times, so that Sphinx skips what has not changed."""
+    """Copy what is not executed, and remove the copies of what is gone."""
     left = shutil.ignore_patterns("*.ipynb", *NOT_PAGES)
-    shutil.copytree(source, pages, ignore=left, dirs_exist_ok=True)
+    shutil.copytree(source, pages, ignore=left, copy_function=_update, dirs_exist_ok=True)
     for path in [path for path in pages.rglob("*") if path.is_file()]:
         origin = source / path.relative_to(pages)
         if not origin.with_suffix(".ipynb" if path.suffix == ".stamp" else path.suffix).is_file():
             path.unlink()
+
+
+def _update(source: str, copy: str) -> None:
+    """Equal files keep their time and differing ones get a new one: Sphinx reads what is newer."""
+    if not (os.path.isfile(copy) and filecmp.cmp(source, copy, shallow=False)):
+        shutil.copyfile(source, copy)
 
 
 def _renderer(pages: Path, target: Path) -> subprocess.Popen:

@@ -127,9 +127,9 @@ def learning_curves(layers: Layers, window: int = 10) -> Figure:
 
     figure = _curves(layers, smoothed, 3.2, xlabel="step", yscale="log")
     figure.axes[0].set_ylabel(f"loss (mean of {window} steps)")
-    for part in ("major", "minor"):
-        for axis in figure.axes:
-            getattr(axis.yaxis, f"set_{part}_formatter")("{x:g}")
+    for axis in figure.axes:
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("{x:g}")
     return figure
 
 

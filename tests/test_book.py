@@ -1,6 +1,7 @@
 """The build: the whole book with smoke parameters, and every way in which it must fail."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -248,6 +249,24 @@ def test_a_page_whose_text_alone_changed_keeps_its_outputs(small_book):
     assert "Other words." in shown and "The first words." not in shown and "run 1" in shown
     small_book(code=code.format(count), text="Other words.")
     check_quotes([paths.build() / "pages" / "page.ipynb"], RunStore())
+
+
+def test_an_older_copy_that_is_put_back_is_noticed(small_book, smoke, tmp_path):
+    page = small_book(index="# Book\n\nThe new words.\n")
+    assert "The new words." in page.read_text()
+    source = tmp_path / "book" / "index.md"
+    source.write_text("# Book\n\nThe old words.\n")
+    os.utime(source, (1e9, 1e9))
+    build(smoke, lambda line: None, source=source.parent)
+    assert "The old words." in page.read_text()
+
+
+def test_a_failed_build_leaves_the_pages_that_were_rendered_before(small_book):
+    page = small_book(code="print('before')").with_name("page.html")
+    with pytest.raises(BuildError, match="claim 1 has no verdict"):
+        small_book(code="print('after')", landing="x = 1")
+    assert "after" in (paths.build() / "pages" / "page.ipynb").read_text()
+    assert "'before'" in page.read_text() and "'after'" not in page.read_text()
 
 
 def test_a_notebook_without_a_parameter_is_refused(smoke, tmp_path):

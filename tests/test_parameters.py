@@ -38,9 +38,10 @@ def test_slim_results_are_those_of_quick_with_more_seeds():
     assert {key for key in quick if quick[key] != extended[key]} == {"profile", "arms", "seeds"}
 
 
-def test_the_paper_profile_has_the_counts_and_frames_of_opixray():
-    counts = SimulationConfig(train_images=7109, test_images=1776)
-    assert data_config(from_file(PARAMS / "paper.yaml")).simulation == counts
+def test_presets_of_the_generator_are_the_data_of_the_files_of_the_same_name():
+    for name in ("quick", "paper"):
+        preset = getattr(SimulationConfig, name)()
+        assert data_config(from_file(PARAMS / f"{name}.yaml")).simulation == preset
 
 
 def test_opixray_file_lacks_only_the_folder():

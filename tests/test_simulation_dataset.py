@@ -29,8 +29,6 @@ from doamlib.simulation.image import make_image
 from doamlib.simulation.occlusion import LEVEL_LIMITS, level_of
 from doamlib.simulation.quotas import ImagePlan, largest_remainder, plan_images
 
-PAPER = SimulationConfig(train_images=7109, test_images=1776)
-"""OPIXray's own counts."""
 SMALL = SimulationConfig(train_images=5, test_images=4, seed=3, field_of_view=0.25)
 STORED = Path(__file__).parent / "data" / "simulation"
 
@@ -52,7 +50,7 @@ def sidecar(root: Path, split: str) -> list[dict]:
 
 
 def test_the_paper_preset_reproduces_tables_two_and_three():
-    plans = plan_images(PAPER)
+    plans = plan_images(SimulationConfig.paper())
     train, test = ([p for p in plans if p.split == split] for split in ("train", "test"))
     assert (len(train), len(test)) == (7109, 1776)
     assert Counter(c for p in train for c in p.classes) == dict(
@@ -99,7 +97,7 @@ def test_largest_remainder_is_whole_and_close(weights, total):
 
 
 def test_without_cutters_no_class_is_planned():
-    plans = plan_images(SimulationConfig(train_images=1000, test_images=0, cutters=False))
+    plans = plan_images(SimulationConfig.backgrounds())
     assert {p.classes for p in plans} == {()} and {p.level for p in plans} == {None}
 
 
@@ -124,12 +122,17 @@ def test_a_wrong_configuration_is_refused(wrong):
 
 
 def test_fingerprints_tell_configurations_apart():
-    changes = ({}, {"seed": 1}, {"test_images": 3}, {"field_of_view": 0.3}, {"cutters": False})
-    fingerprints = {PAPER.model_copy(update=change).fingerprint for change in changes}
-    assert len(fingerprints) == len(changes)
+    presets = [
+        SimulationConfig.tiny(),
+        SimulationConfig.quick(),
+        SimulationConfig.paper(),
+        SimulationConfig.backgrounds(),
+        SimulationConfig(train_images=7109, test_images=1776, seed=1),
+    ]
+    fingerprints = {config.fingerprint for config in presets}
+    assert len(fingerprints) == len(presets)
     assert all(len(f) == 16 and int(f, 16) >= 0 for f in fingerprints)
-    again = SimulationConfig(train_images=7109, test_images=1776)
-    assert again.fingerprint == PAPER.fingerprint
+    assert SimulationConfig.paper().fingerprint == SimulationConfig.paper().fingerprint
 
 
 # ------------------------------------------------------------------------------------- dataset

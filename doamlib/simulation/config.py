@@ -45,3 +45,23 @@ class SimulationConfig(Config):
     def fingerprint(self) -> str:
         """Sixteen hex digits from the configuration and GENERATOR_VERSION, never from pixels."""
         return digest_of({"config": self.digest(), "generator": GENERATOR_VERSION})
+
+    @classmethod
+    def tiny(cls) -> SimulationConfig:
+        """For tests: seconds."""
+        return cls(train_images=12, test_images=8, field_of_view=0.25)
+
+    @classmethod
+    def quick(cls) -> SimulationConfig:
+        """For a reader without a GPU: small windows for small networks."""
+        return cls(train_images=800, test_images=300, field_of_view=0.3)
+
+    @classmethod
+    def paper(cls) -> SimulationConfig:
+        """OPIXray's own counts and frames: reproduces Tables II and III exactly."""
+        return cls(train_images=7109, test_images=1776)
+
+    @classmethod
+    def backgrounds(cls) -> SimulationConfig:
+        """Frames without any cutter, as in OPIXray's second version, with a distractor each."""
+        return cls(train_images=1000, test_images=0, cutters=False)

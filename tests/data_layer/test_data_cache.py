@@ -80,6 +80,15 @@ def test_a_second_run_decodes_nothing(train, tmp_path, monkeypatch):
     assert decoded == []
 
 
+def test_a_finished_cache_opens_without_a_lock_as_in_a_read_only_folder(
+    train, tmp_path, monkeypatch
+):
+    first = open_cache(train, SIZE, tmp_path)
+    monkeypatch.delattr("doamlib.data.cache.FileLock")
+    again = open_cache(train, SIZE, tmp_path)
+    torch.testing.assert_close(again.batch([0])[0], first.batch([0])[0], rtol=0, atol=0)
+
+
 def test_a_subset_and_another_order_use_the_same_file(train, tmp_path, monkeypatch):
     whole = open_cache(train, SIZE, tmp_path)
     decoded = count_decodes(monkeypatch)
