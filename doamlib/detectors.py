@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from doamlib.detector_config import DetectorConfig
 from doamlib.doam import DOAM
+from doamlib.precision import full_precision
 from doamlib.weights import load_weights, save_weights
 
 __all__ = ["Detector", "DetectorConfig", "build_detector", "load_weights", "save_weights"]
@@ -73,7 +74,8 @@ class Detector(nn.Module):
             boxes, labels = self._padded(targets, scale)
         outputs = self.network(self.network_input(pixels))
         if self.training:
-            return self.network.loss(outputs, boxes, labels)
+            with full_precision(pixels.device.type):
+                return self.network.loss(outputs, boxes, labels)
         detections = self.network.detect(outputs)
         for detection, factors in zip(detections, scale, strict=True):
             detection["boxes"] = detection["boxes"] / factors

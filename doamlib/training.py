@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from doamlib.config import Config
 from doamlib.data.cache import CachedDataset
+from doamlib.precision import Precision, forward_in
 from doamlib.sampling import SamplingConfig, make_strategy
 
 EXPLODED = 1.0e4
@@ -48,7 +49,10 @@ class TrainingConfig(Config):
     schedule: Literal["constant", "cosine"] = Field("constant", description="cosine: falls to 0")
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0: no limit")
     horizontal_flip: bool = Field(False, description="mirror each image with probability 1/2")
-    precision: Literal["float32", "bfloat16"] = "float32"
+    average_last: float = Field(
+        0.0, ge=0, lt=1, description="share of the steps at the end whose weights are averaged; 0: none"
+    )
+    precision: Precision = Field("float32", description="of the forward pass; see doamlib.precision")
 
     def rate_at(self, step: int, planned_steps: int) -> float:
         """Learning rate of optimiser step ``step`` (from 0) of ``planned_steps``."""
@@ -185,8 +189,7 @@ class Training:
 
     def _step(self, indices: list[int], batch: Batch, retrained: bool) -> None:
         images, targets = batch
-        bfloat16 = self.config.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
+        with forward_in(self.config.precision, self.device):
             loss = sum(self.detector(images, targets).values())
         value = float(loss.detach())
         if not math.isfinite(value) or value > EXPLODED:
