@@ -10,10 +10,10 @@ from doamlib.data.cache import CachedDataset
 from doamlib.detectors import Detector
 from doamlib.explain import PLAIN, chosen_images, kinds_of, map_scores, summary, tidy
 from doamlib.inference import TestSet
-from doamlib.randomisation import calibration_images, sanity
+from doamlib.randomisation import DRAWS, calibration_images, sanity
 
-MAP_IMAGES = 400
-"""Test images whose maps are drawn: enough for a mean, and a bounded cost on large test sets."""
+MAP_IMAGES = 200
+"""Test images whose maps are drawn: enough for a mean, and a bounded cost (ten draws of each map)."""
 
 RANDOM_SEED = 1000
 """Added to a run's seed to draw weights anew, see :func:`doamlib.randomisation.sanity`."""
@@ -43,7 +43,7 @@ def maps_of_run(
     scores = map_scores(detector, tested, (*kinds_of(detector), *PLAIN), images)
     numbers = summary(tidy(scores, TestSet.of(tested.dataset)))
     few = tested.subset([tested.dataset.image_ids[index] for index in images])
-    checked = sanity(detector, few, calibration_images(train), RANDOM_SEED + 10 * seed)
+    checked = sanity(detector, few, calibration_images(train), RANDOM_SEED + DRAWS * seed)
     for kind, parts in checked.items():
         numbers[kind]["random"] = parts
     return scores, numbers
