@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ from doamlib.arms import ARMS, Arm
 from doamlib.data.classes import CLASSES
 from doamlib.datasets import Data, DataConfig, fingerprint, open_data
 from doamlib.detectors import DetectorConfig, build_detector
-from doamlib.parameters import Parameters
+from doamlib.parameters import ParameterError, Parameters
 from doamlib.runs import Result, RunConfig, RunStore, WarmStart
 from doamlib.side_by_side import Task, Trainer
 from doamlib.simulation import SimulationConfig
-from doamlib.training import TrainingConfig, clock, reproducible
+from doamlib.training import STOPS, TrainingConfig, clock, reproducible
 
 Report = Callable[[str], None]
 
@@ -59,10 +60,24 @@ def run_config(parameters: Parameters, arm: Arm, seed: int) -> RunConfig:
             fresh_first_layer=arm.fresh_first_layer,
         ),
         sampling=arm.sampling.model_copy(update=pool if pooled else {}),
-        training=_training(parameters),
+        training=_training(parameters).model_copy(update={"epochs": _epochs(parameters, arm)}),
         seed=seed,
         warm_start=_warm_start(parameters, seed),
     )
+
+
+def _epochs(parameters: Parameters, arm: Arm) -> int:
+    """Passes of an arm: few images are passed as often as gives the steps of all images.
+
+    With equal passes a handful of images would get a few steps, all within the warm-up: a
+    comparison of starting weights. Counted from ``train_images``, for real data too; `Study.plan`
+    sees that it is right.
+    """
+    if not arm.shots:
+        return parameters.epochs
+    size = parameters.batch_size
+    steps = parameters.epochs * math.ceil(parameters.train_images / size)
+    return math.ceil(steps / math.ceil(arm.shots * len(CLASSES) / size))
 
 
 def _training(parameters: Parameters) -> TrainingConfig:
@@ -145,8 +160,15 @@ class Study:
         return fingerprint(data_config(self.parameters), self.parameters.data_root)
 
     def plan(self, arms: Iterable[str] | None = None) -> list[PlannedRun]:
-        """Every run of these arms (default: the parameters'), seed by seed."""
+        """Every run of these arms (default: the parameters'), seed by seed.
+
+        Raises:
+            doamlib.parameters.ParameterError: few shots of real data, and ``train_images``, which
+                their steps follow from, is not the number of training images.
+        """
         names = [name for name in self.parameters.arms if arms is None or name in set(arms)]
+        if any(ARMS[name].shots for name in names):
+            self._check_count()
         runs = []
         for seed in self.parameters.seeds:
             for name in names:
@@ -155,6 +177,14 @@ class Study:
                     PlannedRun(name, seed, config, self.store.find(config, self.fingerprint))
                 )
         return runs
+
+    def _check_count(self) -> None:
+        said, root = self.parameters.train_images, self.parameters.data_root
+        if root is not None and (found := len(self.data.train)) != said:
+            raise ParameterError(
+                f"train_images = {said}: {root} holds {found} training images; write {found}, "
+                "because few-shot arms take as many steps as all images would"
+            )
 
     def announce(self, arms: Iterable[str] | None = None) -> list[PlannedRun]:
         """Report what exists, what is missing and how long that will take; returns the plan."""
@@ -180,7 +210,9 @@ class Study:
             if run.detector not in rates:
                 with reproducible(self.device):
                     rates[run.detector] = _seconds_per_image(run.detector, self.device)
-            total += rates[run.detector] * self._images_to_train_on(run) * run.training.epochs
+            trained = self._images_to_train_on(run) * run.training.epochs
+            tested = self._images_to_test_on(run) * min(STOPS, run.training.epochs)
+            total += rates[run.detector] * (trained + tested / 3)  # a test has no backward pass
         return total
 
     def _images_to_train_on(self, config: RunConfig) -> int:
@@ -188,6 +220,10 @@ class Study:
             return config.data.shots * len(CLASSES)
         simulation = config.data.simulation
         return simulation.train_images if simulation else len(self.data.train)
+
+    def _images_to_test_on(self, config: RunConfig) -> int:
+        simulation = config.data.simulation
+        return simulation.test_images if simulation else len(self.data.test)
 
     def results(
         self, arms: Iterable[str] | None = None, deadline: float = float("inf")

@@ -1,4 +1,4 @@
-"""Does the attention map act? A trained detector's mAP with its own map, and with maps put in its place.
+"""Does the attention map act? A trained detector's mAP with its own map, and with others instead.
 
 The network's weights stay as they are; only M (Eq. 8) is exchanged while the test images are run
 through it. If the mAP does not fall when each image gets another image's map, or one number
@@ -24,8 +24,8 @@ SWAPS: dict[str, Change] = {
     "other": lambda maps: maps.roll(1, dims=0),
     "ones": torch.ones_like,
 }
-"""What a batch's maps B,1,H,W become: themselves; each image's mean everywhere; the map of the image
-before in the batch; 1 everywhere, so that DOAM only adds the edge channel."""
+"""What a batch's maps B,1,H,W become: themselves; each image's mean everywhere; the map of the
+image before in the batch; 1 everywhere, so that DOAM only adds the edge channel."""
 
 
 @contextmanager
@@ -71,6 +71,10 @@ def map_effect(
             effect[name] = test.mean_ap(detect(detector, tested, device))
     names = ("attention_mean", "attention_sd", "saturated")
     effect |= dict(zip(names, torch.cat(seen).mean(dim=0).tolist(), strict=True))
-    if doam.config.gamma is not None:
-        effect["gamma"] = float(doam.gamma)
-    return effect
+    return effect | gamma(detector)
+
+
+def gamma(detector: nn.Module) -> dict[str, float]:
+    """``gamma``, how much of the map is blended in, where the detector learns one; else empty."""
+    learned = getattr(detector.doam, "gamma", None)
+    return {} if learned is None else {"gamma": float(learned.detach())}

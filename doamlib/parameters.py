@@ -73,7 +73,9 @@ class Parameters(Config):
     epochs: Positive = Field(2, description="passes over the training images")
     batch_size: Positive = Field(24, description="images a step (paper: 24)")
     learning_rate: float = Field(1.0e-4, gt=0, description="peak of the schedule (paper: 1.0e-4)")
-    momentum: float = Field(0.9, ge=0, lt=1, description="SGD's, or AdamW's first beta (paper: 0.9)")
+    momentum: float = Field(
+        0.9, ge=0, lt=1, description="SGD's, or AdamW's first beta (paper: 0.9)"
+    )
     weight_decay: float = Field(5.0e-4, ge=0, description="of the optimizer (paper: 5.0e-4)")
     warmup_steps: Count = Field(0, description="steps over which the learning rate rises from 0")
     schedule: Literal["constant", "cosine"] = Field("constant", description="of the learning rate")

@@ -33,9 +33,10 @@ from doamlib.data.files import npz_bytes, write_bytes
 from doamlib.datasets import HARMLESS, Data, DataConfig, open_data
 from doamlib.detections import Detections
 from doamlib.detectors import Detector, DetectorConfig, build_detector, load_weights, save_weights
-from doamlib.doam import DOAMConfig
 from doamlib.inference import TestSet, detect, pooled_occlusion, score
+from doamlib.map_swaps import gamma, map_effect
 from doamlib.memory import reuse_freed_memory
+from doamlib.precision import chosen
 from doamlib.sampling import SamplingConfig
 from doamlib.training import History, OutOfTime, Training, TrainingConfig, reproducible
 
@@ -87,17 +88,14 @@ class RunConfig(Config):
     def explained(self) -> bool:
         """Whether the run ends with drawing and scoring its maps (Fig. 6 and 7).
 
-        The plain SSD and SSD with the whole DOAM, trained on all images as in DOAM-T or DOAM-O.
+        The plain SSD, and SSD behind a whole DOAM in any reading, trained on all images as in
+        DOAM-T or DOAM-O.
         """
-        detector, sampling = self.detector, self.sampling
+        detector, sampling, doam = self.detector, self.sampling, self.detector.doam
         plain = DetectorConfig(width=detector.width, image_size=detector.image_size)
-        widths = ("edge_channels", "material_channels")
-        doam = detector.doam and detector.doam.model_copy(
-            update={name: getattr(DOAMConfig(), name) for name in widths}
-        )
         return (
-            detector.model_copy(update={"doam": None}) == plain
-            and doam in (None, DOAMConfig())
+            detector.model_copy(update={"doam": None, "fresh_first_layer": False}) == plain
+            and (doam is None or (doam.edge_guidance and doam.material and doam.gate))
             and sampling.strategy in ("traditional", "hard")
             and not sampling.equal_steps
             and not self.data.shots
@@ -137,7 +135,9 @@ class Result:
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """What :func:`doamlib.inference.score` returned; ``pool``; ``maps`` of an explained run."""
+        """What :func:`doamlib.inference.score` returned; ``pool``; ``attention`` (what
+        :func:`doamlib.map_swaps.map_effect` returned); ``maps`` of an explained run.
+        """
         return self._json("metrics.json")
 
     @cached_property
@@ -298,22 +298,27 @@ class RunStore:
             for split in ("train", "test")
         )
         test = TestSet.of(data.test)
+
+        def watch() -> dict[str, float]:
+            return {"test_mAP": test.mean_ap(detect(detector, tested, device))} | gamma(detector)
+
         training = Training(
             *(detector, train, config.training, config.sampling, config.seed, partial, device),
-            evaluate=lambda: test.mean_ap(detect(detector, tested, device)),
+            watch=watch,
         )
         history = training.run(report, deadline)
         start = time.perf_counter()
         found = detect(detector, tested, device)
-        history.epochs[-1]["test_mAP"] = test.mean_ap(found)
         metrics = score(found, test) | {"pool": pooled_occlusion(history.pool, data.train)}
         evaluated, files = time.perf_counter(), {"detections.npz": found.as_bytes()}
+        if time.monotonic() > deadline and (config.explained or config.detector.doam):
+            raise OutOfTime  # the checkpoint holds the trained network
+        metrics["attention"] = map_effect(detector, tested, test, device)
         if config.explained:
-            if time.monotonic() > deadline:  # the checkpoint holds the trained network
-                raise OutOfTime
             report("drawing maps of what it looks at")
             files["maps.npz"], metrics["maps"] = _maps(detector, train, tested, config.seed)
         made_by |= {
+            "precision": chosen(config.training.precision, device),
             "training_seconds": round(sum(entry["seconds"] for entry in history.epochs), 1),
             "evaluation_seconds": round(evaluated - start, 1),
             "maps_seconds": round(time.perf_counter() - evaluated, 1),

@@ -25,21 +25,20 @@ import tempfile
 from pathlib import Path
 
 import torch
+from choose_recipe import held_out  # beside this file
 
 from doamlib import paths
+from doamlib.arms import ARMS
 from doamlib.data.files import write_text
 from doamlib.detectors import MEAN, STD, Detector, build_detector, load_weights
 from doamlib.doam import DOAMConfig
 from doamlib.experiments import Study, run_config
-from doamlib.arms import ARMS
 from doamlib.inference import TestSet
 from doamlib.map_swaps import map_effect
 from doamlib.parameters import Parameters, from_file
 from doamlib.provenance import record
 from doamlib.sampling import SamplingConfig
 from doamlib.training import Training, TrainingConfig, reproducible
-
-from choose_recipe import held_out  # beside this file
 
 EPOCHS = 3
 POINTS = 40
@@ -48,9 +47,7 @@ READINGS = {
     "no gamma": DOAMConfig.reference(gamma=None),
     "gamma starts at 1": DOAMConfig.reference(gamma=1.0),
     "standardised inputs": DOAMConfig.reference(branch_inputs="standardised"),
-    "standardised inputs, no gamma": DOAMConfig.reference(
-        branch_inputs="standardised", gamma=None
-    ),
+    "standardised inputs, no gamma": DOAMConfig.reference(branch_inputs="standardised", gamma=None),
     "as the paper says": DOAMConfig.paper(),
 }
 
@@ -83,19 +80,15 @@ def probe(reading: str, recipe: str, study: Study, data) -> dict:
     if recipe == "official":
         without_normalisation(detector)
     detector.to(device)
-    train, held = (
-        getattr(data, part) and data.cached(part, detector.image_size, 1, print)
-        for part in ("train", "test")
-    )
+    train, held = (data.cached(part, detector.image_size, 1, print) for part in ("train", "test"))
     gammas, gradients = [], []
+
+    def note(gradient: torch.Tensor) -> None:
+        gradients.append(float(gradient))
+        gammas.append(float(detector.doam.gamma.detach()))
+
     if doam.gamma is not None:
-        detector.doam.gamma.register_hook(
-            lambda gradient: (
-                gradients.append(float(gradient)),
-                gammas.append(float(detector.doam.gamma)),
-            )
-            and None
-        )
+        detector.doam.gamma.register_hook(note)
     with tempfile.TemporaryDirectory() as folder, reproducible(device):
         recipe_config = training_config(recipe, parameters, config.training)
         training = Training(

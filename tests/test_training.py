@@ -2,7 +2,7 @@
 
 import math
 import time
-from itertools import chain
+from itertools import chain, pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +11,7 @@ from torch import nn
 
 from doamlib.sampling import SamplingConfig
 from doamlib.training import (
+    STOPS,
     OutOfTime,
     Training,
     TrainingConfig,
@@ -168,6 +169,110 @@ def test_equal_steps_stop_inside_the_last_epoch(tmp_path):
     run.run(quiet)
     assert len(run.history.loss) == 10
     assert run.history.retrained == [False] * 5 + [True] * 2 + [False] * 3
+
+
+# --- rates ---------------------------------------------------------------------------------------
+
+COSINE = TrainingConfig(
+    epochs=4, batch_size=2, learning_rate=0.01, warmup_steps=3, schedule="cosine"
+)
+
+
+def rates(folder, **sampling):
+    """Rates of a run on ten images, five batches an epoch: of ordinary and of retrained steps."""
+    run = training(folder, COSINE, SamplingConfig(pool_batches=2, **sampling))
+    run.run(quiet)
+    steps = list(zip(run.history.learning_rate, run.history.retrained, strict=True))
+    return [rate for rate, again in steps if not again], [rate for rate, again in steps if again]
+
+
+@pytest.mark.parametrize("kind", ["hard", "easy", "random"])
+def test_an_ordinary_batch_has_the_rate_that_doam_t_gives_it(tmp_path, kind):
+    plain, none = rates(tmp_path / "plain")
+    ordinary, retrained = rates(tmp_path / "pool", strategy=kind)
+    assert ordinary == plain and not none and retrained
+
+
+def test_a_retrained_batch_has_its_epochs_mean_rate_the_last_one_too(tmp_path):
+    plain, _ = rates(tmp_path / "plain")
+    _, retrained = rates(tmp_path / "pool", strategy="random")
+    means = [sum(plain[start : start + 5]) / 5 for start in (0, 5, 10, 15)]
+    assert retrained == pytest.approx([mean for mean in means for _ in range(2)])
+    assert retrained[-1] > plain[-1] > 0
+    # Two of seven steps are repetitions, and so are two sevenths of the summed rate.
+    assert sum(retrained) / (sum(plain) + sum(retrained)) == pytest.approx(2 / 7)
+
+
+def test_at_equal_steps_the_rates_are_those_of_doam_t_step_by_step(tmp_path):
+    config = SamplingConfig(strategy="random", pool_batches=2, equal_steps=True)
+    runs = [training(tmp_path / "a", COSINE), training(tmp_path / "b", COSINE, config)]
+    for run in runs:
+        run.run(quiet)
+    assert runs[0].history.learning_rate == runs[1].history.learning_rate
+    assert any(runs[1].history.retrained)
+
+
+# --- images instead of batches -------------------------------------------------------------------
+
+
+class MeanByImage(Mean):
+    """Tells each image's loss as SSD does, through the network inside the detector."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = SimpleNamespace(keeps_image_losses=False)
+
+    def forward(self, images, targets):
+        values = images.float().mean(dim=(1, 2, 3))
+        if self.network.keeps_image_losses:
+            self.network.image_losses = (self.w - values).square().detach()
+        return super().forward(images, targets)
+
+
+def test_the_images_of_largest_loss_are_trained_on_again(tmp_path):
+    """w stays near 0, so the loss of an image is the square of its index: 9, 8, 7, 6 are hard."""
+    config = TrainingConfig(epochs=1, batch_size=2, learning_rate=1e-6)
+    fields = {"threshold": 0.0, "threshold_is": "loss", "priority_is": "loss", "pool_batches": 2}
+    images = SamplingConfig(strategy="hard", pool_of="images", **fields)
+    run = training(tmp_path, config, images, detector=MeanByImage())
+    run.run(quiet)
+    assert sorted(chain(*run.detector.seen[5:])) == [6, 7, 8, 9]
+    assert run.history.retrained == [False] * 5 + [True] * 2
+
+
+def test_a_detector_that_tells_no_image_losses_is_refused(tmp_path):
+    images = SamplingConfig(strategy="hard", pool_of="images")
+    with pytest.raises(ValueError, match="Mean tells no loss of single images; SSD does"):
+        training(tmp_path, sampling=images)
+
+
+# --- many short epochs ---------------------------------------------------------------------------
+
+
+def test_many_short_epochs_are_evaluated_and_saved_no_more_often_than_the_papers(tmp_path):
+    config = TrainingConfig(epochs=150, batch_size=10, learning_rate=0.001)
+    asked, lines = [], []
+    run = training(tmp_path, config)
+    run.watch = lambda: asked.append(run.epoch) or {"test_mAP": 0.5}
+    run.run(lines.append)
+    assert len(asked) == len(lines) == STOPS and asked[-1] == 150
+    assert len(run.history.epochs) == 150 and lines[-1].startswith("epoch 150/150")
+    assert sum("test_mAP" in entry for entry in run.history.epochs) == STOPS
+    assert {b - a for a, b in pairwise(asked)} == {2, 3}
+
+
+def test_a_deadline_between_two_stops_loses_no_epoch(tmp_path, monkeypatch):
+    config = TrainingConfig(epochs=600, batch_size=10, learning_rate=0.001)
+    run = training(tmp_path, config)
+    clock_now = [0.0]
+    monkeypatch.setattr("doamlib.training.time.monotonic", lambda: clock_now[0])
+    step = run._run_epoch
+    monkeypatch.setattr(run, "_run_epoch", lambda: (step(), clock_now.append(clock_now.pop() + 1)))
+    with pytest.raises(OutOfTime):
+        run.run(quiet, deadline=12.5)
+    again = training(tmp_path, config)
+    again._resume()
+    assert again.epoch == run.epoch == 13
 
 
 @pytest.mark.parametrize(("rate", "word"), [(1e30, "the loss is"), (300.0, "the loss is")])
