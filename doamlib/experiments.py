@@ -86,7 +86,11 @@ def _training(parameters: Parameters) -> TrainingConfig:
 
 
 def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
-    """Other images than those of the experiments, all without a cutter; one recipe for all."""
+    """Other images than those of the experiments, all without a cutter; one recipe for all files.
+
+    Every choice is made here or is a ``warm_`` parameter, so that files with different recipes for
+    the experiments themselves start from the same weights.
+    """
     if parameters.warm_start == "none":
         return None
     images = parameters.warm_images
@@ -95,11 +99,14 @@ def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
         "epochs": parameters.warm_epochs,
         "batch_size": 24,
         "learning_rate": parameters.warm_learning_rate,
+        "momentum": 0.9,
         "weight_decay": 0.05,
         "warmup_steps": 100,
         "schedule": "cosine",
         "clip_norm": 10.0,
         "horizontal_flip": True,
+        "average_last": 0.1,
+        "precision": "auto",
     }
     return WarmStart(
         data=DataConfig(
@@ -112,7 +119,7 @@ def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
             ),
             objects="harmless",
         ),
-        training=_training(parameters).model_copy(update=recipe),
+        training=TrainingConfig(**recipe),
         seed=seed if parameters.warm_start_per_seed else 0,
     )
 
