@@ -374,3 +374,7 @@ def test_stored_measurements_pass_their_gates_and_belong_to_this_generator():
     for name, ours in measured["boxes"]["ours_5_50_95"].items():
         real = measured["boxes"]["real_min_median_max"][name]
         assert ours[1] == pytest.approx(real[1], rel=0.25)
+    cut = measured["cut"].values()
+    shares = [group["share"] for group in cut]
+    chance = sum(s * (1 - s) / group["count"] for s, group in zip(shares, cut, strict=True)) ** 0.5
+    assert min(shares) > 0.1 and abs(shares[0] - shares[1]) < 2.5 * chance
