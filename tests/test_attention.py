@@ -7,10 +7,7 @@ from torch.testing import assert_close
 from doamlib import attention
 from doamlib.attention import (
     ChannelAttention,
-    DualAttention,
-    NonLocal,
     PositionAttention,
-    SqueezeExcitation,
     attend,
     make_attention,
 )
