@@ -82,7 +82,8 @@ def train(
     Example: doam train -f params/paper.yaml --time-budget 9m --pack book/reference_results
 
     Runs are taken seed by seed, so that whole comparisons get finished. Archives hold metrics,
-    histories, detections, attention maps and provenance, but no weights.
+    histories, scores of attention maps and provenance, and of the smallest seed detections too,
+    but no weights.
     """
     from doamlib.reference import pack as write_archives
     from doamlib.training import OutOfTime

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +12,13 @@ import torch
 from doamlib.arms import ARMS, Arm
 from doamlib.data.classes import CLASSES
 from doamlib.datasets import Data, DataConfig, fingerprint, open_data
-from doamlib.detectors import DetectorConfig, build_detector
+from doamlib.detectors import DetectorConfig
+from doamlib.estimate import Rates, measured_rates, work_of
 from doamlib.parameters import ParameterError, Parameters
 from doamlib.runs import Result, RunConfig, RunStore, WarmStart
 from doamlib.side_by_side import Task, Trainer
 from doamlib.simulation import SimulationConfig
-from doamlib.training import STOPS, TrainingConfig, clock, reproducible
+from doamlib.training import TrainingConfig, clock, reproducible
 
 Report = Callable[[str], None]
 
@@ -210,27 +210,24 @@ class Study:
         return [run for run in warm.values() if self.store.starting_weights(run) is None]
 
     def _seconds(self, runs: Iterable[RunConfig]) -> float:
-        """How long training takes, from a few measured steps of each kind of detector."""
-        rates: dict[DetectorConfig, float] = {}
+        """How long runs take, from a few measured batches of each kind of detector."""
+        rates: dict[tuple[DetectorConfig, str], Rates] = {}
         total = 0.0
         for run in runs:
-            if run.detector not in rates:
+            kind = (run.detector, run.training.precision)
+            if kind not in rates:
                 with reproducible(self.device):
-                    rates[run.detector] = _seconds_per_image(run.detector, self.device)
-            trained = self._images_to_train_on(run) * run.training.epochs
-            tested = self._images_to_test_on(run) * min(STOPS, run.training.epochs)
-            total += rates[run.detector] * (trained + tested / 3)  # a test has no backward pass
+                    rates[kind] = measured_rates(*kind, run.training.batch_size, self.device)
+            total += rates[kind].seconds(work_of(run, *self._images(run)))
         return total
 
-    def _images_to_train_on(self, config: RunConfig) -> int:
-        if config.data.shots:
-            return config.data.shots * len(CLASSES)
-        simulation = config.data.simulation
-        return simulation.train_images if simulation else len(self.data.train)
-
-    def _images_to_test_on(self, config: RunConfig) -> int:
-        simulation = config.data.simulation
-        return simulation.test_images if simulation else len(self.data.test)
+    def _images(self, config: RunConfig) -> tuple[int, int]:
+        """How many images the run is trained and tested on."""
+        if simulation := config.data.simulation:
+            train, test = simulation.train_images, simulation.test_images
+        else:
+            train, test = len(self.data.train), len(self.data.test)
+        return config.data.shots * len(CLASSES) or train, test
 
     def results(
         self, arms: Iterable[str] | None = None, deadline: float = float("inf")
@@ -268,20 +265,3 @@ class Study:
         if self.device.type != "cpu":
             return 1
         return max(1, min(self.parameters.processes, missing))
-
-
-def _seconds_per_image(config: DetectorConfig, device: torch.device, batch: int = 8) -> float:
-    detector = build_detector(config, seed=0).to(device).train()
-    size = detector.image_size
-    images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, device=device)
-    target = {
-        "boxes": torch.tensor([[size / 4, size / 4, size / 2, size / 2]], device=device),
-        "labels": torch.ones(1, dtype=torch.int64, device=device),
-    }
-    for repeat in range(3):  # the first step warms up
-        if repeat == 1:
-            start = time.perf_counter()
-        sum(detector(images, [target] * batch).values()).backward()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return (time.perf_counter() - start) / (2 * batch)

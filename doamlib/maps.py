@@ -13,7 +13,7 @@ from doamlib.inference import TestSet
 from doamlib.randomisation import DRAWS, calibration_images, sanity
 
 MAP_IMAGES = 200
-"""Test images whose maps are drawn: enough for a mean, at a bounded cost (ten draws of each)."""
+"""Test images whose maps are drawn: enough for a mean, and the cost of ten draws stays bounded."""
 
 RANDOM_SEED = 1000
 """Added to a run's seed to draw weights anew, see :func:`doamlib.randomisation.sanity`."""
