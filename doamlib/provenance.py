@@ -23,7 +23,8 @@ def record(device: torch.device) -> dict[str, Any]:
 
     Returns:
         ``commit`` (hex digits; outside a checkout what ``DOAM_COMMIT`` says, or ``unknown``),
-        ``dirty`` (uncommitted changes to tracked files; ``DOAM_COMMIT`` then ends in ``-dirty``), ``packages``, ``python``, ``hardware``, ``started`` (UTC).
+        ``dirty`` (uncommitted changes to tracked files; ``DOAM_COMMIT`` then ends in ``-dirty``),
+        ``packages``, ``python``, ``hardware``, ``started`` (UTC).
     """
     commit, dirty = _commit()
     return {

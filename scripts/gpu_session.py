@@ -90,13 +90,21 @@ def _write(values: dict, to: Path) -> None:
 
 
 def interrupted() -> dict[str, float]:
-    """Key of each run with a checkpoint -> seconds of its first epoch, which no repeat would hit."""
+    """Key of each run with a checkpoint -> seconds of its first epoch, which no repeat would hit.
+
+    Fails where somebody still trains: workers must end with the process that started them.
+    """
     import torch
+    from filelock import FileLock, Timeout
 
     from doamlib import paths
 
     found = {}
     for path in paths.runs().glob("partial/*/checkpoint.pt"):
+        try:
+            FileLock(paths.runs() / "locks" / path.parent.name).acquire(timeout=20)
+        except Timeout:
+            sys.exit(f"run {path.parent.name} is still trained 20 s after its process was killed")
         state = torch.load(path, map_location="cpu", weights_only=True)
         found[path.parent.name] = state["history"]["epochs"][0]["seconds"]
     return found

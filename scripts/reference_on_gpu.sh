@@ -108,7 +108,7 @@ trial() {
   export DOAM_HOME=$scratch/trial
   helper trial "$REFERENCE" "$file"
   echo "trial: every arm, a handful of images; killed once and taken up again"
-  train -f "$file" &
+  "$PYTHON" -u -m doamlib train -f "$file" & # no shell around it: the kill must hit Python
   process=$!
   until compgen -G "$DOAM_HOME/runs/partial/*/checkpoint.pt" > /dev/null; do
     kill -0 "$process" || fail "the trial ended before its first checkpoint"
@@ -116,7 +116,6 @@ trial() {
   done
   kill -KILL "$process"
   wait "$process" || true
-  sleep 2 # the workers notice and end
   helper interrupted > "$scratch/interrupted.json"
   share_gpu # only now: a killed process may take others of the service with it
   train -f "$file" --pack "$scratch/archives"
