@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -156,10 +157,14 @@ class Study:
     @cached_property
     def data(self) -> Data:
         """The data, open; generated first where they are missing."""
-        parameters = self.parameters
-        return open_data(
-            data_config(parameters), parameters.data_root, parameters.processes, self.report
-        )
+        config, root = data_config(self.parameters), self.parameters.data_root
+        return open_data(config, root, self.processes, self.report)
+
+    @property
+    def processes(self) -> int:
+        """Processes that make and decode images: the parameters', or all cores beside a GPU."""
+        given = self.parameters.processes
+        return given if self.device.type == "cpu" else max(given, os.cpu_count())
 
     @cached_property
     def fingerprint(self) -> str:
@@ -234,8 +239,8 @@ class Study:
     ) -> dict[tuple[str, int], Result]:
         """(arm, seed) -> result of every run of these arms, trained now where missing.
 
-        On a CPU as many runs are trained side by side as the parameters allow processes: each takes
-        one core. Results do not depend on it. On a GPU one follows the other.
+        As many runs are trained side by side as `runs_at_once` says, the warm starts that they
+        need before them. On a CPU results do not depend on it.
 
         Raises:
             doamlib.training.TrainingError: a loss diverged.
@@ -248,20 +253,36 @@ class Study:
             if run.result is None
         ]
         if missing:
-            at_once = self.runs_at_once(len(missing))
-            trainer = Trainer(
-                store=self.store,
-                device=self.device,
-                data=self.data,
-                deadline=deadline,
-                at_once=at_once,
-                processes=1 if at_once > 1 else self.parameters.processes,
-            )
-            trainer.train_all(missing, self.report)
+            warm = self._missing_warm_starts(task.config for task in missing)
+            if warm:
+                names = (f"[warm start] {run.detector.name}, seed {run.seed}" for run in warm)
+                tasks = [Task(name, run) for name, run in zip(names, warm, strict=True)]
+                harmless = open_data(warm[0].data, None, self.processes, self.report)
+                self._train_all(tasks, harmless, deadline)
+            self._train_all(missing, self.data, deadline)
         return {(run.arm, run.seed): run.result for run in self.plan(arms)}
 
+    def _train_all(self, tasks: list[Task], data: Data, deadline: float) -> None:
+        """Train these, which share their data; images are decoded first, by all processes."""
+        for split in ("train", "test"):
+            data.cached(split, self.parameters.image_size, self.processes, self.report)
+        at_once = self.runs_at_once(len(tasks))
+        trainer = Trainer(
+            store=self.store,
+            device=self.device,
+            data=data,
+            deadline=deadline,
+            at_once=at_once,
+            processes=1 if at_once > 1 else self.processes,
+        )
+        trainer.train_all(tasks, self.report)
+
     def runs_at_once(self, missing: int) -> int:
-        """How many of ``missing`` runs are trained side by side; at least 1."""
-        if self.device.type != "cpu":
+        """How many of ``missing`` runs are trained side by side: at least 1, at most one a core.
+
+        On a GPU small networks share it, because one alone leaves it idle most of the time; a
+        full-size network has it for itself.
+        """
+        if self.device.type != "cpu" and self.parameters.width == 1:
             return 1
-        return max(1, min(self.parameters.processes, missing))
+        return max(1, min(self.parameters.processes, os.cpu_count(), missing))

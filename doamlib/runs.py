@@ -294,7 +294,7 @@ class RunStore:
         made_by["starting_weights"] = self._warm_start(config, detector, device, report, **limits)
         detector.to(device)
         train, tested = (
-            data.cached(split, detector.image_size, processes, report)
+            data.cached(split, detector.image_size, processes, report).resident(device)
             for split in ("train", "test")
         )
         test = TestSet.of(data.test)

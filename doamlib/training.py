@@ -238,7 +238,8 @@ class Training:
         images, targets = self.dataset.batch(indices)
         if self.config.horizontal_flip:
             flip_some(images, targets, self.flips[indices])
-        return (images.pin_memory() if self.device.type == "cuda" else images), targets
+        on_its_way = self.device.type == "cuda" and not images.is_cuda
+        return (images.pin_memory() if on_its_way else images), targets
 
     def _rate(self, number: int) -> float:
         """Learning rate of this epoch's ordinary batch ``number``: what DOAM-T gives that batch.
@@ -372,12 +373,19 @@ def to_device(images: Tensor, targets: list[dict[str, Tensor]], device: torch.de
 def flip_some(images: Tensor, targets: list[dict[str, Tensor]], which: Tensor) -> None:
     """Mirror the images (uint8 B,3,H,W) where ``which`` (bool B) says so, boxes too, in place.
 
-    Through numpy: torch would start a second team of threads in the thread that reads, and both
-    teams would then sleep and wake at every barrier, which costs two fifths of the training rate.
+    On the CPU through numpy: torch would start a second team of threads in the thread that reads,
+    and both teams would then sleep and wake at every barrier, which costs two fifths of the
+    training rate.
     """
-    width, pixels = images.shape[-1], images.numpy()
-    for index in which.nonzero().flatten().tolist():
-        pixels[index] = pixels[index, :, :, ::-1].copy()
+    width, mirrored = images.shape[-1], which.nonzero().flatten().tolist()
+    if images.is_cuda:
+        rows = torch.tensor(mirrored, dtype=torch.int64, device=images.device)
+        images[rows] = images[rows].flip(-1)
+    else:
+        pixels = images.numpy()
+        for index in mirrored:
+            pixels[index] = pixels[index, :, :, ::-1].copy()
+    for index in mirrored:
         boxes = targets[index]["boxes"]
         boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
 
