@@ -26,12 +26,12 @@ class Work:
 
     Attributes:
         trained: forward, backward and optimiser step, one image at a time.
-        evaluated: detections of a test image.
-        explained: a map of one image, with what scores it.
+        forward: a forward pass alone: test images, attention maps, calibration.
+        explained: a Grad-CAM, or a map that needs no network, with what scores it.
     """
 
     trained: int
-    evaluated: int
+    forward: int
     explained: int
 
 
@@ -40,22 +40,22 @@ class Rates:
     """Seconds an image for each kind of work."""
 
     trained: float
-    evaluated: float
+    forward: float
     explained: float
 
     def seconds(self, work: Work) -> float:
         """The time that the work takes."""
-        kinds = ("trained", "evaluated", "explained")
+        kinds = ("trained", "forward", "explained")
         return sum(getattr(self, kind) * getattr(work, kind) for kind in kinds)
 
 
 def work_of(config: RunConfig, train_images: int, test_images: int) -> Work:
     """The images of a run.
 
-    Trained: every epoch's, and the batches that over-sampling repeats. Evaluated: the test images
-    after each epoch, at the end, and where there is attention once for each way to exchange it.
-    Explained, where the run is: edges, darkness and each learned map once, then
-    ``DRAWS`` draws of each part that is drawn anew, with their calibration; one item an image.
+    Every epoch's images are trained on, and the batches that over-sampling repeats; the test images
+    are evaluated after each epoch, at the end, and where there is attention once for each way to
+    exchange it. Where the run is explained, there are edges, darkness and each learned map, then
+    ``DRAWS`` draws of each part that is drawn anew, and calibrations of DOAM; one item an image.
 
     Args:
         config: the run.
@@ -66,15 +66,16 @@ def work_of(config: RunConfig, train_images: int, test_images: int) -> Work:
     batches = math.ceil(train_images / training.batch_size)
     steps = planned_steps(config.sampling, batches, training.epochs)
     trained = round(steps / batches * train_images)
-    explained = 0
-    if config.explained:
-        parts = 2 + doam  # Grad-CAM: late, all; attention: doam
-        calibrated = min(CALIBRATION_IMAGES, train_images) * DRAWS * 2 * doam
-        maps = 3 + doam + DRAWS * parts
-        explained = min(MAP_IMAGES, test_images) * maps + calibrated
     swaps = len(SWAPS) if doam and config.detector.doam.edge_guidance else 0
     evaluations = min(STOPS, training.epochs) + 1 + swaps
-    return Work(trained, evaluations * test_images, explained)
+    forward, explained = evaluations * test_images, 0
+    if config.explained:
+        images = min(MAP_IMAGES, test_images)
+        explained = images * (3 + 2 * DRAWS)  # edges, darkness, Grad-CAM; late and all drawn anew
+        if doam:  # attention; doam drawn anew, and calibrated there and where all is
+            calibrated = 2 * DRAWS * min(CALIBRATION_IMAGES, train_images)
+            forward += images * (1 + DRAWS) + calibrated
+    return Work(trained, forward, explained)
 
 
 def measured_rates(
@@ -106,11 +107,11 @@ def measured_rates(
 
     trained = _seconds_a_call(train, device) / batch_size
     detector.eval()
-    evaluated = _seconds_a_call(lambda: _detect(detector, images), device) / batch_size
-    # A map is a forward pass, Grad-CAM's with half a backward pass, and a millisecond of ranking
-    # and averaging over 96 x 96 pixels on the CPU.
-    explained = (evaluated + trained) / 2 + 1e-3 * (size / 96) ** 2
-    return Rates(trained, evaluated, explained)
+    forward = _seconds_a_call(lambda: _detect(detector, images), device) / batch_size
+    # Grad-CAM is a forward and half a backward pass, and a millisecond of ranking and averaging
+    # over 96 x 96 pixels on the CPU.
+    explained = (forward + trained) / 2 + 1e-3 * (size / 96) ** 2
+    return Rates(trained, forward, explained)
 
 
 @torch.inference_mode()
