@@ -2,7 +2,7 @@
 
 import math
 import time
-from itertools import chain
+from itertools import chain, pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -141,7 +141,9 @@ def test_a_checkpoint_half_written_is_not_used(tmp_path):
 
 def test_retrained_batches_come_after_the_epoch_and_are_marked(tmp_path):
     config = TrainingConfig(epochs=2, batch_size=2, learning_rate=0.001)
-    always = SamplingConfig(strategy="hard", pool_batches=2, threshold=0.0, threshold_is="loss")
+    always = SamplingConfig(
+        strategy="hard", pool_batches=2, threshold=0.0, threshold_is="loss", priority_is="loss"
+    )
     run = training(tmp_path, config, always)
     run.run(quiet)
     assert run.history.retrained == ([False] * 5 + [True] * 2) * 2
@@ -247,7 +249,7 @@ def test_many_short_epochs_are_evaluated_and_saved_no_more_often_than_the_papers
     assert len(asked) == STOPS - 1 and len(lines) == STOPS  # the last epoch's is made elsewhere
     assert len(run.history.epochs) == 150 and lines[-1].startswith("epoch 150/150")
     assert sum("test_mAP" in entry for entry in run.history.epochs) == STOPS - 1
-    assert {b - a for a, b in zip(asked, asked[1:], strict=False)} == {2, 3}
+    assert {b - a for a, b in pairwise(asked)} == {2, 3}
 
 
 def test_a_deadline_between_two_stops_loses_no_epoch(tmp_path, monkeypatch):
