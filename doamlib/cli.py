@@ -46,13 +46,16 @@ def book(file: File = QUICK) -> None:
 
     Interrupt it at any time: the next call goes on where this one stopped.
     """
-    from doamlib.book import build
+    from doamlib.book import BuildError, build
 
     start = time.monotonic()
     study = _study(file)
     study.announce()
     study.results()
-    page = build(study.parameters, _say, study.store)
+    try:
+        page = build(study.parameters, _say, study.store)
+    except BuildError as error:
+        raise typer.Exit(_refusal(error)) from None
     _say(f"The book is ready after {time.monotonic() - start:.0f} s. Open {page}")
 
 
@@ -82,7 +85,8 @@ def train(
     Example: doam train -f params/paper.yaml --time-budget 9m --pack book/reference_results
 
     Runs are taken seed by seed, so that whole comparisons get finished. Archives hold metrics,
-    histories, detections, attention maps and provenance, but no weights.
+    histories, scores of attention maps and provenance, and of the smallest seed detections too,
+    but no weights.
     """
     from doamlib.reference import pack as write_archives
     from doamlib.training import OutOfTime
@@ -184,13 +188,16 @@ def main() -> None:
 
 
 def _run() -> None:
-    from doamlib.book import BuildError
     from doamlib.data.faults import DataError
     from doamlib.parameters import ParameterError
     from doamlib.training import TrainingError
 
     try:
         app()
-    except (ParameterError, DataError, TrainingError, BuildError) as error:
-        print(f"doam: {error}", file=sys.stderr)
-        sys.exit(2)
+    except (ParameterError, DataError, TrainingError) as error:
+        sys.exit(_refusal(error))
+
+
+def _refusal(error: Exception) -> int:
+    print(f"doam: {error}", file=sys.stderr)
+    return 2

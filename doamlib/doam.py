@@ -22,10 +22,12 @@ from torch import Tensor, nn
 from doamlib.config import Config
 from doamlib.edges import SobelEdges, normalise_edges
 from doamlib.official import convert_official_state_dict
+from doamlib.precision import full_precision
 
 Channels = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
 PIXEL_RANGE = 255.0
+BRANCH_MEAN, BRANCH_STD, EDGE_STD = 128.0, 64.0, 256.0
 
 
 class DOAMConfig(Config):
@@ -72,6 +74,7 @@ class DOAMConfig(Config):
     region_convolution: bool = True
     fusion_kernel: Literal[1, 3] = 3
     gamma: float | None = 0.0
+    branch_inputs: Literal["pixels", "standardised"] = "pixels"
 
     @classmethod
     def reference(cls, **changes: Any) -> DOAMConfig:
@@ -285,18 +288,26 @@ class DOAM(nn.Module):
 
     def _attention(self, plain: Tensor, edges: Tensor) -> Tensor | None:
         branches = []
+        if self.config.branch_inputs == "standardised":
+            plain, edges = (plain - BRANCH_MEAN) / BRANCH_STD, edges / EDGE_STD
         if self.config.material:
             flipped = plain[:, [2, 1, 0, 3]] if self.config.channel_order == "bgr" else plain
             branches.append(self.material(flipped))
         if self.config.edge_guidance:
             branches.append(self.edge_guidance(edges))
-        return self.attention(torch.cat(branches, dim=1)) if branches else None
+        if not branches:
+            return None
+        logits = self.attention.fusion(torch.cat(branches, dim=1))
+        return self.attention.sigmoid(logits.float())  # in bfloat16 nothing lies within 0.004 of 1
 
     def _blend(self, plain: Tensor, attention: Tensor) -> Tensor:
-        if self.config.gamma is None:
-            return attention * plain
-        # gamma * M * P + (1 - gamma) * P, with one product as large as P instead of three
-        return plain * (1 + self.gamma * (attention - 1))
+        # In bfloat16 the factor is 1 for every pixel while gamma is below 0.002: DOAM would be off.
+        with full_precision(plain.device.type):
+            attention = attention.float()
+            if self.config.gamma is None:
+                return attention * plain
+            # gamma * M * P + (1 - gamma) * P, with one product as large as P instead of three
+            return plain * (1 + self.gamma * (attention - 1))
 
 
 def load_official_state_dict(module: DOAM, mapping: Mapping[str, Any]) -> None:

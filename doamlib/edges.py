@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from doamlib.precision import full_precision
 
 
 class SobelEdges(nn.Module):
@@ -32,13 +33,6 @@ class SobelEdges(nn.Module):
             edges = F.conv2d(grey, self.kernels, padding=1)
             # The tiny constant keeps the square root's slope finite where there is no edge.
             return (edges.square().sum(dim=1, keepdim=True) + 1e-12).sqrt()
-
-
-def full_precision(device: str) -> AbstractContextManager:
-    """No autocast inside; does nothing on a device without it (meta, where layers are counted)."""
-    if torch.amp.is_autocast_available(device):
-        return torch.autocast(device, enabled=False)
-    return nullcontext()
 
 
 def normalise_edges(edges: Tensor, over: Literal["image", "batch"] = "image") -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +13,13 @@ import torch
 from doamlib.arms import ARMS, Arm
 from doamlib.data.classes import CLASSES
 from doamlib.datasets import Data, DataConfig, fingerprint, open_data
-from doamlib.detectors import DetectorConfig, build_detector
+from doamlib.detectors import DetectorConfig
+from doamlib.estimate import Rates, measured_rates, work_of
 from doamlib.parameters import ParameterError, Parameters
 from doamlib.runs import Result, RunConfig, RunStore, WarmStart
 from doamlib.side_by_side import Task, Trainer
 from doamlib.simulation import SimulationConfig
-from doamlib.training import STOPS, TrainingConfig, clock, reproducible
+from doamlib.training import TrainingConfig, clock, reproducible
 
 Report = Callable[[str], None]
 
@@ -86,7 +87,11 @@ def _training(parameters: Parameters) -> TrainingConfig:
 
 
 def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
-    """Other images than those of the experiments, all without a cutter; one recipe for all."""
+    """Other images than those of the experiments, all without a cutter; one recipe for all files.
+
+    Every choice is made here or is a ``warm_`` parameter, so that files with different recipes for
+    the experiments themselves start from the same weights.
+    """
     if parameters.warm_start == "none":
         return None
     images = parameters.warm_images
@@ -95,11 +100,14 @@ def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
         "epochs": parameters.warm_epochs,
         "batch_size": 24,
         "learning_rate": parameters.warm_learning_rate,
+        "momentum": 0.9,
         "weight_decay": 0.05,
         "warmup_steps": 100,
         "schedule": "cosine",
         "clip_norm": 10.0,
         "horizontal_flip": True,
+        "average_last": 0.1,
+        "precision": "auto",
     }
     return WarmStart(
         data=DataConfig(
@@ -112,7 +120,7 @@ def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
             ),
             objects="harmless",
         ),
-        training=_training(parameters).model_copy(update=recipe),
+        training=TrainingConfig(**recipe),
         seed=seed if parameters.warm_start_per_seed else 0,
     )
 
@@ -149,10 +157,14 @@ class Study:
     @cached_property
     def data(self) -> Data:
         """The data, open; generated first where they are missing."""
-        parameters = self.parameters
-        return open_data(
-            data_config(parameters), parameters.data_root, parameters.processes, self.report
-        )
+        config, root = data_config(self.parameters), self.parameters.data_root
+        return open_data(config, root, self.processes, self.report)
+
+    @property
+    def processes(self) -> int:
+        """Processes that make and decode images: the parameters', or all cores beside a GPU."""
+        given = self.parameters.processes
+        return given if self.device.type == "cpu" else max(given, os.cpu_count())
 
     @cached_property
     def fingerprint(self) -> str:
@@ -203,35 +215,32 @@ class Study:
         return [run for run in warm.values() if self.store.starting_weights(run) is None]
 
     def _seconds(self, runs: Iterable[RunConfig]) -> float:
-        """How long training takes, from a few measured steps of each kind of detector."""
-        rates: dict[DetectorConfig, float] = {}
+        """How long runs take, from a few measured batches of each kind of detector."""
+        rates: dict[tuple[DetectorConfig, str], Rates] = {}
         total = 0.0
         for run in runs:
-            if run.detector not in rates:
+            kind = (run.detector, run.training.precision)
+            if kind not in rates:
                 with reproducible(self.device):
-                    rates[run.detector] = _seconds_per_image(run.detector, self.device)
-            trained = self._images_to_train_on(run) * run.training.epochs
-            tested = self._images_to_test_on(run) * min(STOPS, run.training.epochs)
-            total += rates[run.detector] * (trained + tested / 3)  # a test has no backward pass
+                    rates[kind] = measured_rates(*kind, run.training.batch_size, self.device)
+            total += rates[kind].seconds(work_of(run, *self._images(run)))
         return total
 
-    def _images_to_train_on(self, config: RunConfig) -> int:
-        if config.data.shots:
-            return config.data.shots * len(CLASSES)
-        simulation = config.data.simulation
-        return simulation.train_images if simulation else len(self.data.train)
-
-    def _images_to_test_on(self, config: RunConfig) -> int:
-        simulation = config.data.simulation
-        return simulation.test_images if simulation else len(self.data.test)
+    def _images(self, config: RunConfig) -> tuple[int, int]:
+        """How many images the run is trained and tested on."""
+        if simulation := config.data.simulation:
+            train, test = simulation.train_images, simulation.test_images
+        else:
+            train, test = len(self.data.train), len(self.data.test)
+        return config.data.shots * len(CLASSES) or train, test
 
     def results(
         self, arms: Iterable[str] | None = None, deadline: float = float("inf")
     ) -> dict[tuple[str, int], Result]:
         """(arm, seed) -> result of every run of these arms, trained now where missing.
 
-        On a CPU as many runs are trained side by side as the parameters allow processes: each takes
-        one core. Results do not depend on it. On a GPU one follows the other.
+        As many runs are trained side by side as `runs_at_once` says, the warm starts that they
+        need before them. On a CPU results do not depend on it.
 
         Raises:
             doamlib.training.TrainingError: a loss diverged.
@@ -244,37 +253,36 @@ class Study:
             if run.result is None
         ]
         if missing:
-            at_once = self.runs_at_once(len(missing))
-            trainer = Trainer(
-                store=self.store,
-                device=self.device,
-                data=self.data,
-                deadline=deadline,
-                at_once=at_once,
-                processes=1 if at_once > 1 else self.parameters.processes,
-            )
-            trainer.train_all(missing, self.report)
+            warm = self._missing_warm_starts(task.config for task in missing)
+            if warm:
+                names = (f"[warm start] {run.detector.name}, seed {run.seed}" for run in warm)
+                tasks = [Task(name, run) for name, run in zip(names, warm, strict=True)]
+                harmless = open_data(warm[0].data, None, self.processes, self.report)
+                self._train_all(tasks, harmless, deadline)
+            self._train_all(missing, self.data, deadline)
         return {(run.arm, run.seed): run.result for run in self.plan(arms)}
 
+    def _train_all(self, tasks: list[Task], data: Data, deadline: float) -> None:
+        """Train these, which share their data; images are decoded first, by all processes."""
+        for split in ("train", "test"):
+            data.cached(split, self.parameters.image_size, self.processes, self.report)
+        at_once = self.runs_at_once(len(tasks))
+        trainer = Trainer(
+            store=self.store,
+            device=self.device,
+            data=data,
+            deadline=deadline,
+            at_once=at_once,
+            processes=1 if at_once > 1 else self.processes,
+        )
+        trainer.train_all(tasks, self.report)
+
     def runs_at_once(self, missing: int) -> int:
-        """How many of ``missing`` runs are trained side by side; at least 1."""
-        if self.device.type != "cpu":
+        """How many of ``missing`` runs are trained side by side: at least 1, at most one a core.
+
+        On a GPU small networks share it, because one alone leaves it idle most of the time; a
+        full-size network has it for itself.
+        """
+        if self.device.type != "cpu" and self.parameters.width == 1:
             return 1
-        return max(1, min(self.parameters.processes, missing))
-
-
-def _seconds_per_image(config: DetectorConfig, device: torch.device, batch: int = 8) -> float:
-    detector = build_detector(config, seed=0).to(device).train()
-    size = detector.image_size
-    images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, device=device)
-    target = {
-        "boxes": torch.tensor([[size / 4, size / 4, size / 2, size / 2]], device=device),
-        "labels": torch.ones(1, dtype=torch.int64, device=device),
-    }
-    for repeat in range(3):  # the first step warms up
-        if repeat == 1:
-            start = time.perf_counter()
-        sum(detector(images, [target] * batch).values()).backward()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return (time.perf_counter() - start) / (2 * batch)
+        return max(1, min(self.parameters.processes, os.cpu_count(), missing))

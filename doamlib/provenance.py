@@ -22,18 +22,26 @@ def record(device: torch.device) -> dict[str, Any]:
         device: the one that is computed on.
 
     Returns:
-        ``commit`` (hex digits, or ``unknown`` outside a checkout), ``dirty`` (uncommitted changes
-        to tracked files), ``packages``, ``python``, ``hardware``, ``started`` (UTC).
+        ``commit`` (hex digits; outside a checkout what ``DOAM_COMMIT`` says, or ``unknown``),
+        ``dirty`` (uncommitted changes to tracked files; ``DOAM_COMMIT`` then ends in ``-dirty``),
+        ``packages``, ``python``, ``hardware``, ``started`` (UTC).
     """
-    commit = _git("rev-parse", "HEAD")
+    commit, dirty = _commit()
     return {
         "commit": commit or "unknown",
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
+        "dirty": dirty if commit else None,
         "packages": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "hardware": _hardware(device),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _commit() -> tuple[str, bool]:
+    if commit := _git("rev-parse", "HEAD"):
+        return commit, bool(_git("status", "--porcelain", "--untracked-files=no"))
+    told = os.environ.get("DOAM_COMMIT", "")  # a copy of the files on another machine
+    return told.removesuffix("-dirty"), told.endswith("-dirty")
 
 
 def _hardware(device: torch.device) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""Training several runs at once on a CPU, one process and one core each."""
+"""Training several runs at once, one process and one core each; on a GPU they share it."""
 
 from __future__ import annotations
 
 import io
 import pickle
 import sys
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ class Trainer:
         def told(line: str) -> None:
             report(f"{task.name}: {line}")
 
+        if time.monotonic() > self.deadline:
+            raise OutOfTime
         told(f"training on {self.device.type}")
         data = self.data.few_shot(task.config.data.shots)
         limits = {"deadline": self.deadline, "processes": self.processes}
@@ -95,6 +98,7 @@ class Trainer:
 
 
 def _train_in_worker(pickled: bytes, task: Task) -> None:
+    torch.set_num_threads(1)
     pickle.loads(pickled).train(task)
 
 

@@ -16,6 +16,7 @@ from doamlib.training import (
     Training,
     TrainingConfig,
     TrainingError,
+    WeightAverage,
     clock,
     flip_some,
     to_device,
@@ -40,6 +41,16 @@ class Images:
         )
         target = {"boxes": torch.tensor([[0.0, 0.0, 1.0, 1.0]]), "labels": torch.tensor([1])}
         return images.clone(), [{k: v.clone() for k, v in target.items()} for _ in indices]
+
+
+class OneImage(Images):
+    """The image of value 1 alone."""
+
+    def __init__(self):
+        super().__init__(1)
+
+    def batch(self, indices):
+        return super().batch([index + 1 for index in indices])
 
 
 class Mean(nn.Module):
@@ -141,9 +152,7 @@ def test_a_checkpoint_half_written_is_not_used(tmp_path):
 
 def test_retrained_batches_come_after_the_epoch_and_are_marked(tmp_path):
     config = TrainingConfig(epochs=2, batch_size=2, learning_rate=0.001)
-    always = SamplingConfig(
-        strategy="hard", pool_batches=2, threshold=0.0, threshold_is="loss", priority_is="loss"
-    )
+    always = SamplingConfig(strategy="hard", pool_batches=2, threshold=0.0, threshold_is="loss")
     run = training(tmp_path, config, always)
     run.run(quiet)
     assert run.history.retrained == ([False] * 5 + [True] * 2) * 2
@@ -244,11 +253,11 @@ def test_many_short_epochs_are_evaluated_and_saved_no_more_often_than_the_papers
     config = TrainingConfig(epochs=150, batch_size=10, learning_rate=0.001)
     asked, lines = [], []
     run = training(tmp_path, config)
-    run.evaluate = lambda: asked.append(run.epoch) or 0.5
+    run.watch = lambda: asked.append(run.epoch) or {"test_mAP": 0.5}
     run.run(lines.append)
-    assert len(asked) == STOPS - 1 and len(lines) == STOPS  # the last epoch's is made elsewhere
+    assert len(asked) == len(lines) == STOPS and asked[-1] == 150
     assert len(run.history.epochs) == 150 and lines[-1].startswith("epoch 150/150")
-    assert sum("test_mAP" in entry for entry in run.history.epochs) == STOPS - 1
+    assert sum("test_mAP" in entry for entry in run.history.epochs) == STOPS
     assert {b - a for a, b in pairwise(asked)} == {2, 3}
 
 
@@ -323,3 +332,50 @@ def test_training_leaves_the_global_switches_as_they_were(tmp_path):
     torch.use_deterministic_algorithms(False)
     training(tmp_path).run(quiet)
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_weights_of_the_last_steps_are_averaged_by_hand(tmp_path):
+    """Ten steps on one image of value 1: w halves its distance to 1; the last two are averaged."""
+    config = TrainingConfig(epochs=10, batch_size=1, learning_rate=0.25, momentum=0, weight_decay=0)
+    ends = {}
+    for share in (0.0, 0.2):
+        detector = Mean()
+        run = training(
+            tmp_path / str(share),
+            config.model_copy(update={"average_last": share}),
+            detector=detector,
+            images=OneImage(),
+        )
+        run.run(quiet)
+        ends[share] = float(detector.w.detach())
+    after = [1 - 0.5 ** (step + 1) for step in range(10)]
+    assert ends[0.0] == pytest.approx(after[9])
+    assert ends[0.2] == pytest.approx((after[8] + after[9]) / 2)
+
+
+def test_an_average_survives_a_kill_and_leaves_integers_alone(tmp_path):
+    config = TrainingConfig(epochs=4, batch_size=4, learning_rate=0.01, average_last=0.75)
+    whole = training(tmp_path / "whole", config, detector=Mean())
+    whole.run(quiet)
+    killed = training(tmp_path / "killed", config, detector=Mean())
+    reproduced = training(tmp_path / "killed", config, detector=Mean())
+
+    def kill():
+        if killed.epoch == 2:
+            raise KeyboardInterrupt
+        return {}
+
+    killed.watch = kill
+    with pytest.raises(KeyboardInterrupt):
+        killed.run(quiet)
+    reproduced.run(quiet)
+    assert torch.equal(whole.detector.w, reproduced.detector.w)
+    average = WeightAverage()
+    average.add(nn.BatchNorm1d(1))
+    assert "num_batches_tracked" not in average.tensors
+
+
+def test_what_is_watched_goes_into_the_history_of_each_epoch(tmp_path):
+    run = training(tmp_path)
+    run.watch = lambda: {"gamma": float(run.epoch)}
+    assert [epoch["gamma"] for epoch in run.run(quiet).epochs] == [1.0, 2.0, 3.0]

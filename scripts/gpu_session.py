@@ -1,0 +1,255 @@
+"""Steps of scripts/reference_on_gpu.sh, one subcommand each; see there."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import json
+import math
+import os
+import re
+import sys
+import tarfile
+from collections import defaultdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+IMPORTED = ("doamlib.cli", "doamlib.reference", "doamlib.explain", "doamlib.simulation")
+"""All that ``doam train --pack`` imports; the book's floor, which wants Jupyter, is not in it."""
+
+MAX_BYTES = 15 * 2**20
+"""Of kept.tar; one file that leaves the machine may have 16 MB."""
+
+TRIAL = {
+    "profile": "trial",
+    "seeds": [0],
+    "train_images": 64,
+    "test_images": 32,
+    "warm_images": 64,
+    "epochs": 4,
+    "warm_epochs": 4,
+    "warmup_steps": 1,
+}
+UNFINISHED = 3
+"""Exit status: nothing failed, and there is more to train."""
+
+
+def lacking(wheels: Path) -> list[Path]:
+    """Those wheels whose package is absent here or older than the wheel."""
+    return [path for path in sorted(wheels.glob("*.whl")) if _installed(path) < _numbers(path)]
+
+
+def _numbers(wheel: Path) -> tuple[int, ...]:
+    return _release(wheel.name.split("-")[1])
+
+
+def _release(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:4])
+
+
+def _installed(wheel: Path) -> tuple[int, ...]:
+    try:
+        return _release(version(wheel.name.split("-")[0].replace("_", "-")))
+    except PackageNotFoundError:
+        return ()
+
+
+def machine(file: Path) -> None:
+    """Import everything; say what the machine is; refuse to train on a CPU unless told to."""
+    for name in IMPORTED:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            sys.exit(f"{error}: add the package to CARRIED in scripts/reference_on_gpu.sh")
+    import torch
+
+    from doamlib.parameters import from_file
+
+    device = from_file(file).device
+    if device != "cpu" and not torch.cuda.is_available():
+        sys.exit(f"torch {torch.__version__} finds no GPU here, and {file} says device: {device}")
+    name = "cpu" if device == "cpu" else torch.cuda.get_device_name()
+    print(
+        f"{name}, {os.cpu_count()} cores, Python {sys.version.split()[0]}, {torch.__version__=!s}"
+    )
+
+
+def write_trial(file: Path, to: Path) -> None:
+    """The parameters with a handful of images and one seed."""
+    _write(from_values_of(file) | TRIAL, to)
+
+
+def from_values_of(file: Path) -> dict:
+    """The validated parameters as plain values."""
+    from doamlib.parameters import from_file
+
+    return from_file(file).model_dump(mode="json")
+
+
+def _write(values: dict, to: Path) -> None:
+    to.write_text(json.dumps(values, indent=1))  # JSON is YAML
+
+
+def interrupted() -> dict[str, float]:
+    """Key of each run with a checkpoint -> seconds of its first epoch, which no repeat would hit.
+
+    Fails where somebody still trains: workers must end with the process that started them.
+    """
+    import torch
+    from filelock import FileLock, Timeout
+
+    from doamlib import paths
+
+    found = {}
+    for path in paths.runs().glob("partial/*/checkpoint.pt"):
+        try:
+            FileLock(paths.runs() / "locks" / path.parent.name).acquire(timeout=20)
+        except Timeout:
+            sys.exit(f"run {path.parent.name} is still trained 20 s after its process was killed")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        found[path.parent.name] = state["history"]["epochs"][0]["seconds"]
+    return found
+
+
+def resumed(first_epochs: dict[str, float]) -> None:
+    """Fail unless every interrupted run is finished and kept its first epoch."""
+    from doamlib import paths
+
+    if not first_epochs:
+        sys.exit("nothing was interrupted: the trial proves no resumption")
+    for key, seconds in first_epochs.items():
+        file = paths.runs() / key / "history.json"
+        if not file.is_file():
+            sys.exit(f"run {key} was interrupted and is not finished after it was taken up again")
+        if json.loads(file.read_text())["epochs"][0]["seconds"] != seconds:
+            sys.exit(f"run {key} was interrupted and began anew instead of going on")
+    print(f"taken up again after a kill: {len(first_epochs)} runs")
+
+
+def check(file: Path, folder: Path) -> int:
+    """Read the archives back; the exit status says whether all runs of the file are in them."""
+    from doamlib.parameters import from_file
+    from doamlib.reference import references, stale_lines
+
+    wanted = from_file(file)
+    found = references(folder)
+    if lines := stale_lines(found):
+        sys.exit("\n".join(lines))
+    large = [path.name for path in folder.iterdir() if path.stat().st_size > 16 * 2**20]
+    if large:
+        sys.exit(f"over 16 MB: {', '.join(large)}")
+    results = {run: result for layer in found for run, result in layer.results.items()}
+    for (arm, seed), result in results.items():
+        if not math.isfinite(result.ap()) or not len(result.test_set().truth):
+            sys.exit(f"{arm}, seed {seed}: mAP is {result.ap()}")
+    missing = [(a, s) for s in wanted.seeds for a in wanted.arms if (a, s) not in results]
+    print(
+        f"archives in {folder}: {len(results)} runs read back, {len(missing)} of the file missing"
+    )
+    return UNFINISHED if missing else 0
+
+
+def rates(file: Path) -> None:
+    """Print images a second of each arm and of all runs together."""
+    from doamlib.experiments import Study
+    from doamlib.parameters import from_file
+
+    per_arm: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
+    for run in Study(from_file(file)).plan():
+        if run.result is not None:
+            epochs, at_once = run.result.history.epochs, run.result.provenance["runs_at_once"]
+            images = sum(entry["images_per_second"] * entry["seconds"] for entry in epochs)
+            seconds = sum(entry["seconds"] for entry in epochs)
+            per_arm[run.arm].append((images, seconds, at_once))
+    for arm, runs in per_arm.items():
+        images, seconds, at_once = map(sum, zip(*runs, strict=True))
+        beside = f"{at_once / len(runs):.0f} at once"
+        print(f"  {arm:16} {images / seconds:8.1f} images/s a run, {beside}, {len(runs)} runs")
+    if all_runs := [run for runs in per_arm.values() for run in runs]:
+        images, seconds, at_once = map(sum, zip(*all_runs, strict=True))
+        together = images / seconds * at_once / len(all_runs)
+        print(f"  in all {together:.0f} images/s while training, {images:.0f} images trained on")
+
+
+def write_missing(file: Path, to: Path) -> None:
+    """The parameters with the seeds that the committed results lack; an empty file if none."""
+    from doamlib.arms import ARMS
+    from doamlib.experiments import run_config
+    from doamlib.parameters import from_file
+    from doamlib.reference import references
+
+    wanted = from_file(file)
+    done = {r.config.digest() for layer in references() for r in layer.results.values()}
+    seeds = [
+        seed
+        for seed in wanted.seeds
+        if not done.issuperset(run_config(wanted, ARMS[a], seed).digest() for a in wanted.arms)
+    ]
+    to.write_text("")
+    if seeds:
+        _write(from_values_of(file) | {"seeds": seeds}, to)
+    print(f"seeds to train: {seeds}")
+
+
+def keep(file: Path, to: Path) -> None:
+    """What an unfinished seed needs to go on elsewhere, as far as it fits; no file if none is.
+
+    Warm starts come first, since later runs must start from the same weights; then finished runs of
+    unfinished seeds, without weights; then checkpoints.
+    """
+    from doamlib.experiments import Study
+    from doamlib.parameters import from_file
+
+    study = Study(from_file(file))
+    plan, root = study.plan(), study.store.root
+    unfinished = {run.seed for run in plan if run.result is None}
+    if not unfinished:
+        return
+    warm = {study.store.starting_weights(w) for run in plan if (w := run.config.warm_run())}
+    warm = sorted(path.parent for path in warm if path and root in path.parents)
+    results = [run.result.key for run in plan if run.result and run.seed in unfinished]
+    files = [sorted(folder.iterdir()) for folder in warm]
+    files += [[p for p in (root / key).iterdir() if p.suffix != ".safetensors"] for key in results]
+    files += [list((root / "test_sets").glob("*.npz"))]
+    checkpoints = sorted(root.glob("partial/*/checkpoint.pt"), key=lambda p: p.stat().st_size)
+    left = write_tar(to, root, [*files, *([path] for path in checkpoints)])
+    print(f"kept {len(warm)} warm starts, {len(results)} runs, {len(checkpoints)} checkpoints of")
+    print(f"  unfinished seeds in {to}, but for {left} which do not fit")
+
+
+def write_tar(to: Path, root: Path, groups: list[list[Path]]) -> int:
+    """Add whole groups of files while they fit; returns how many did not."""
+    packed, left = io.BytesIO(), 0
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for group in groups:
+            size = sum(path.stat().st_size + 2 * tarfile.RECORDSIZE // 10 for path in group)
+            if packed.tell() + size > MAX_BYTES:
+                left += 1
+                continue
+            for path in group:
+                archive.add(path, path.relative_to(root))
+    to.write_bytes(packed.getvalue())
+    return left
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("step")
+    arguments.add_argument("paths", nargs="*", type=Path)
+    options = arguments.parse_args()
+    if options.step == "lacking":
+        print(*lacking(*options.paths), sep="\n")
+    elif options.step == "interrupted":
+        print(json.dumps(interrupted()))
+    elif options.step == "resumed":
+        resumed(json.loads(options.paths[0].read_text()))
+    else:
+        steps = (machine, write_trial, check, rates, write_missing, keep)
+        named = {step.__name__.removeprefix("write_"): step for step in steps}
+        return named[options.step](*options.paths) or 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
