@@ -6,11 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from doamlib import experiments
 from doamlib.arms import ARMS, SHOTS
+from doamlib.estimate import work_of
 from doamlib.experiments import Study, run_config
 from doamlib.parameters import ParameterError, from_file
-from doamlib.training import STOPS
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -54,14 +53,12 @@ def test_only_the_passes_differ_between_few_shots_and_all(extended):
     assert few.warm_start == full.warm_start and few.detector == full.detector
 
 
-def test_the_estimate_knows_passes_and_tests(home, extended, monkeypatch):
-    monkeypatch.setattr(experiments, "_seconds_per_image", lambda config, device: 1.0)
+def test_the_estimate_knows_the_passes_of_few_shots(home, extended):
     study = Study(extended, lambda line: None)
     few, full = (run_config(extended, ARMS[arm], 0) for arm in ("SSD, 5 shots", "SSD"))
-    assert study._seconds([full]) == pytest.approx(2 * 800 + 2 * 300 / 3)
-    assert study._seconds([few]) == pytest.approx(50 * 25 + 50 * 300 / 3)
-    long = full.model_copy(update={"training": full.training.model_copy(update={"epochs": 600})})
-    assert study._seconds([long]) == pytest.approx(600 * 800 + STOPS * 300 / 3)
+    few, full = (work_of(run, *study._images(run)) for run in (few, full))
+    assert (full.trained, few.trained) == (2 * 800, 50 * 25)
+    assert few.evaluated - full.evaluated == 48 * 300
 
 
 def test_few_shots_of_real_data_need_their_number_of_images(extended, tmp_path):
