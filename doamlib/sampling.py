@@ -348,15 +348,16 @@ class Strategy:
 class Hard(Strategy):
     """Keeps the N_S batches of largest priority among those above L (Algorithm 2).
 
-    The priority is the excess or the loss (``priority_is``). The excess of a batch that comes too
-    early in the run to have a trend is 0.
+    The priority is the excess or the loss (``priority_is``). The first batches of a run, too early
+    for a trend, have excess 0 and no L to pass: they fill the pool until harder ones come.
     """
 
     _sign = 1.0
 
     def _take(self, offered: list[tuple[list[int], float]]) -> bool:
         losses = np.array([loss for _, loss in offered])
-        priorities = (self._sign * self._scores(losses)).tolist()
+        scores = self._scores(losses)
+        priorities = (self._sign * (np.zeros_like(losses) if scores is None else scores)).tolist()
         self._threshold = self._threshold_now()
         ranked = self._sign * losses if self.config.threshold_is == "loss" else priorities
         replaced = False
@@ -365,18 +366,20 @@ class Hard(Strategy):
                 entry = PooledBatch(indices, loss, self._epoch, priority)
                 replaced |= not self._insert(entry)
         self._levels = [*self._levels, float(losses.mean())][-WINDOW:]
-        self._priorities = [*self._priorities, priorities][-self.batches :]
+        if scores is not None:
+            self._priorities = [*self._priorities, priorities][-self.batches :]
         return not replaced
 
-    def _scores(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _scores(self, losses: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """What is compared, before Easy turns its sign; None where there is no trend yet."""
         if self.config.priority_is == "loss":
             return losses
         if (expected := next_loss(self._levels)) is None:
-            return np.zeros_like(losses)
+            return None
         return (losses - expected[0]) / expected[1]
 
     def _threshold_now(self) -> float | None:
-        """L for the next batch; None before the first of the run."""
+        """L for the next batch; None while no batch has a score."""
         if self.config.threshold_is == "loss":
             return self.config.threshold
         if not self._priorities:

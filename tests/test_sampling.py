@@ -195,12 +195,14 @@ def test_neither_unit_nor_level_nor_a_straight_trend_changes_the_pool(
     assert pools[0] == pools[1]
 
 
-def test_before_there_is_a_trend_no_batch_is_hard():
+def test_before_there_is_a_trend_batches_fill_the_pool_until_hard_ones_come():
     sampling = strategy("hard", 20, 1, pool_batches=2)
     sampling.begin_epoch(0)
-    feed(sampling, [30.0, 1.0, 50.0, 2.0, 9.0])
-    assert [batch.priority for batch in sampling.pool] == [0.0]
-    feed(sampling, falling()[:15])
+    losses = falling()
+    feed(sampling, losses[:5])
+    assert [batch.priority for batch in sampling.pool] == [0.0, 0.0]
+    assert held(sampling) == [0, 1]
+    feed(sampling, losses[5:20])
     assert all(batch.priority > 0 for batch in sampling.pool)
 
 

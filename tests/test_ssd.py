@@ -255,6 +255,35 @@ def test_gradients_reach_every_parameter():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
 
+@pytest.mark.parametrize("focal", [False, True])
+def test_image_losses_are_those_of_batches_of_one(focal):
+    """And the batch's loss, the same bits as without them, is their mean by matched priors."""
+    network = build(DetectorConfig(image_size=96, width=0.125, focal_loss=focal))
+    targets = [
+        random_boxes(2, 96, seed=1),
+        random_boxes(1, 96, seed=2),
+        random_boxes(0, 96, seed=3),
+    ]
+    boxes, labels = padded([(own, torch.arange(len(own)) + 1) for own in targets])
+    outputs = some_outputs(network, batch=3)
+    plain = network.loss(outputs, boxes, labels)
+    assert not hasattr(network, "image_losses")
+    network.keeps_image_losses = True
+    kept = network.loss(outputs, boxes, labels)
+    assert all(torch.equal(kept[name], plain[name]) for name in plain)
+    own = network.image_losses
+    network.keeps_image_losses = False
+    for i in range(3):
+        alone = {name: value[i : i + 1] for name, value in outputs.items()}
+        assert_close(sum(network.loss(alone, boxes[i : i + 1], labels[i : i + 1]).values()), own[i])
+    matched = (network.match(boxes, labels)[1] > 0).sum(dim=1)
+    if focal:
+        assert own[2] > 0  # every prior counts, also those of an image without items
+    else:
+        assert own[2] == 0
+        assert_close((own * matched).sum() / matched.sum(), sum(plain.values()))
+
+
 def test_negatives_are_three_a_positive_and_the_hardest():
     network = build(SMALL)
     boxes, labels = padded([(torch.tensor([[10.0, 10, 11, 11]]), [1])])

@@ -152,7 +152,9 @@ def test_a_checkpoint_half_written_is_not_used(tmp_path):
 
 def test_retrained_batches_come_after_the_epoch_and_are_marked(tmp_path):
     config = TrainingConfig(epochs=2, batch_size=2, learning_rate=0.001)
-    always = SamplingConfig(strategy="hard", pool_batches=2, threshold=0.0, threshold_is="loss")
+    always = SamplingConfig(
+        strategy="hard", pool_batches=2, threshold=0.0, threshold_is="loss", priority_is="loss"
+    )
     run = training(tmp_path, config, always)
     run.run(quiet)
     assert run.history.retrained == ([False] * 5 + [True] * 2) * 2

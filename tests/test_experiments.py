@@ -1,0 +1,83 @@
+"""What an arm makes of the parameters, and how long that takes."""
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from doamlib.arms import ARMS, SHOTS
+from doamlib.estimate import work_of
+from doamlib.experiments import Study, run_config
+from doamlib.parameters import ParameterError, from_file
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def extended():
+    """Of two passes over 800 images in batches of 8, whatever the file says today."""
+    sizes = {"train_images": 800, "test_images": 300, "epochs": 2, "batch_size": 8}
+    return from_file(REPOSITORY / "params" / "extended.yaml", warmup_steps=30, **sizes)
+
+
+def steps(run, images):
+    return run.training.epochs * math.ceil(images / run.training.batch_size)
+
+
+@pytest.mark.parametrize("shots", SHOTS)
+@pytest.mark.parametrize("detector", ["SSD", "SSD+DOAM-T"])
+def test_few_shots_are_trained_for_the_steps_of_all_images(extended, detector, shots):
+    """Whole epochs, so up to one short epoch more; the warm-up is a small part of it."""
+    full = steps(run_config(extended, ARMS[detector], 0), extended.train_images)
+    few = run_config(extended, ARMS[f"{detector}, {shots} shots"], 0)
+    one_epoch = math.ceil(5 * shots / few.training.batch_size)
+    assert full <= steps(few, 5 * shots) < full + one_epoch
+    assert few.training.warmup_steps < steps(few, 5 * shots) / 4
+
+
+def test_few_shots_by_hand(extended):
+    """800 images in batches of 8 are 100 steps, twice 200; 25 images are 4 batches, 50 times."""
+    epochs = {
+        shots: run_config(extended, ARMS[f"SSD, {shots} shots"], 0).training.epochs
+        for shots in SHOTS
+    }
+    assert epochs == {5: 50, 10: 29, 30: 11}
+    assert run_config(extended, ARMS["SSD"], 0).training.epochs == extended.epochs == 2
+
+
+def test_only_the_passes_differ_between_few_shots_and_all(extended):
+    few, full = (run_config(extended, ARMS[arm], 1) for arm in ("SSD, 5 shots", "SSD"))
+    changed = {"epochs": full.training.epochs}
+    assert few.training.model_copy(update=changed) == full.training
+    assert few.warm_start == full.warm_start and few.detector == full.detector
+
+
+def test_the_estimate_knows_the_passes_of_few_shots(home, extended):
+    study = Study(extended, lambda line: None)
+    few, full = (run_config(extended, ARMS[arm], 0) for arm in ("SSD, 5 shots", "SSD"))
+    few, full = (work_of(run, *study._images(run)) for run in (few, full))
+    assert (full.trained, few.trained) == (2 * 800, 50 * 25)
+    assert few.evaluated - full.evaluated == 48 * 300
+
+
+def test_few_shots_of_real_data_need_their_number_of_images(extended, tmp_path):
+    real = {"dataset": "coco", "data_root": str(tmp_path), "train_images": 800}
+    study = Study(extended.model_copy(update={**real, "seeds": (0,)}), lambda line: None)
+    study.__dict__["data"] = SimpleNamespace(train=range(1234), test=range(5))
+    study.__dict__["fingerprint"] = "f" * 16
+    with pytest.raises(ParameterError, match=r"train_images = 800: .* holds 1234 .*write 1234"):
+        study.plan(["SSD, 5 shots"])
+    assert [run.arm for run in study.plan(["SSD"])] == ["SSD"]
+    study.parameters = study.parameters.model_copy(update={"train_images": 1234})
+    (run,) = study.plan(["SSD, 5 shots"])
+    assert steps(run.config, 25) >= 2 * math.ceil(1234 / 8)
+
+
+def test_hard_images_differ_from_hard_batches_in_nothing_else(extended):
+    for suffix in ("", ", equal steps"):
+        images = run_config(extended, ARMS[f"SSD+DOAM-O, hard images{suffix}"], 0)
+        batches = run_config(extended, ARMS[f"SSD+DOAM-O{suffix}"], 0)
+        same = images.sampling.model_copy(update={"pool_of": "batches"})
+        assert images.model_copy(update={"sampling": same}) == batches
+        assert images.sampling.pool_of == "images"
