@@ -54,7 +54,7 @@ class SimulationConfig(Config):
     @classmethod
     def quick(cls) -> SimulationConfig:
         """For a reader without a GPU: small windows for small networks."""
-        return cls(train_images=800, test_images=300, field_of_view=0.3)
+        return cls(train_images=1600, test_images=300, field_of_view=0.3)
 
     @classmethod
     def paper(cls) -> SimulationConfig:
