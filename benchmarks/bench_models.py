@@ -6,9 +6,10 @@
 
 The page "What does it cost?" reads these files. On a CPU every time is compared with another one:
 the median of ratios of runs that follow one another, so that a machine that slows down for a while
-slows down both. ``shares`` are what DOAM adds to SSD, what SSD takes beyond its convolutions, and
-what part of inference decoding and suppression are: at full size, and for the networks of
-``params/quick.yaml``. ``rows`` are a training step of each row of Table VIII, as this project
+slows down both. ``shares`` are what SSD takes beyond its convolutions, and what part of inference
+decoding and suppression are: at full size, and for the networks of ``params/quick.yaml``. What DOAM
+costs has one definition, the row DOAM of ``rows``: how much longer a training step of SSD300 takes
+with it in front. ``rows`` are a training step of each row of Table VIII, as this project
 trains it, against the plain SSD300's, and the memory that it needs; in each round every row takes a
 step. Other work on a machine only ever slows a step down, so rows are compared by their fastest
 step. The plain one runs twice a round: its two fastest steps say how far that can be trusted.
@@ -32,7 +33,7 @@ from torch import Tensor, nn
 from doamlib.arms import ARMS
 from doamlib.counting import count_layers, totals
 from doamlib.detectors import Detector, DetectorConfig, build_detector
-from doamlib.doam import DOAM, DOAMConfig
+from doamlib.doam import DOAMConfig
 from doamlib.experiments import run_config
 from doamlib.memory import reuse_freed_memory
 from doamlib.parameters import from_file
@@ -71,17 +72,6 @@ def training_step(detector: Detector, images: Tensor, targets: list) -> Step:
     def step() -> None:
         detector.zero_grad(set_to_none=True)
         sum(detector(images, targets).values()).backward()
-
-    return step
-
-
-def doam_step(doam: DOAM, pixels: Tensor) -> Step:
-    """DOAM alone, forward and backward, as in front of a detector: no gradient to the pixels."""
-    gradient = torch.ones_like(doam(pixels))
-
-    def step() -> None:
-        doam.zero_grad(set_to_none=True)
-        doam(pixels).backward(gradient)
 
     return step
 
@@ -148,21 +138,17 @@ def decoding_share(detector: Detector, images: Tensor, repeats: int) -> dict[str
 
 
 def shares(repeats: int) -> Table:
-    """The three questions at full size, and for the small networks of the book's default."""
+    """Both questions at full size, and for the small networks of the book's default."""
     quick = from_file(QUICK)
-    small = run_config(quick, ARMS["SSD+DOAM-T"], seed=0).detector
+    small = run_config(quick, ARMS["SSD"], seed=0).detector
     table = {}
     for profile, config, count in (
-        ("ssd300", DetectorConfig(doam=DOAMConfig.reference()), FULL_BATCH),
+        ("ssd300", DetectorConfig(), FULL_BATCH),
         (f"ssd{quick.image_size} width {quick.width:g}", small, quick.batch_size),
     ):
-        detector = build_detector(config.model_copy(update={"doam": None}), seed=0).train()
+        detector = build_detector(config, seed=0).train()
         images, targets = batch_of(count, config.image_size)
         step = training_step(detector, images, targets)
-        pixels = detector.pixels(images)[0].contiguous(memory_format=torch.channels_last)
-        module = DOAM(config.doam.model_copy(update={"gamma": 0.5}))
-        doam = doam_step(module.to(memory_format=torch.channels_last), pixels)
-        table[f"{profile}: DOAM / plain step"] = compare(doam, step, repeats)
         alone = convolutions_step(detector, images)
         table[f"{profile}: step / convolutions alone"] = compare(step, alone, repeats)
         table[f"{profile}: decoding / inference"] = decoding_share(detector, images, repeats)
