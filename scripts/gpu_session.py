@@ -70,7 +70,9 @@ def machine(file: Path) -> None:
     if device != "cpu" and not torch.cuda.is_available():
         sys.exit(f"torch {torch.__version__} finds no GPU here, and {file} says device: {device}")
     name = "cpu" if device == "cpu" else torch.cuda.get_device_name()
-    print(f"{name}, {os.cpu_count()} cores, Python {sys.version.split()[0]}, {torch.__version__=!s}")
+    print(
+        f"{name}, {os.cpu_count()} cores, Python {sys.version.split()[0]}, {torch.__version__=!s}"
+    )
 
 
 def write_trial(file: Path, to: Path) -> None:
@@ -142,7 +144,9 @@ def check(file: Path, folder: Path) -> int:
         if not math.isfinite(result.ap()) or not len(result.test_set().truth):
             sys.exit(f"{arm}, seed {seed}: mAP is {result.ap()}")
     missing = [(a, s) for s in wanted.seeds for a in wanted.arms if (a, s) not in results]
-    print(f"archives in {folder}: {len(results)} runs read back, {len(missing)} of the file missing")
+    print(
+        f"archives in {folder}: {len(results)} runs read back, {len(missing)} of the file missing"
+    )
     return UNFINISHED if missing else 0
 
 

@@ -13,7 +13,8 @@
 # next `run` goes on from it. Files stay below 16 MB. Exit status: 0 everything is trained, 3 time is
 # over and what is finished is packed, anything else a failure, told in the last line.
 #
-# PYTHON names another interpreter, REFERENCE another parameter file, DOAM_HOME where runs lie.
+# PYTHON names another interpreter, REFERENCE another parameter file, DOAM_HOME where runs lie;
+# TRIAL=no leaves the trial out, for a second call with the same files on the same machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -122,20 +123,20 @@ trial() {
   helper resumed "$scratch/interrupted.json"
   helper check "$file" "$scratch/archives"
   helper rates "$file"
+  echo "the trial has passed after $SECONDS s"
 }
 
 run() {
   local out=$1 minutes=$2 home=${DOAM_HOME:-$PWD} file left status=0
   install
-  trial
+  if [ "${TRIAL:-yes}" = no ]; then share_gpu; else trial; fi
   export DOAM_HOME=$home
-  echo "the trial has passed after $SECONDS s"
   file=$scratch/reference.yaml
   helper missing "$REFERENCE" "$file"
   [ -s "$file" ] || { echo "every seed is in book/reference_results"; return 0; }
   [ ! -f "$KIT/kept.tar" ] || { mkdir -p "$DOAM_HOME/runs" && tar -xf "$KIT/kept.tar" -C "$DOAM_HOME/runs"; }
   left=$((minutes * 60 - SECONDS))
-  [ "$left" -gt 0 ] || fail "MINUTES is $minutes, but the trial took $SECONDS s: give more"
+  [ "$left" -gt 0 ] || fail "MINUTES is $minutes, but $SECONDS s are gone already: give more"
   train -f "$file" --time-budget "${left}s" --pack "$out" || status=$?
   if [ "$status" -ne 0 ]; then
     echo "training failed with status $status; packing what is finished"
