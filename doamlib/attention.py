@@ -1,7 +1,7 @@
 """The paper's three rivals: squeeze-and-excitation, non-local and dual attention.
 
 Each is written from its own paper and maps features B,C,H,W to features B,C,H,W. Each starts as
-(nearly) the identity, so that plugging one into a trained detector, as Section V does, does not
+the identity, so that plugging one into a trained detector, as Section V does, does not
 undo what the detector has learned; DOAM starts so too. The comparison in Section IV-C reads them as
 relatives of DOAM; Eq. 13 and 15 are their equations there.
 """
@@ -21,19 +21,28 @@ MAX_KEYS = 400
 class SqueezeExcitation(ops.SqueezeExcitation):
     """Torchvision's SE (Hu et al., CVPR 2018; arXiv:1709.01507), Eq. 2 to 4 there; Eq. 15 here.
 
-    z_c = mean of x_c over all positions; s = sigmoid(W2 relu(W1 z)); y_c = s_c x_c.
+    z_c = mean of x_c over all positions; s = sigmoid(W2 relu(W1 z) + b2); y_c = s_c / s_0 x_c.
 
     Args:
         channels: C.
         reduction: r; the squeezed width is C / r, at least 4.
 
-    The last bias starts at 3, so that every s starts near 0.95; the paper starts near 0.5, which
-    behind four pooling layers would shrink a trained network's features to a sixteenth.
+    W2 starts at 0 and b2 at 3, so that every s starts at s_0 = sigmoid(3) = 0.95; the constant
+    1 / s_0, which the paper does not have, makes that start the identity. The paper starts near
+    s = 0.5, which behind four pooling layers would shrink a trained network's features to a
+    sixteenth; 0.95 without the constant would still take a fifth off them.
     """
+
+    START = 3.0
 
     def __init__(self, channels: int, reduction: int = 16):
         super().__init__(channels, max(4, channels // reduction))
-        nn.init.constant_(self.fc2.bias, 3.0)
+        nn.init.zeros_(self.fc2.weight)
+        nn.init.constant_(self.fc2.bias, self.START)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features B,C,H,W, each channel weighted by what all channels say on average."""
+        return super().forward(features) * (1 + math.exp(-self.START))
 
 
 class NonLocal(nn.Module):

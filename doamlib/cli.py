@@ -79,20 +79,23 @@ def train(
     pack: Annotated[
         Path | None, typer.Option(help="Then write what is finished as archives to this folder.")
     ] = None,
+    estimate: Annotated[bool, typer.Option(help="Measure first how long it will take.")] = True,
 ) -> None:
     """Train the runs that a parameter file needs and that do not exist yet.
 
     Example: doam train -f params/paper.yaml --time-budget 9m --pack book/reference_results
 
     Runs are taken seed by seed, so that whole comparisons get finished. Archives hold metrics,
-    histories, detections, attention maps and provenance, but no weights.
+    histories, scores of attention maps and provenance, and of the smallest seed detections too,
+    but no weights.
     """
     from doamlib.reference import pack as write_archives
     from doamlib.training import OutOfTime
 
     deadline = time.monotonic() + _seconds(time_budget) if time_budget else float("inf")
     study = _study(file)
-    study.announce()
+    if estimate:
+        study.announce()
     try:
         for (arm, seed), result in study.results(deadline=deadline).items():
             _say(f"  {arm:16} seed {seed}  mAP {result.ap():.1f}  {result.key}")

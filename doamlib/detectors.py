@@ -10,10 +10,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from doamlib.data.images import resize
 from doamlib.detector_config import DetectorConfig
 from doamlib.doam import DOAM
 from doamlib.precision import full_precision
@@ -54,7 +54,8 @@ class Detector(nn.Module):
         Args:
             images: a list of float tensors 3,H,W, RGB, 0..1, of any sizes; or one batch B,3,H,W,
                 float 0..1 or uint8 0..255. Images that already have the network's size are not
-                resampled.
+                resampled; others are rounded to 8 bits and resampled as the cached ones are, on
+                the CPU and without a gradient.
             targets: in training mode, a dict an image: ``boxes`` float32 (N, 4), x1, y1, x2, y2 in
                 pixels of the image; ``labels`` int64 (N,), 1 to ``num_classes``. N may be 0.
 
@@ -86,8 +87,8 @@ class Detector(nn.Module):
 
         Returns:
             Pixels, and factors (B, 4) that take boxes from image to network pixels. Resizing is
-            bilinear, without smoothing and without keeping the aspect ratio, as in the official
-            code.
+            :func:`doamlib.data.images.resize`, so that a network reads the same pixels here as
+            from the cache it was trained on.
         """
         groups = [images] if isinstance(images, Tensor) else [image[None] for image in images]
         for group in groups:
@@ -98,13 +99,14 @@ class Detector(nn.Module):
         side, device = self.image_size, self.mean.device
         sizes = [group.shape[-2:] for group in groups for _ in group]
         factors = torch.tensor([[side / w, side / h] * 2 for h, w in sizes], device=device)
-        return torch.cat([self._resized(group.to(device)) for group in groups]), factors
+        return torch.cat([self._resized(group).to(device) for group in groups]), factors
 
     def _resized(self, images: Tensor) -> Tensor:
-        images = images.float() if images.dtype == torch.uint8 else images.float() * 255
+        values = images.float() if images.dtype == torch.uint8 else images.float() * 255
         if images.shape[-2:] == (self.image_size, self.image_size):
-            return images
-        return F.interpolate(images, (self.image_size, self.image_size), mode="bilinear")
+            return values
+        rounded = values.detach().round().clamp(0, 255).byte().cpu()
+        return torch.stack([resize(image, self.image_size) for image in rounded]).float()
 
     def network_input(self, pixels: Tensor) -> Tensor:
         """DOAM if there is one, then normalisation: B,3,S,S in 0..255 to what the network reads."""

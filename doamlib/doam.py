@@ -27,7 +27,10 @@ from doamlib.precision import full_precision
 Channels = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
 PIXEL_RANGE = 255.0
-BRANCH_MEAN, BRANCH_STD, EDGE_STD = 128.0, 64.0, 256.0
+BRANCH_MEAN, BRANCH_STD = 128.0, 64.0
+"""What ``standardised`` takes off P and divides it by: middle and quarter of the pixels' range."""
+EDGE_STD = 256.0
+"""What it divides E by, about the standard deviation of E on generated X-ray images."""
 
 
 class DOAMConfig(Config):
@@ -59,6 +62,10 @@ class DOAMConfig(Config):
         gamma: start value of a learned scalar that blends attended and plain channels,
             ``gamma * M * P + (1 - gamma) * P`` (code), or None for ``M * P`` (paper). At 0, where
             the code starts, nothing but gamma itself receives a gradient until gamma has moved.
+        branch_inputs: what the branches read: pixels of 0..255 and edges of up to 1140 (code), or
+            both shifted and scaled to a variance near 1 (neither code nor paper). Through layers
+            without activation, values of several hundred pin the sigmoid to 0 or 1, where it has no
+            slope and M cannot learn.
     """
 
     edge_guidance: bool = True

@@ -165,7 +165,7 @@ REGION = ("lift_silhouette", "lift_box")
 def _map_score(runs: Runs, arm: str, kind: str, score: str, part: str = "") -> dict[int, float]:
     """Mean score of an arm's maps over the test set by seed, times 100; see doamlib.explain.
 
-    With ``part`` it is the score of the same network with that part drawn anew.
+    With ``part``: of the same network with that part drawn anew, a mean of ten draws.
     """
     found = {}
     for (own, seed), result in runs.items():

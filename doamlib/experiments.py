@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import os
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +13,9 @@ import torch
 from doamlib.arms import ARMS, Arm
 from doamlib.data.classes import CLASSES
 from doamlib.datasets import Data, DataConfig, fingerprint, open_data
-from doamlib.detectors import DetectorConfig, build_detector
-from doamlib.parameters import Parameters
+from doamlib.detectors import DetectorConfig
+from doamlib.estimate import Rates, measured_rates, work_of
+from doamlib.parameters import ParameterError, Parameters
 from doamlib.runs import Result, RunConfig, RunStore, WarmStart
 from doamlib.side_by_side import Task, Trainer
 from doamlib.simulation import SimulationConfig
@@ -60,10 +61,24 @@ def run_config(parameters: Parameters, arm: Arm, seed: int) -> RunConfig:
             fresh_first_layer=arm.fresh_first_layer,
         ),
         sampling=arm.sampling.model_copy(update=pool if pooled else {}),
-        training=_training(parameters),
+        training=_training(parameters).model_copy(update={"epochs": _epochs(parameters, arm)}),
         seed=seed,
         warm_start=_warm_start(parameters, seed),
     )
+
+
+def _epochs(parameters: Parameters, arm: Arm) -> int:
+    """Passes of an arm: few images are passed as often as gives the steps of all images.
+
+    With equal passes a handful of images would get a few steps, all within the warm-up: a
+    comparison of starting weights. Counted from ``train_images``, for real data too; `Study.plan`
+    sees that it is right.
+    """
+    if not arm.shots:
+        return parameters.epochs
+    size = parameters.batch_size
+    steps = parameters.epochs * math.ceil(parameters.train_images / size)
+    return math.ceil(steps / math.ceil(arm.shots * len(CLASSES) / size))
 
 
 def _training(parameters: Parameters) -> TrainingConfig:
@@ -72,7 +87,11 @@ def _training(parameters: Parameters) -> TrainingConfig:
 
 
 def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
-    """Other images than those of the experiments, all without a cutter; one recipe for all."""
+    """Other images than those of the experiments, all without a cutter; one recipe for all files.
+
+    Every choice is made here or is a ``warm_`` parameter, so that files with different recipes for
+    the experiments themselves start from the same weights.
+    """
     if parameters.warm_start == "none":
         return None
     images = parameters.warm_images
@@ -81,11 +100,14 @@ def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
         "epochs": parameters.warm_epochs,
         "batch_size": 24,
         "learning_rate": parameters.warm_learning_rate,
+        "momentum": 0.9,
         "weight_decay": 0.05,
         "warmup_steps": 100,
         "schedule": "cosine",
         "clip_norm": 10.0,
         "horizontal_flip": True,
+        "average_last": 0.1,
+        "precision": "auto",
     }
     return WarmStart(
         data=DataConfig(
@@ -98,7 +120,7 @@ def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
             ),
             objects="harmless",
         ),
-        training=_training(parameters).model_copy(update=recipe),
+        training=TrainingConfig(**recipe),
         seed=seed if parameters.warm_start_per_seed else 0,
     )
 
@@ -150,8 +172,15 @@ class Study:
         return fingerprint(data_config(self.parameters), self.parameters.data_root)
 
     def plan(self, arms: Iterable[str] | None = None) -> list[PlannedRun]:
-        """Every run of these arms (default: the parameters'), seed by seed."""
+        """Every run of these arms (default: the parameters'), seed by seed.
+
+        Raises:
+            doamlib.parameters.ParameterError: few shots of real data, and ``train_images``, which
+                their steps follow from, is not the number of training images.
+        """
         names = [name for name in self.parameters.arms if arms is None or name in set(arms)]
+        if any(ARMS[name].shots for name in names):
+            self._check_count()
         runs = []
         for seed in self.parameters.seeds:
             for name in names:
@@ -160,6 +189,14 @@ class Study:
                     PlannedRun(name, seed, config, self.store.find(config, self.fingerprint))
                 )
         return runs
+
+    def _check_count(self) -> None:
+        said, root = self.parameters.train_images, self.parameters.data_root
+        if root is not None and (found := len(self.data.train)) != said:
+            raise ParameterError(
+                f"train_images = {said}: {root} holds {found} training images; write {found}, "
+                "because few-shot arms take as many steps as all images would"
+            )
 
     def announce(self, arms: Iterable[str] | None = None) -> list[PlannedRun]:
         """Report what exists, what is missing and how long that will take; returns the plan."""
@@ -178,21 +215,24 @@ class Study:
         return [run for run in warm.values() if self.store.starting_weights(run) is None]
 
     def _seconds(self, runs: Iterable[RunConfig]) -> float:
-        """How long training takes, from a few measured steps of each kind of detector."""
-        rates: dict[DetectorConfig, float] = {}
+        """How long runs take, from a few measured batches of each kind of detector."""
+        rates: dict[tuple[DetectorConfig, str], Rates] = {}
         total = 0.0
         for run in runs:
-            if run.detector not in rates:
+            kind = (run.detector, run.training.precision)
+            if kind not in rates:
                 with reproducible(self.device):
-                    rates[run.detector] = _seconds_per_image(run.detector, self.device)
-            total += rates[run.detector] * self._images_to_train_on(run) * run.training.epochs
+                    rates[kind] = measured_rates(*kind, run.training.batch_size, self.device)
+            total += rates[kind].seconds(work_of(run, *self._images(run)))
         return total
 
-    def _images_to_train_on(self, config: RunConfig) -> int:
-        if config.data.shots:
-            return config.data.shots * len(CLASSES)
-        simulation = config.data.simulation
-        return simulation.train_images if simulation else len(self.data.train)
+    def _images(self, config: RunConfig) -> tuple[int, int]:
+        """How many images the run is trained and tested on."""
+        if simulation := config.data.simulation:
+            train, test = simulation.train_images, simulation.test_images
+        else:
+            train, test = len(self.data.train), len(self.data.test)
+        return config.data.shots * len(CLASSES) or train, test
 
     def results(
         self, arms: Iterable[str] | None = None, deadline: float = float("inf")
@@ -246,20 +286,3 @@ class Study:
         if self.device.type != "cpu" and self.parameters.width == 1:
             return 1
         return max(1, min(self.parameters.processes, os.cpu_count(), missing))
-
-
-def _seconds_per_image(config: DetectorConfig, device: torch.device, batch: int = 8) -> float:
-    detector = build_detector(config, seed=0).to(device).train()
-    size = detector.image_size
-    images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, device=device)
-    target = {
-        "boxes": torch.tensor([[size / 4, size / 4, size / 2, size / 2]], device=device),
-        "labels": torch.ones(1, dtype=torch.int64, device=device),
-    }
-    for repeat in range(3):  # the first step warms up
-        if repeat == 1:
-            start = time.perf_counter()
-        sum(detector(images, [target] * batch).values()).backward()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return (time.perf_counter() - start) / (2 * batch)

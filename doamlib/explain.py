@@ -1,9 +1,8 @@
 """What a trained network looks at: attention maps (Fig. 7), Grad-CAM (Fig. 6), and their scores.
 
 The paper shows pictures. Here every map is scored on every item of a test set against the box and,
-where the data are generated, the exact silhouette; and compared with the map of the same network
-after part of it has been drawn anew (Adebayo et al., NeurIPS 2018): a map that stays the same does
-not show what was learned.
+where the data are generated, the exact silhouette. :mod:`doamlib.randomisation` compares it with
+maps of the same network after part of it has been drawn anew.
 
 Maps lie on the network's input, S x S. A region is the share of each pixel that lies inside, so
 boxes need no rounding and a thin blade does not vanish. Scores of a map m and a region r:
@@ -20,7 +19,6 @@ boxes need no rounding and a thin blade does not vanish. Scores of a map m and a
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -30,12 +28,11 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 from torch import Tensor
 
 from doamlib.data.cache import CachedDataset
 from doamlib.data.sidecar import read_sidecar
-from doamlib.detectors import Detector, Target, build_detector
+from doamlib.detectors import Detector, Target
 from doamlib.edges import SobelEdges
 from doamlib.inference import TestSet
 from doamlib.statistics import bootstrap_mean
@@ -45,24 +42,12 @@ with warnings.catch_warnings():  # its progress bars, never shown here, miss a n
     from captum.attr import LayerAttribution, LayerGradCam
 
 Kind = Literal["attention", "gradcam", "edges", "darkness"]
-Part = Literal["doam", "late", "all"]
-
 SCORES = ("lift_box", "lift_silhouette", "pointing", "cover", "evenness")
 
 STORED = (*SCORES, "blank")
 
-PARTS: dict[Part, tuple[str, ...]] = {
-    "doam": ("doam.",),
-    "late": ("network.backbone.extra.", "network.head."),
-    "all": ("",),
-}
-"""What `randomised` may draw anew; ``late`` is SSD's conv5 and all behind it, heads included."""
-
 PLAIN: tuple[Kind, ...] = ("edges", "darkness")
 """Maps that nobody trained, which a learned map should beat."""
-
-CHECKED: dict[Kind, tuple[Part, ...]] = {"attention": ("doam",), "gradcam": ("late", "all")}
-"""What is drawn anew to find out whether a map shows what was learned."""
 
 EXAMPLE_SIZE = 80
 MIN_IMAGES = 5
@@ -239,8 +224,21 @@ def examples(test: TestSet) -> list[int]:
     return [int(i) for chosen in of_class for i in image[chosen][:2]]
 
 
+def chosen_images(cached: CachedDataset, count: int) -> NDArray[np.int64]:
+    """``count`` of the images drawn at random, or all where there are fewer; ascending.
+
+    The draw follows from the number of images alone: all runs on the same data get the same ones.
+    """
+    if count >= len(cached):
+        return np.arange(len(cached))
+    return np.sort(np.random.default_rng(0).choice(len(cached), count, replace=False))
+
+
 def map_scores(
-    detector: Detector, cached: CachedDataset, kinds: Sequence[Kind] | None = None
+    detector: Detector,
+    cached: CachedDataset,
+    kinds: Sequence[Kind] | None = None,
+    images: NDArray[np.int64] | None = None,
 ) -> dict[str, NDArray]:
     """The maps of a trained detector, scored: small arrays that can be stored with its run.
 
@@ -248,18 +246,22 @@ def map_scores(
         detector: in evaluation mode.
         cached: the test images at its input size.
         kinds: which maps; by default those that the detector has.
+        images: indices of the images to score, ascending; all by default.
 
     Returns:
-        ``<kind>_<score>`` float32 (items,) for each kind and each of ``SCORES``;
-        ``<kind>_blank`` bool (items,), maps of zeros; ``examples`` int64 (E,), image indices; and
-        ``<kind>_examples`` uint8 (E, 80, 80), each map divided by its largest value (attention: as
-        it is) times 255.
+        ``images`` int64 (N,), the images scored; ``<kind>_<score>`` float32 (items on them,) for
+        each kind and each of ``SCORES``; ``<kind>_blank`` bool (items,), maps of zeros;
+        ``examples`` int64 (E,), image indices; and ``<kind>_examples`` uint8 (E, 80, 80), each map
+        divided by its largest value (attention: as it is) times 255.
     """
+    if images is None:
+        images = np.arange(len(cached))
+    cached = cached.subset([cached.dataset.image_ids[index] for index in images])
     test = TestSet.of(cached.dataset)
     places = regions(cached)
     chosen = examples(test)
     shown = np.searchsorted(test.truth.image_index, chosen).tolist()  # items lie image after image
-    arrays: dict[str, NDArray] = {"examples": np.array(chosen, np.int64)}
+    arrays: dict[str, NDArray] = {"images": images, "examples": images[chosen]}
     for kind in kinds_of(detector) if kinds is None else kinds:
         rows, small = [], {}
         for item, values in enumerate(item_maps(detector, cached, kind)):
@@ -282,16 +284,24 @@ def _thumbnail(values: NDArray, highest: float) -> NDArray[np.uint8]:
 def tidy(scores: dict[str, NDArray], test: TestSet) -> pd.DataFrame:
     """What `map_scores` returned as a long table, a row for each item and kind of map.
 
+    Args:
+        scores: what it returned.
+        test: the whole test set.
+
     Returns:
         ``image`` (id), ``item`` (number within the data), ``class`` (name), ``level`` (1 to 3, 0:
         none), ``map``, ``blank``, and the ``SCORES``.
     """
     truth = test.truth
+    # Archives of older results name no images: they scored all.
+    images = scores.get("images", np.arange(len(test.image_ids)))
+    scored = np.flatnonzero(np.isin(truth.image_index, images))
+    image = truth.image_index[scored]
     items = {
-        "image": np.array(test.image_ids)[truth.image_index],
-        "item": np.arange(len(truth)),
-        "class": np.array(test.classes)[truth.label - 1],
-        "level": test.levels[truth.image_index],
+        "image": np.array(test.image_ids)[image],
+        "item": scored,
+        "class": np.array(test.classes)[truth.label[scored] - 1],
+        "level": test.levels[image],
     }
     columns = ("blank", *SCORES)
     kinds = [name.removesuffix("_blank") for name in scores if name.endswith("_blank")]
@@ -348,72 +358,10 @@ def summary(frame: pd.DataFrame) -> dict[str, Any]:
     drawn = frame.assign(**{score: frame[score].where(~frame["blank"]) for score in SCORES})
     for row in intervals(drawn, ["map"]).to_dict("records"):
         numbers = {key: row[key] for key in ("mean", "low", "high", "images")}
-        found[row["map"]][row["score"]] = _without_nan(numbers)
+        found[row["map"]][row["score"]] = without_nan(numbers)
     return found
 
 
-def _without_nan(numbers: dict[str, float]) -> dict[str, float | None]:
+def without_nan(numbers: dict[str, float]) -> dict[str, float | None]:
+    """None in place of NaN, which JSON does not know."""
     return {name: None if np.isnan(value) else value for name, value in numbers.items()}
-
-
-# --- sanity check -------------------------------------------------------------------------------
-
-
-def randomised(detector: Detector, part: Part, seed: int) -> Detector:
-    """A copy with one of ``PARTS`` as freshly initialised from ``seed``, the rest as trained.
-
-    Raises:
-        ValueError: the detector has no such part.
-    """
-    fresh = build_detector(detector.config, seed).state_dict()
-    drawn = {name: value for name, value in fresh.items() if name.startswith(PARTS[part])}
-    if not drawn:
-        raise ValueError(f"this detector has no part {part!r}: {', '.join(PARTS[part])} missing")
-    changed = copy.deepcopy(detector)
-    changed.load_state_dict(drawn, strict=False)
-    return changed
-
-
-def rank_correlation(first: NDArray, second: NDArray) -> float:
-    """Spearman's correlation of two maps, -1 to 1; NaN where one is constant (it ranks nothing)."""
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return float("nan")
-    return float(stats.spearmanr(first.ravel(), second.ravel()).statistic)
-
-
-def randomisation_check(
-    detector: Detector, cached: CachedDataset, kind: Kind, part: Part, seed: int
-) -> pd.DataFrame:
-    """The randomised network's scores, and ``correlation`` of its maps with the trained one's.
-
-    Returns:
-        As `tidy`, with the columns ``part`` and ``correlation``.
-    """
-    other = randomised(detector, part, seed)
-    maps = zip(item_maps(detector, cached, kind), item_maps(other, cached, kind), strict=True)
-    rows = [
-        score_map(drawn, *place)
-        | {"blank": not drawn.any(), "correlation": rank_correlation(trained, drawn)}
-        for (trained, drawn), place in zip(maps, regions(cached), strict=True)
-    ]
-    scores = {f"{kind}_{name}": np.array([row[name] for row in rows]) for name in STORED}
-    frame = tidy(scores, TestSet.of(cached.dataset)).assign(part=part)
-    return frame.assign(correlation=[row["correlation"] for row in rows])
-
-
-def sanity(detector: Detector, cached: CachedDataset, seed: int) -> dict[str, Any]:
-    """Each map of a detector beside the one with randomised weights, over a test set; for JSON.
-
-    Returns:
-        Map -> part of ``CHECKED`` -> ``correlation``, ``lift_box`` and ``lift_silhouette`` of the
-        randomised network, means over images without its blank maps; None stands for NaN.
-    """
-    columns = ("correlation", "lift_box", "lift_silhouette")
-    found: dict[str, Any] = {}
-    for kind in kinds_of(detector):
-        found[kind] = {}
-        for part in CHECKED[kind]:
-            frame = randomisation_check(detector, cached, kind, part, seed)
-            means = frame[~frame["blank"]].groupby("image")[list(columns)].mean().mean()
-            found[kind][part] = _without_nan(means.to_dict())
-    return found

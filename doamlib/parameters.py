@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from doamlib.arms import ARMS
 from doamlib.config import Config
+from doamlib.precision import Precision
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -71,9 +72,11 @@ class Parameters(Config):
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd is the paper's")
     epochs: Positive = Field(2, description="passes over the training images")
     batch_size: Positive = Field(24, description="images a step (paper: 24)")
-    learning_rate: float = Field(1.0e-4, gt=0, description="of SGD (paper: 1.0e-4)")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD (paper: 0.9)")
-    weight_decay: float = Field(5.0e-4, ge=0, description="of SGD (paper: 5.0e-4)")
+    learning_rate: float = Field(1.0e-4, gt=0, description="peak of the schedule (paper: 1.0e-4)")
+    momentum: float = Field(
+        0.9, ge=0, lt=1, description="SGD's, or AdamW's first beta (paper: 0.9)"
+    )
+    weight_decay: float = Field(5.0e-4, ge=0, description="of the optimizer (paper: 5.0e-4)")
     warmup_steps: Count = Field(0, description="steps over which the learning rate rises from 0")
     schedule: Literal["constant", "cosine"] = Field("constant", description="of the learning rate")
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0: no limit")
@@ -82,7 +85,12 @@ class Parameters(Config):
     loss_quantile: float = Field(
         0.5, ge=0, le=1, description="over-sampling: a batch above it is hard enough for the pool"
     )
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward pass")
+    average_last: float = Field(
+        0.0, ge=0, lt=1, description="share of the last steps whose weights are averaged; 0: none"
+    )
+    precision: Precision = Field(
+        "auto", description="of the forward pass; auto: bfloat16 where the hardware has it"
+    )
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run")
     processes: Positive = Field(2, description="processes that generate and decode images")

@@ -1,4 +1,4 @@
-"""The number format of the forward pass: bfloat16 where the processor has it, and where it must not.
+"""The number format of the forward pass: bfloat16 where it is fast, float32 where it must be.
 
 bfloat16 keeps 8 bits of a number's digits and all of its range. Convolutions bear that and run two
 to five times as fast on hardware that has the instructions. Differences of pixels, the blend of

@@ -14,24 +14,24 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from doamlib import paths
 from doamlib.arms import ARMS
 from doamlib.data.files import npz_bytes, write_bytes
-from doamlib.detectors import build_detector, load_weights
-from doamlib.experiments import PlannedRun, Study, run_config
+from doamlib.experiments import Study, run_config
 from doamlib.parameters import Parameters, from_values
 from doamlib.runs import RESULTS_VERSION, Result
 
-PACKED = ("identity.json", "history.json", "provenance.json")
-EXPLAINED = ("SSD", "SSD+DOAM-T", "SSD+DOAM-O")
-"""Arms whose attention and Grad-CAM maps are scored and kept (Fig. 6 and 7)."""
+PACKED = ("identity.json", "metrics.json", "provenance.json")
+STRONGEST = 20
+"""Detections an image that an archive keeps, of its profile's first seed; what was scored (200) is
+in ``metrics.json``."""
 
-RANDOM_SEED = 1000
-"""Added to a run's seed to draw weights anew, see :func:`doamlib.explain.sanity`."""
-
-STRONGEST = 50
-"""Detections an image that an archive keeps; what was scored (200) is in ``metrics.json``."""
+DIGITS = 5
+"""Significant digits of losses and learning rates in an archive."""
 
 MAX_BYTES = 16 * 2**20
 RUNS_ONLY = {"profile", "arms", "seeds", "device", "processes"}
@@ -138,6 +138,10 @@ def why_stale(result: Result, parameters: Parameters, arm: str, seed: int) -> st
 def pack(study: Study, folder: Path | None = None) -> list[Path]:
     """Write a study's finished runs as archives, one a seed or more where 16 MB do not hold it.
 
+    Every run keeps its metrics, history, provenance and the scores of its maps. What takes most
+    room, detections and pictures of maps, is kept of the smallest seed only. Losses and learning
+    rates are rounded to ``DIGITS`` digits.
+
     Args:
         study: its parameters name the runs; what is not trained is left out.
         folder: where to; the committed reference layer by default.
@@ -149,7 +153,8 @@ def pack(study: Study, folder: Path | None = None) -> list[Path]:
     written = []
     for seed in study.parameters.seeds:
         runs = [run for run in study.plan() if run.result is not None and run.seed == seed]
-        contents = [_content(run, study) for run in runs]
+        first = seed == min(study.parameters.seeds)
+        contents = [_content(run.result, whole=first) for run in runs]
         for part, members in enumerate(_parts([sum(map(len, c.values())) for c in contents])):
             index = {
                 "parameters": study.parameters.model_dump(mode="json"),
@@ -167,26 +172,32 @@ def pack(study: Study, folder: Path | None = None) -> list[Path]:
     return written
 
 
-def _content(run: PlannedRun, study: Study) -> dict[str, bytes]:
-    """A result's files; maps are drawn now, because they need the weights, which are not kept."""
-    from doamlib.explain import PLAIN, kinds_of, map_scores, sanity, summary, tidy  # slow: captum
-
-    result = run.result
-    files = {name: result.read(name) for name in PACKED}
-    metrics = dict(result.metrics)
-    if run.arm in EXPLAINED:
-        study.report(f"{run.arm}, seed {run.seed}: maps of what it looks at")
-        detector = build_detector(run.config.detector, run.seed)
-        load_weights(detector, result.weights())
-        tested = study.data.cached("test", detector.image_size, 1, study.report)
-        scores = map_scores(detector.eval(), tested, (*kinds_of(detector), *PLAIN))
-        metrics["maps"] = summary(tidy(scores, result.test_set()))
-        for kind, parts in sanity(detector, tested, RANDOM_SEED + run.seed).items():
-            metrics["maps"][kind]["random"] = parts
-        files["maps.npz"] = npz_bytes(**scores)
-    files["metrics.json"] = json.dumps(metrics, indent=1).encode()
-    files["detections.npz"] = result.detections().strongest(STRONGEST).as_bytes()
+def _content(result: Result, whole: bool) -> dict[str, bytes]:
+    """A result's files; detections and pictures only if ``whole``."""
+    files = {name: _compact(json.loads(result.read(name))) for name in PACKED}
+    files["history.json"] = _compact(_rounded(json.loads(result.read("history.json"))))
+    if maps := result.read("maps.npz"):
+        with np.load(io.BytesIO(maps)) as arrays:
+            kept = {n: a for n, a in arrays.items() if whole or not n.endswith("examples")}
+        files["maps.npz"] = npz_bytes(**kept)
+    if whole:
+        files["detections.npz"] = result.detections().strongest(STRONGEST).as_bytes()
     return files
+
+
+def _compact(content: Any) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode()
+
+
+def _rounded(content: Any) -> Any:
+    """The same with every float rounded, so that equal ones stay equal; integers are exact."""
+    if isinstance(content, float):
+        return float(f"{content:.{DIGITS}g}")
+    if isinstance(content, list):
+        return [_rounded(value) for value in content]
+    if isinstance(content, dict):
+        return {name: _rounded(value) for name, value in content.items()}
+    return content
 
 
 def _parts(sizes: list[int]) -> list[list[int]]:

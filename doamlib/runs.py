@@ -28,16 +28,19 @@ from pydantic import Field
 
 from doamlib import paths, provenance
 from doamlib.config import Config, digest_of
-from doamlib.data.files import write_bytes, write_text
+from doamlib.data.cache import CachedDataset
+from doamlib.data.files import npz_bytes, write_bytes
 from doamlib.datasets import HARMLESS, Data, DataConfig, open_data
 from doamlib.detections import Detections
 from doamlib.detectors import Detector, DetectorConfig, build_detector, load_weights, save_weights
 from doamlib.inference import TestSet, detect, pooled_occlusion, score
+from doamlib.map_swaps import gamma, map_effect
 from doamlib.memory import reuse_freed_memory
+from doamlib.precision import chosen
 from doamlib.sampling import SamplingConfig
-from doamlib.training import History, Training, TrainingConfig, reproducible
+from doamlib.training import History, OutOfTime, Training, TrainingConfig, reproducible
 
-RESULTS_VERSION = 2
+RESULTS_VERSION = 3
 """Raised in the commit that changes what training or evaluation computes (a test insists)."""
 
 Report = Callable[[str], None]
@@ -81,6 +84,24 @@ class RunConfig(Config):
             seed=warm.seed,
         )
 
+    @property
+    def explained(self) -> bool:
+        """Whether the run ends with drawing and scoring its maps (Fig. 6 and 7).
+
+        The plain SSD, and SSD behind a whole DOAM in any reading, trained on all images as in
+        DOAM-T or DOAM-O.
+        """
+        detector, sampling, doam = self.detector, self.sampling, self.detector.doam
+        plain = DetectorConfig(width=detector.width, image_size=detector.image_size)
+        return (
+            detector.model_copy(update={"doam": None, "fresh_first_layer": False}) == plain
+            and (doam is None or (doam.edge_guidance and doam.material and doam.gate))
+            and sampling.strategy in ("traditional", "hard")
+            and not sampling.equal_steps
+            and not self.data.shots
+            and self.data.objects == "annotated"
+        )
+
     def key(self, fingerprint: str) -> str:
         """The name of this run's result on these data: sixteen hex digits."""
         return digest_of([self.digest(), fingerprint, RESULTS_VERSION])
@@ -114,7 +135,9 @@ class Result:
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """What :func:`doamlib.inference.score` returned."""
+        """What :func:`doamlib.inference.score` returned; ``pool``; ``attention`` (what
+        :func:`doamlib.map_swaps.map_effect` returned); ``maps`` of an explained run.
+        """
         return self._json("metrics.json")
 
     @cached_property
@@ -138,9 +161,22 @@ class Result:
 
     def detections(self) -> Detections:
         """Detections on the test images, in their original pixels; the reference layer keeps the
-        50 strongest of each image.
+        strongest of each image, and those of the first seed only.
+
+        Raises:
+            ValueError: this result keeps none; ``keeps_detections`` tells before.
         """
+        if not self.keeps_detections:
+            raise ValueError(
+                f"{self.name} keeps no detections: an archive holds those of its first seed only; "
+                f"take that seed's result, or train this one with 'doam train'"
+            )
         return Detections.load(io.BytesIO(self._bytes("detections.npz")))
+
+    @property
+    def keeps_detections(self) -> bool:
+        """Whether :meth:`detections` has any to give."""
+        return (self._place / "detections.npz").is_file()
 
     def test_set(self) -> TestSet:
         """The test images' annotations, kept once for all runs on the same data."""
@@ -204,7 +240,8 @@ class RunStore:
 
         Raises:
             doamlib.training.TrainingError: the loss diverged.
-            doamlib.training.OutOfTime: the deadline passed; the next call goes on from there.
+            doamlib.training.OutOfTime: the deadline passed before an epoch or before the maps; the
+                next call goes on from there.
         """
         key = config.key(data.fingerprint)
         (self.root / "locks").mkdir(parents=True, exist_ok=True)
@@ -261,37 +298,53 @@ class RunStore:
             for split in ("train", "test")
         )
         test = TestSet.of(data.test)
+
+        def watch() -> dict[str, float]:
+            return {"test_mAP": test.mean_ap(detect(detector, tested, device))} | gamma(detector)
+
         training = Training(
             *(detector, train, config.training, config.sampling, config.seed, partial, device),
-            evaluate=lambda: test.mean_ap(detect(detector, tested, device)),
+            watch=watch,
         )
         history = training.run(report, deadline)
         start = time.perf_counter()
         found = detect(detector, tested, device)
-        history.epochs[-1]["test_mAP"] = test.mean_ap(found)
+        metrics = score(found, test) | {"pool": pooled_occlusion(history.pool, data.train)}
+        evaluated, files = time.perf_counter(), {"detections.npz": found.as_bytes()}
+        if time.monotonic() > deadline and (config.explained or config.detector.doam):
+            raise OutOfTime  # the checkpoint holds the trained network
+        metrics["attention"] = map_effect(detector, tested, test, device)
+        if config.explained:
+            report("drawing maps of what it looks at")
+            files["maps.npz"], metrics["maps"] = _maps(detector, train, tested, config.seed)
         made_by |= {
+            "precision": chosen(config.training.precision, device),
             "training_seconds": round(sum(entry["seconds"] for entry in history.epochs), 1),
-            "evaluation_seconds": round(time.perf_counter() - start, 1),
+            "evaluation_seconds": round(evaluated - start, 1),
+            "maps_seconds": round(time.perf_counter() - evaluated, 1),
         }
+        identity = {
+            "config": config.model_dump(mode="json"),
+            "fingerprint": data.fingerprint,
+            "results_version": RESULTS_VERSION,
+        }
+        contents = {"identity": identity, "metrics": metrics, "provenance": made_by}
+        for name, content in (contents | {"history": vars(history)}).items():
+            files[f"{name}.json"] = json.dumps(content, indent=1).encode()
         write_bytes(self.root / "test_sets" / f"{data.fingerprint}.npz", test.as_bytes())
+        self._finish(partial, self.root / key, files, detector)
+
+    def _finish(
+        self, partial: Path, final: Path, files: dict[str, bytes], detector: Detector
+    ) -> None:
+        """The result appears whole, in one step; what led to it is removed."""
         made = partial / "result"
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir()
-        found.save(made / "detections.npz")
+        for name, content in files.items():
+            write_bytes(made / name, content)
         save_weights(detector, made / "weights.safetensors")
-        contents = {
-            "identity": {
-                "config": config.model_dump(mode="json"),
-                "fingerprint": data.fingerprint,
-                "results_version": RESULTS_VERSION,
-            },
-            "metrics": score(found, test) | {"pool": pooled_occlusion(history.pool, data.train)},
-            "history": vars(history),
-            "provenance": made_by,
-        }
-        for name, content in contents.items():
-            write_text(made / f"{name}.json", json.dumps(content, indent=1))
-        os.replace(made, self.root / key)
+        os.replace(made, final)
         shutil.rmtree(partial)
 
     def _warm_start(
@@ -312,6 +365,15 @@ class RunStore:
         left = load_weights(detector, path)
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         return {"from": warm_name(warm), "sha256": content, "left_as_initialised": left}
+
+
+def _maps(
+    detector: Detector, train: CachedDataset, tested: CachedDataset, seed: int
+) -> tuple[bytes, dict[str, Any]]:
+    from doamlib.maps import maps_of_run  # captum takes seconds, and few runs are explained
+
+    scores, numbers = maps_of_run(detector, train, tested, seed)
+    return npz_bytes(**scores), numbers
 
 
 def warm_name(config: RunConfig) -> str:

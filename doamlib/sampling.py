@@ -18,6 +18,12 @@ A strategy sees losses, never a network::
 Printed equations that cannot be meant, and what we do: in Eq. 12 the new pool is S without X_m,
 with X_i; in Eq. 18 the batch that leaves is the one with the largest loss. What the paper leaves
 open is a field of `SamplingConfig`.
+
+Where we differ on purpose: the pool compares a batch's *excess*, its loss above the trend of the
+losses just before it (:mod:`doamlib.trend`), and L is a quantile of recent excesses. The paper
+compares the losses L_i themselves. They fall while a network learns, so that "largest loss" means
+"first ten batches of the epoch", and a threshold from the last epoch is one that hardly any batch
+of this one reaches. ``priority_is="loss"`` is Algorithm 2 as printed.
 """
 
 from __future__ import annotations
@@ -28,9 +34,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from doamlib.config import Config
+from doamlib.trend import WINDOW, next_loss
 
 
 class SamplingConfig(Config):
@@ -52,8 +60,19 @@ class SamplingConfig(Config):
     )
     threshold_is: Literal["quantile", "loss"] = Field(
         "quantile",
-        description="quantile: of the previous epoch's losses (easy: from above), and none in the "
-        "first epoch; loss: a number that the loss must exceed (easy: stay below)",
+        description="quantile: of what the last epoch's worth of batches scored (easy: from "
+        "above); loss: a number that the loss must exceed (easy: stay below)",
+    )
+    priority_is: Literal["excess", "loss"] = Field(
+        "excess",
+        description="what the pool compares. loss: as printed; losses fall, so it keeps whatever "
+        "came first; excess: the loss above the trend of the losses before it, in standard "
+        "deviations",
+    )
+    pool_of: Literal["batches", "images"] = Field(
+        "batches",
+        description="images: the same number of images, each chosen by its own loss and retrained "
+        "in new batches, because a batch's mean hides its images",
     )
     pool_batches: int | float = Field(
         0.1,
@@ -81,6 +100,8 @@ class SamplingConfig(Config):
             raise ValueError(
                 f"pool_batches {self.pool_batches} is no share; write whole batches as 12"
             )
+        if self.pool_of == "images" and not self.train_replacing:
+            raise ValueError("train_replacing: false needs whole batches; leave pool_of: batches")
         return self
 
     def pool_size(self, batches: int) -> int:
@@ -91,7 +112,7 @@ class SamplingConfig(Config):
 
 
 def planned_steps(config: SamplingConfig, batches: int, epochs: int) -> int:
-    """Optimiser steps of a whole run: what a learning-rate schedule is drawn over.
+    """Optimiser steps of a whole run.
 
     Exact for traditional training and for equal steps. Otherwise the most that can happen: fewer
     where a threshold keeps a pool from filling or ``train_replacing`` is off.
@@ -109,11 +130,11 @@ def planned_steps(config: SamplingConfig, batches: int, epochs: int) -> int:
 
 @dataclass(frozen=True)
 class PooledBatch:
-    """A batch in the pool.
+    """A batch in the pool, or with ``pool_of="images"`` a single image.
 
     Attributes:
         indices: the images, as positions in the training set.
-        loss: L_i (Eq. 10) when it entered.
+        loss: L_i (Eq. 10) when it entered; of a single image, its own loss.
         epoch: when it entered, from 0.
         priority: what the pool compares; the largest stay.
     """
@@ -131,19 +152,24 @@ class Strategy:
 
     Attributes:
         planned_steps: see `planned_steps`.
-        history: for each retraining, JSON-able: ``epoch``, ``threshold`` (L in that epoch, None: no
-            threshold), ``retrained`` (batches given out; fewer than held where the steps ran out)
-            and ``batches`` (the pool, each with ``indices``, ``loss``, ``epoch``, ``priority``).
+        history: for each retraining, JSON-able: ``epoch``, ``threshold`` (L for the epoch's last
+            batch, None: no threshold), ``retrained`` (batches given out; fewer than held where the
+            steps ran out) and ``batches`` (the pool, each with ``indices``, ``loss``, ``epoch``,
+            ``priority``).
     """
 
-    def __init__(self, config: SamplingConfig, batches: int, epochs: int, seed: int) -> None:
+    def __init__(
+        self, config: SamplingConfig, batches: int, epochs: int, seed: int, batch_size: int = 1
+    ) -> None:
         self.config, self.batches, self.epochs, self.seed = config, batches, epochs, seed
+        self.batch_size = batch_size
         self.planned_steps = planned_steps(config, batches, epochs)
         self.history: list[dict[str, Any]] = []
         self._epoch, self._steps = 0, 0
         self._threshold: float | None = None
-        self._losses: list[float] | None = None  # of the running epoch; None between epochs
-        self._last_losses: list[float] = []
+        self._seen: int | None = None  # batches of the running epoch; None between epochs
+        self._levels: list[float] = []  # mean losses of the last batches, for the trend
+        self._priorities: list[list[float]] = []  # of the last epoch's worth of batches, for L
         self._pool: list[PooledBatch] = []
 
     @property
@@ -159,47 +185,51 @@ class Strategy:
         """Whether the run is over: steps spent (equal steps), or else the last epoch done."""
         if self.config.equal_steps:
             return self.steps_left() == 0
-        return self._losses is None and self._epoch >= self.epochs
+        return self._seen is None and self._epoch >= self.epochs
 
     def begin_epoch(self, epoch: int) -> None:
-        """Start an epoch (counted from 0, none left out) and fix its threshold L.
+        """Start an epoch (counted from 0, none left out).
 
         Raises:
             RuntimeError: the previous epoch has not ended, or another epoch would be next.
         """
-        if self._losses is not None:
+        if self._seen is not None:
             raise RuntimeError(f"epoch {self._epoch} has begun; call end_epoch() first")
         if epoch != self._epoch:
             raise RuntimeError(f"epoch {epoch} cannot begin; epoch {self._epoch} is next")
-        self._losses = []
-        self._threshold = self._threshold_of_epoch()
+        self._seen = 0
 
-    def observe(self, indices: Sequence[int], loss: float) -> bool:
-        """Tell the loss of the epoch's next batch; the pool may take the batch.
+    def observe(
+        self, indices: Sequence[int], loss: float, image_losses: Sequence[float] | None = None
+    ) -> bool:
+        """Tell the loss of the epoch's next batch; the pool may take the batch, or images of it.
 
         Args:
             indices: the batch's images, as positions in the training set.
             loss: mean loss of the batch (Eq. 10).
+            image_losses: each image's own loss; read by ``pool_of="images"`` alone.
 
         Returns:
             Whether to take an optimiser step on this batch.
 
         Raises:
-            ValueError: the loss is not finite (nothing has been recorded), or there are no indices.
+            ValueError: a loss is not finite or is missing (nothing has been recorded), or there are
+                no indices.
             RuntimeError: no epoch has begun, or it holds more batches than were announced.
         """
-        losses = self._running()
-        indices, loss = [int(index) for index in indices], float(loss)
+        seen = self._running()
+        indices = [int(index) for index in indices]
         if not indices:
             raise ValueError("a batch without images has no loss")
         if not math.isfinite(loss):
             raise ValueError(f"loss {loss} of the batch with images {indices} cannot be ranked")
-        if len(losses) == self.batches:
+        offered = self._offered(indices, float(loss), image_losses)
+        if seen == self.batches:
             raise RuntimeError(f"epoch {self._epoch} has over {self.batches} batches")
         if self.steps_left() == 0:
             return False
-        losses.append(loss)
-        train = self._take(indices, loss) or self.config.train_replacing
+        self._seen = seen + 1
+        train = self._take(offered) or self.config.train_replacing
         self._steps += train
         return train
 
@@ -208,17 +238,18 @@ class Strategy:
 
         Returns:
             The batches of the pool, which is empty afterwards, in order of arrival: each is to be
-            trained on once now, and is counted as a step. None between two retrainings.
+            trained on once now, and is counted as a step. None between two retrainings. A pool of
+            images is cut into batches of ``batch_size``.
 
         Raises:
             RuntimeError: no epoch has begun.
         """
-        self._last_losses = self._running() or self._last_losses
-        self._losses = None
+        self._running()
+        self._seen = None
         self._epoch += 1
         if self._epoch % self.config.retrain_every:
             return []
-        batches = [batch.indices for batch in self._pool[: self.steps_left()]]
+        batches = self._batches()[: self.steps_left()]
         self._steps += len(batches)
         if self.config.strategy != "traditional":
             self.history.append(
@@ -239,8 +270,9 @@ class Strategy:
             "epoch": self._epoch,
             "steps": self._steps,
             "threshold": self._threshold,
-            "losses": None if self._losses is None else list(self._losses),
-            "last_losses": list(self._last_losses),
+            "seen": self._seen,
+            "levels": list(self._levels),
+            "priorities": [list(own) for own in self._priorities],
             "pool": [asdict(batch) for batch in self._pool],
             "history": list(self.history),
         }
@@ -254,26 +286,45 @@ class Strategy:
         if state["identity"] != self._identity():
             raise ValueError(f"checkpoint of {state['identity']}, but this is {self._identity()}")
         self._epoch, self._steps = state["epoch"], state["steps"]
-        self._threshold = state["threshold"]
-        self._losses = None if state["losses"] is None else list(state["losses"])
-        self._last_losses = list(state["last_losses"])
+        self._threshold, self._seen = state["threshold"], state["seen"]
+        self._levels = list(state["levels"])
+        self._priorities = [list(own) for own in state["priorities"]]
         self._pool = [PooledBatch(**batch) for batch in state["pool"]]
         self.history = list(state["history"])
 
     def _identity(self) -> dict[str, Any]:
         run = {"batches": self.batches, "epochs": self.epochs, "seed": self.seed}
+        run["batch_size"] = self.batch_size
         return self.config.model_dump(mode="json") | run
 
-    def _running(self) -> list[float]:
-        if self._losses is None:
+    def _running(self) -> int:
+        """Batches of the running epoch so far."""
+        if self._seen is None:
             raise RuntimeError("no epoch has begun; call begin_epoch() first")
-        return self._losses
+        return self._seen
 
-    def _threshold_of_epoch(self) -> float | None:
-        return None
+    def _offered(
+        self, indices: list[int], loss: float, image_losses: Sequence[float] | None
+    ) -> list[tuple[list[int], float]]:
+        """What the pool may take of a batch, each with its loss: the batch, or its images."""
+        if self.config.pool_of == "batches":
+            return [(indices, loss)]
+        own = [float(one) for one in image_losses or ()]
+        if len(own) != len(indices) or not all(map(math.isfinite, own)):
+            raise ValueError(
+                f"pool_of: images needs a finite loss of each image {indices}, not {own}"
+            )
+        return [([index], one) for index, one in zip(indices, own, strict=True)]
 
-    def _take(self, indices: list[int], loss: float) -> bool:
-        """Offer the batch to the pool; False if it replaced another one."""
+    def _batches(self) -> list[list[int]]:
+        """The pool as batches to train on."""
+        if self.config.pool_of == "batches":
+            return [batch.indices for batch in self._pool]
+        images, size = [image.indices[0] for image in self._pool], self.batch_size
+        return [images[start : start + size] for start in range(0, len(images), size)]
+
+    def _take(self, offered: list[tuple[list[int], float]]) -> bool:
+        """Offer a batch or its images to the pool; False if one replaced another."""
         return True
 
     def _insert(self, batch: PooledBatch) -> bool:
@@ -282,7 +333,8 @@ class Strategy:
         Among equals the earlier stays: a batch enters a full pool only above the smallest priority
         (the strict sign of Eq. 12 and 18), and of several smallest the last that came leaves.
         """
-        if len(self._pool) < self.config.pool_size(self.batches):
+        each = self.batch_size if self.config.pool_of == "images" else 1
+        if len(self._pool) < each * self.config.pool_size(self.batches):
             self._pool.append(batch)
             return True
         last = min(range(len(self._pool)), key=lambda i: (self._pool[i].priority, -i))
@@ -294,27 +346,47 @@ class Strategy:
 
 
 class Hard(Strategy):
-    """Keeps the N_S batches of largest loss among those with loss > L (Algorithm 2)."""
+    """Keeps the N_S batches of largest priority among those above L (Algorithm 2).
+
+    The priority is the excess or the loss (``priority_is``). The excess of a batch that comes too
+    early in the run to have a trend is 0.
+    """
 
     _sign = 1.0
 
-    def _threshold_of_epoch(self) -> float | None:
+    def _take(self, offered: list[tuple[list[int], float]]) -> bool:
+        losses = np.array([loss for _, loss in offered])
+        priorities = (self._sign * self._scores(losses)).tolist()
+        self._threshold = self._threshold_now()
+        ranked = self._sign * losses if self.config.threshold_is == "loss" else priorities
+        replaced = False
+        for (indices, loss), priority, rank in zip(offered, priorities, ranked, strict=True):
+            if self._threshold is None or rank > self._sign * self._threshold:
+                entry = PooledBatch(indices, loss, self._epoch, priority)
+                replaced |= not self._insert(entry)
+        self._levels = [*self._levels, float(losses.mean())][-WINDOW:]
+        self._priorities = [*self._priorities, priorities][-self.batches :]
+        return not replaced
+
+    def _scores(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.config.priority_is == "loss":
+            return losses
+        if (expected := next_loss(self._levels)) is None:
+            return np.zeros_like(losses)
+        return (losses - expected[0]) / expected[1]
+
+    def _threshold_now(self) -> float | None:
+        """L for the next batch; None before the first of the run."""
         if self.config.threshold_is == "loss":
             return self.config.threshold
-        if not self._last_losses:
+        if not self._priorities:
             return None
-        ranked = self._sign * np.array(self._last_losses)
-        return float(self._sign * np.quantile(ranked, self.config.threshold))
-
-    def _take(self, indices: list[int], loss: float) -> bool:
-        priority = self._sign * loss
-        if self._threshold is not None and priority <= self._sign * self._threshold:
-            return True
-        return self._insert(PooledBatch(indices, loss, self._epoch, priority))
+        recent = np.concatenate(self._priorities)
+        return float(self._sign * np.quantile(recent, self.config.threshold))
 
 
 class Easy(Hard):
-    """Keeps the N_S batches of smallest loss among those with loss < L (Eq. 17, 18)."""
+    """Keeps the N_S batches of smallest loss or excess among those below L (Eq. 17, 18)."""
 
     _sign = -1.0
 
@@ -327,18 +399,20 @@ class Random(Strategy):
     replacement.
     """
 
-    def _take(self, indices: list[int], loss: float) -> bool:
-        place = (self.seed, self._epoch, len(self._running()))
-        priority = float(np.random.default_rng(place).random())
-        self._insert(PooledBatch(indices, loss, self._epoch, priority))
+    def _take(self, offered: list[tuple[list[int], float]]) -> bool:
+        generator = np.random.default_rng((self.seed, self._epoch, self._running()))
+        for indices, loss in offered:
+            self._insert(PooledBatch(indices, loss, self._epoch, float(generator.random())))
         return True
 
 
-def make_strategy(config: SamplingConfig, batches: int, epochs: int, seed: int) -> Strategy:
+def make_strategy(
+    config: SamplingConfig, batches: int, epochs: int, seed: int, batch_size: int = 1
+) -> Strategy:
     """The strategy that the configuration names.
 
     ``batches`` and ``epochs`` as for `planned_steps`; ``seed`` is not negative, and only
-    ``"random"`` draws from it.
+    ``"random"`` draws from it; ``batch_size`` is what a pool of images is cut into.
     """
     kinds = {"traditional": Strategy, "hard": Hard, "easy": Easy, "random": Random}
-    return kinds[config.strategy](config, batches, epochs, seed)
+    return kinds[config.strategy](config, batches, epochs, seed, batch_size)

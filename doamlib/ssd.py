@@ -120,6 +120,8 @@ class SSD(nn.Module):
 
     first_layer = "backbone.features.0"
     output_layers = ("head",)
+    keeps_image_losses = False
+    """Whether :meth:`loss` also leaves ``image_losses`` (B,): each image as a batch of its own."""
     imagenet_weights = "VGG16_Weights.IMAGENET1K_V1"
 
     def __init__(self, config: DetectorConfig):
@@ -191,6 +193,24 @@ class SSD(nn.Module):
             An image without items has no positives, hence no negatives either, and adds nothing.
         """
         box, label = self.match(boxes, labels)
+        if self.keeps_image_losses:
+            self.image_losses = self._one_by_one(outputs, box, label)
+        return self._matched_loss(outputs, box, label)
+
+    @torch.no_grad()
+    def _one_by_one(self, outputs: dict[str, Tensor], box: Tensor, label: Tensor) -> Tensor:
+        """The loss of each image alone (B,), from the outputs that the whole batch has."""
+        losses = []
+        for image in range(len(label)):
+            own = slice(image, image + 1)
+            alone = {name: value[own] for name, value in outputs.items()}
+            losses.append(sum(self._matched_loss(alone, box[own], label[own]).values()))
+        return torch.stack(losses)
+
+    def _matched_loss(
+        self, outputs: dict[str, Tensor], box: Tensor, label: Tensor
+    ) -> dict[str, Tensor]:
+        """The loss, given each prior's box (B,P,4) and class (B,P)."""
         positive = label > 0
         matched = positive.sum().clamp(min=1)
         priors = self.priors.expand_as(box)

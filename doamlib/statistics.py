@@ -89,7 +89,7 @@ def summarise(values: BySeed | Sequence[float], level: float = 0.95) -> Estimate
 
 
 def paired_differences(arm: BySeed, base: BySeed) -> dict[int, float]:
-    """``arm - base`` for every seed that both have (shared weights and data order cancel out).
+    """``arm - base`` for every seed that both have.
 
     Raises:
         ValueError: no seed is shared.

@@ -24,6 +24,10 @@ from doamlib.sampling import SamplingConfig, make_strategy
 EXPLODED = 1.0e4
 """A loss above this is taken for a run that has diverged."""
 
+STOPS = 60
+"""A run is evaluated and saved after every epoch, but no oftener than this (the paper's number of
+epochs): few images make many short epochs."""
+
 Report = Callable[[str], None]
 Batch = tuple[Tensor, list[dict[str, Tensor]]]
 
@@ -50,12 +54,17 @@ class TrainingConfig(Config):
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0: no limit")
     horizontal_flip: bool = Field(False, description="mirror each image with probability 1/2")
     average_last: float = Field(
-        0.0, ge=0, lt=1, description="share of the steps at the end whose weights are averaged; 0: none"
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the steps at the end whose weights are averaged; 0: none",
     )
-    precision: Precision = Field("float32", description="of the forward pass; see doamlib.precision")
+    precision: Precision = Field(
+        "float32", description="of the forward pass; see doamlib.precision"
+    )
 
     def rate_at(self, step: int, planned_steps: int) -> float:
-        """Learning rate of optimiser step ``step`` (from 0) of ``planned_steps``."""
+        """Learning rate of step ``step`` (from 0) of the ``planned_steps`` that it falls over."""
         warm = min(1.0, (step + 1) / (self.warmup_steps + 1))
         if self.schedule == "constant":
             return self.learning_rate * warm
@@ -74,6 +83,32 @@ class History:
     pool: list[dict[str, Any]] = field(default_factory=list)
 
 
+@dataclass
+class WeightAverage:
+    """The mean of a detector's weights over the steps that were added; empty at first.
+
+    Two networks whose weights differ in the sixth digit end a run 0.4 mAP apart, by chance. The
+    mean of the last steps lies between such ends. Running statistics of batch normalisation are
+    averaged like weights.
+    """
+
+    steps: int = 0
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+    @torch.no_grad()
+    def add(self, detector: nn.Module) -> None:
+        """Take the present weights into the mean."""
+        self.steps += 1
+        for name, value in detector.state_dict().items():
+            if value.is_floating_point():
+                mean = self.tensors.setdefault(name, torch.zeros_like(value))
+                mean.lerp_(value, 1 / self.steps)
+
+    def load_into(self, detector: nn.Module) -> None:
+        """Give the detector the mean; what is no float, or an empty mean, leaves it as it is."""
+        detector.load_state_dict(self.tensors, strict=False)
+
+
 class Training:
     """A run in progress: detector, optimiser, sampling strategy and history, at one epoch's end.
 
@@ -85,8 +120,12 @@ class Training:
         seed: decides the order of images, the flips and the strategy's draws; runs that share a
             seed see the same images in the same order (Algorithm 2's extra batches apart).
         folder: holds the checkpoint; created where missing.
-        evaluate: called after every epoch but the last; what it returns (the test set's mAP, 0 to
-            1) goes into the history, where no decision ever looks at it.
+        watch: called after every epoch (see `STOPS`); the numbers that it returns (such as the test
+            set's mAP, 0 to 1) go into the history, where no decision ever looks at them. They are
+            those of the last step's weights, also where weights are averaged.
+
+    Raises:
+        ValueError: the strategy wants the loss of single images, which this detector does not tell.
     """
 
     def __init__(
@@ -98,15 +137,19 @@ class Training:
         seed: int,
         folder: Path,
         device: torch.device,
-        evaluate: Callable[[], float] | None = None,
+        watch: Callable[[], dict[str, float]] = dict,
     ) -> None:
-        self.evaluate = evaluate
+        self.watch = watch
         self.detector, self.dataset, self.config = detector, dataset, config
         self.seed, self.folder, self.device = seed, folder, device
         self.batches = math.ceil(len(dataset) / config.batch_size)
-        self.strategy = make_strategy(sampling, self.batches, config.epochs, seed)
+        size = config.batch_size
+        self.strategy = make_strategy(sampling, self.batches, config.epochs, seed, size)
+        if sampling.pool_of == "images":
+            keep_image_losses(detector)
         self.optimizer = make_optimizer(detector, config)
         self.history = History()
+        self.average = WeightAverage()
         self.epoch = 0
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -114,7 +157,7 @@ class Training:
         """Train to the last epoch, from the checkpoint where there is one.
 
         Args:
-            report: gets one line an epoch, with the remaining time.
+            report: gets one line an epoch (see `STOPS`), with the remaining time.
             deadline: ``time.monotonic()`` after which no further epoch is started.
 
         Raises:
@@ -125,26 +168,36 @@ class Training:
         with reproducible(self.device):
             while not self.strategy.finished():
                 if time.monotonic() > deadline:
+                    self._checkpoint()
                     raise OutOfTime
                 self._run_epoch()
-                if self.evaluate and not self.strategy.finished():
-                    self.history.epochs[-1]["test_mAP"] = self.evaluate()
+                if not self._stops_here():
+                    continue
+                self.history.epochs[-1] |= self.watch()
                 self._checkpoint()
                 report(self._line())
+        self.average.load_into(self.detector)
         return self.history
+
+    def _stops_here(self) -> bool:
+        """Whether the epoch that has just ended is one of the `STOPS`."""
+        before, now = (
+            epoch * STOPS // self.config.epochs for epoch in (self.epoch - 1, self.epoch)
+        )
+        return before < now or self.strategy.finished()
 
     def _run_epoch(self) -> None:
         self.detector.train()
         start, self.waited = time.perf_counter(), 0.0
         first_step = len(self.history.loss)
         self.strategy.begin_epoch(self.epoch)
-        for indices, batch in self._loaded(self._order()):
+        for number, (indices, batch) in enumerate(self._loaded(self._order())):
             if self.strategy.steps_left() == 0:  # equal steps: the budget ends inside an epoch
                 break
-            self._step(indices, batch, retrained=False)
+            self._step(indices, batch, self._rate(number))
         pool = self.strategy.end_epoch()
         for indices, batch in self._loaded(pool):
-            self._step(indices, batch, retrained=True)
+            self._step(indices, batch, self._retrained_rate(), retrained=True)
         seconds = time.perf_counter() - start
         losses = self.history.loss[first_step:]
         images = len(self.dataset) + sum(len(indices) for indices in pool)
@@ -188,16 +241,34 @@ class Training:
         on_its_way = self.device.type == "cuda" and not images.is_cuda
         return (images.pin_memory() if on_its_way else images), targets
 
-    def _step(self, indices: list[int], batch: Batch, retrained: bool) -> None:
+    def _rate(self, number: int) -> float:
+        """Learning rate of this epoch's ordinary batch ``number``: what DOAM-T gives that batch.
+
+        With equal steps retrained batches are part of the budget: step k has the rate that DOAM-T's
+        step k has, so that the summed rates are equal as well.
+        """
+        if self.strategy.config.equal_steps:
+            return self.config.rate_at(len(self.history.loss), self.strategy.planned_steps)
+        step = self.epoch * self.batches + number
+        return self.config.rate_at(step, self.batches * self.config.epochs)
+
+    def _retrained_rate(self) -> float:
+        """Learning rate of a retrained batch: the mean over its epoch's ordinary batches.
+
+        So repetition's share of the summed rate is its share of the steps; and the last repetition,
+        where a cosine has come down to 0, still teaches something.
+        """
+        return sum(map(self._rate, range(self.batches))) / self.batches
+
+    def _step(self, indices: list[int], batch: Batch, rate: float, retrained: bool = False) -> None:
         images, targets = batch
         with forward_in(self.config.precision, self.device):
             loss = sum(self.detector(images, targets).values())
         value = float(loss.detach())
         if not math.isfinite(value) or value > EXPLODED:
             raise TrainingError(self._diverged(value, indices))
-        if not retrained and not self.strategy.observe(indices, value):
+        if not retrained and not self.strategy.observe(indices, value, self._image_losses()):
             return
-        rate = self.config.rate_at(len(self.history.loss), self.strategy.planned_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
@@ -208,6 +279,13 @@ class Training:
         self.history.loss.append(value)
         self.history.learning_rate.append(rate)
         self.history.retrained.append(retrained)
+        if len(self.history.loss) > (1 - self.config.average_last) * self.strategy.planned_steps:
+            self.average.add(self.detector)
+
+    def _image_losses(self) -> list[float] | None:
+        if self.strategy.config.pool_of == "batches":
+            return None
+        return self.detector.network.image_losses.tolist()
 
     def _diverged(self, value: float, indices: Sequence[int]) -> str:
         names = ", ".join(self.dataset.dataset.image_ids[index] for index in indices)
@@ -233,6 +311,7 @@ class Training:
             "epoch": self.epoch,
             "detector": self.detector.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "average": vars(self.average),
             "strategy": self.strategy.state_dict(),
             "history": vars(self.history),
         }
@@ -248,8 +327,22 @@ class Training:
         self.detector.load_state_dict(state["detector"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.strategy.load_state_dict(state["strategy"])
+        self.average = WeightAverage(**state["average"])
         self.history = History(**state["history"])
         self.epoch = state["epoch"]
+
+
+def keep_image_losses(detector: nn.Module) -> None:
+    """Let a detector's loss also tell each image's own.
+
+    Raises:
+        ValueError: its loss cannot.
+    """
+    network = getattr(detector, "network", detector)
+    if not hasattr(network, "keeps_image_losses"):
+        name = type(network).__name__
+        raise ValueError(f"pool_of: images: {name} tells no loss of single images; SSD does")
+    network.keeps_image_losses = True
 
 
 def make_optimizer(detector: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:

@@ -7,7 +7,8 @@ itself only reads the table. Everything is tabulated at 145 photon energies, 15.
   from the elements' tables by mass fraction;
 * ``low``, ``high``: share of the detected signal by energy, for the two layers of a sandwich
   detector behind a tungsten tube (each sums to one);
-* ``basis``: each material as c1 * polyethylene + c2 * iron (weighted least squares);
+* ``basis``: each material as c1 * polyethylene + c2 * iron, from the smallest relative errors of
+  both log-attenuations, thin to nearly black;
 * ``effective_z``, ``mu_z``: the pure materials between which Z-effective is interpolated.
 """
 
@@ -18,9 +19,12 @@ from pathlib import Path
 import numpy as np
 import spekpy
 import xraydb
+from scipy.optimize import least_squares
 
 TARGET = Path(__file__).resolve().parents[1] / "doamlib" / "simulation" / "physics.npz"
 ENERGY_KEV = np.arange(15.5, 160.0, 1.0)
+FITTED_AT = (0.1, 0.3, 1.0, 3.0)
+"""High-energy log-attenuations at which materials are fitted: from hardly visible to black."""
 CELLULOSE, EPOXY, CAESIUM_IODIDE = "C6H10O5", "C11H12O3", "CsI"
 
 # Name: (composition, density in g/cm3). A composition is a formula or (mass share, part) pairs.
@@ -97,14 +101,32 @@ def detector_weights() -> tuple[np.ndarray, np.ndarray]:
     return low / low.sum(), high / high.sum()
 
 
+def _signals(mu: np.ndarray, load: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Log-attenuations (2, N) of loads (N,) in g/cm2 at the two detector layers."""
+    return -np.log(np.exp(-np.outer(load, mu)) @ weights.T + 1e-30).T
+
+
 def basis_coefficients(mu: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Each material as c1 * polyethylene + c2 * iron, fitted where the beam still has photons."""
-    names = list(MATERIALS)
-    pair = mu[[names.index("pe"), names.index("steel")]].T
+    """Each material as c1 * polyethylene + c2 * iron, by what the detector sees of it.
+
+    Least squares of the relative errors of both log-attenuations at the loads whose high one is
+    FITTED_AT. (A fit of the curves mu(E) themselves spends its effort on energies that a thick
+    material lets no photon through, and fails at K-edges.) Rounded to six decimals.
+    """
+    names, weights = list(MATERIALS), np.stack([low, high])
+    pair = mu[[names.index("pe"), names.index("steel")]]
     rows = []
     for row in mu:
-        weight = np.sqrt((low + high) / (row + 0.05))
-        rows.append(np.linalg.lstsq(pair * weight[:, None], row * weight, rcond=None)[0])
+        grid = np.geomspace(1e-3, 30, 4000) / (high @ row)
+        load = np.interp(FITTED_AT, _signals(row, grid, weights)[1], grid)
+        wanted = _signals(row, load, weights)
+
+        def errors(shares: np.ndarray, load=load, wanted=wanted) -> np.ndarray:
+            return (_signals(shares @ pair, load, weights) / wanted - 1).ravel()
+
+        start = np.linalg.lstsq(pair.T, row, rcond=None)[0]
+        fitted = least_squares(errors, start, xtol=1e-14, ftol=1e-14, gtol=1e-14)
+        rows.append(fitted.x.round(6) + 0.0)
     return np.array(rows)
 
 

@@ -11,6 +11,7 @@ Without arguments it writes ``book/measurements/simulation.json``.
   300 x 300, tell images with a cutter from images with one more harmless item (area under the ROC
   curve, cross-validated, best of three regularisations, bootstrap interval); repeated for windows
   of half the frame;
+* ``cut``: how often the border of a half-frame window cuts cutters and their look-alikes;
 * ``boxes`` and ``levels``: box sizes and occlusion before any quota, beside OPIXray's.
 """
 
@@ -32,11 +33,11 @@ from sklearn.preprocessing import StandardScaler
 
 from doamlib import paths
 from doamlib.data.classes import CLASSES
-from doamlib.simulation.compose import compose, render_pixels
+from doamlib.simulation.compose import LOOK_ALIKES, compose, render_pixels
 from doamlib.simulation.config import GENERATOR_VERSION, SimulationConfig
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.display import DisplayChain
-from doamlib.simulation.image import make_image
+from doamlib.simulation.image import BOX_MARGIN, make_image
 from doamlib.simulation.quotas import plan_images
 
 STORE = paths.measurements() / "simulation.json"
@@ -165,6 +166,25 @@ def describe(records: list[dict]) -> dict:
     }
 
 
+def cut_shares(records: list[dict]) -> dict[str, dict]:
+    """Number and cut share of cutters and look-alikes: boxes with a margin touch the border."""
+    touched: dict[str, list[bool]] = {"cutters": [], "look_alikes": []}
+    for record in records:
+        x0, y0, x1, y1 = record["window"]
+        size = np.array([x1 - x0, y1 - y0])
+        alike = [item["box"] for item in record["harmless"] if item["name"] in LOOK_ALIKES]
+        groups = {"cutters": ([item["box"] for item in record["items"]], 0)}
+        groups["look_alikes"] = (alike, BOX_MARGIN)
+        for name, (boxes, margin) in groups.items():
+            for box in np.array(boxes).reshape(-1, 2, 2):
+                inside = (box[0] > margin).all() and (box[1] < size - margin).all()
+                touched[name].append(not inside)
+    return {
+        name: {"count": len(cut), "share": round(float(np.mean(cut)), 4)}
+        for name, cut in touched.items()
+    }
+
+
 def main(target: str | Path = STORE, images: int = 2000, scenes: int = 120) -> None:
     cv2.setNumThreads(1)
     result = {"generator_version": GENERATOR_VERSION, "realism": realism(scenes)}
@@ -177,6 +197,8 @@ def main(target: str | Path = STORE, images: int = 2000, scenes: int = 120) -> N
         print(field_of_view, presence, flush=True)
         if field_of_view == 1.0:
             result |= describe(records)
+        else:
+            result["cut"] = cut_shares(records)
     result["presence"] = presence
     Path(target).write_text(json.dumps(result, indent=1) + "\n")
 

@@ -7,13 +7,11 @@ from torch.testing import assert_close
 from doamlib import attention
 from doamlib.attention import (
     ChannelAttention,
-    DualAttention,
-    NonLocal,
     PositionAttention,
-    SqueezeExcitation,
     attend,
     make_attention,
 )
+from doamlib.detectors import DetectorConfig, build_detector
 
 RIVALS = ["se", "nonlocal", "dual"]
 
@@ -68,12 +66,14 @@ def test_attend_on_the_largest_map_stays_small():
 
 
 def test_squeeze_excitation_equals_its_equation():
-    block, x = SqueezeExcitation(128), features(128)
+    block, x = built("se", 128), features(128)
     first, second = (fc.weight.flatten(1) for fc in (block.fc1, block.fc2))
     assert first.shape == (8, 128)
     hidden = (x.mean(dim=(2, 3)) @ first.T + block.fc1.bias).clamp(min=0)
     share = 1 / (1 + torch.exp(-(hidden @ second.T + block.fc2.bias)))
-    assert_close(block(x), x * share[..., None, None])
+    at_start = 1 / (1 + torch.exp(torch.tensor(-3.0)))
+    assert share.std() > 0.01
+    assert_close(block(x), x * share[..., None, None] / at_start)
 
 
 def test_nonlocal_equals_its_equation():
@@ -110,16 +110,25 @@ def test_dual_attention_adds_both_branches():
     assert (block.position(x) - block.channel(x)).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("block", [NonLocal(16), DualAttention(16)], ids=["nonlocal", "dual"])
-def test_starts_as_the_identity(block):
-    assert torch.equal(block(features()), features())
+@pytest.mark.parametrize("name", RIVALS)
+def test_starts_as_the_identity(name):
+    assert_close(make_attention(name, 64)(features(64)), features(64))
 
 
-def test_squeeze_excitation_starts_near_the_identity():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        share = SqueezeExcitation(64)(features(64)) / features(64)
-    assert share.min() > 0.9 and share.max() < 1
+@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("training", [True, False])
+def test_plugged_into_a_detector_it_changes_no_output_at_its_start(name, training):
+    config = DetectorConfig(width=0.125, image_size=96)
+    images = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    outputs = []
+    for attention_name in ("none", name):
+        changed = config.model_copy(update={"attention": attention_name})
+        detector = build_detector(changed, seed=0).train(training)
+        with torch.no_grad():
+            outputs.append(detector.network(detector.network_input(255 * images)))
+    for key in ("logits", "offsets"):
+        assert_close(outputs[1][key], outputs[0][key], rtol=1e-4, atol=1e-5)
+    assert outputs[0]["logits"].std() > 1e-4
 
 
 @pytest.mark.parametrize("name", RIVALS)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from safetensors import safe_open
 from torch.testing import assert_close
 
+from doamlib.data.images import resize
 from doamlib.detectors import DetectorConfig, build_detector, load_weights, save_weights
 from doamlib.doam import DOAMConfig
 from doamlib.weights import load_imagenet_backbone
@@ -96,11 +97,16 @@ def test_bfloat16_autocast_trains_with_float32_losses(config):
         assert_close(value, exact[name], rtol=0.1, atol=0.05)
 
 
+def stripes():
+    """All rows alike, so that resizing from any height gives the same picture."""
+    return (photos(1)[0][:, :1] * 255).byte().repeat(1, SIZE, 1)
+
+
 @every_network
 def test_boxes_are_in_pixels_of_each_image(config):
     """The same picture at twice the height has its detections at twice the height."""
     detector = build_detector(config, seed=0).eval()
-    small = photos(1)[0]
+    small = stripes()
     tall = small.repeat_interleave(2, dim=1)
     with torch.no_grad():
         pixels, factors = detector.pixels([small, tall])
@@ -114,10 +120,23 @@ def test_boxes_are_in_pixels_of_each_image(config):
     assert_close(found[1]["boxes"] * torch.tensor([1, 0.5, 1, 0.5]), found[0]["boxes"])
 
 
+@pytest.mark.parametrize("size", [(245, 100), (300, 640), (50, 70)])
+def test_other_sizes_are_resized_as_the_cache_does_it(size):
+    """What was trained on cached images must see the same pixels when given the original ones."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator)
+    image[:, :, 41] = 0  # a blade one pixel wide
+    detector = build_detector(DetectorConfig(width=0.125, image_size=SIZE), seed=0)
+    cached = resize(image, SIZE).float()
+    for given in (image, image / 255):
+        assert_close(detector.pixels([given])[0][0], cached, rtol=0, atol=0)
+    assert_close(detector.pixels(image[None])[0][0], cached, rtol=0, atol=0)
+
+
 @every_network
 def test_targets_are_scaled_with_the_image(config):
     detector = build_detector(config, seed=0)
-    image, target = photos(1)[0], targets(2)[0]
+    image, target = stripes(), targets(2)[0]
     tall = image.repeat_interleave(2, dim=1)
     stretched = target | {"boxes": target["boxes"] * torch.tensor([1.0, 2, 1, 2])}
     losses, same = detector([image], [target]), detector([tall], [stretched])

@@ -304,3 +304,35 @@ def test_configuration_refuses(wrong):
 def test_wrong_channels_are_named():
     with pytest.raises(ValueError, match=r"B,3,H,W; got shape \(2, 4, 8, 8\)"):
         DOAM()(torch.zeros(2, 4, 8, 8))
+
+
+def test_standardised_inputs_keep_the_map_off_its_ends():
+    """The code's layers read values of hundreds: most of M is 0 or 1 before any training."""
+    images = torch.rand(4, 3, 48, 48, generator=torch.Generator().manual_seed(0)) * 255
+    saturated = {}
+    for inputs in ("pixels", "standardised"):
+        found = []
+        for seed in range(8):
+            torch.manual_seed(seed)
+            doam = DOAM(DOAMConfig.reference(branch_inputs=inputs)).eval()
+            with torch.no_grad():
+                attention = doam(images, return_attention=True)[1]
+            found.append(float(((attention < 0.01) | (attention > 0.99)).float().mean()))
+        saturated[inputs] = max(found)
+    assert saturated["pixels"] > 0.5
+    assert saturated["standardised"] == 0
+
+
+def test_standardised_inputs_change_what_the_branches_read_and_nothing_else():
+    torch.manual_seed(0)
+    config = DOAMConfig.reference(branch_inputs="standardised", gamma=None)
+    doam, images = DOAM(config).eval(), 255 * torch.rand(1, 3, 24, 24)
+    seen = {}
+    doam.material.register_forward_pre_hook(lambda _, given: seen.update(plain=given[0]))
+    doam.edge_guidance.register_forward_pre_hook(lambda _, given: seen.update(edges=given[0]))
+    with torch.no_grad():
+        weighted, attention = doam(images, return_attention=True)
+        edges = doam.sobel(images)
+    torch.testing.assert_close(seen["edges"], edges / 256)
+    torch.testing.assert_close(seen["plain"][:, [2, 1, 0]], (images - 128) / 64)
+    torch.testing.assert_close(weighted[:, :3], attention * images)

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -127,13 +128,6 @@ def test_an_empty_region_has_no_score():
     assert all(np.isnan(s) for s in explain.score_map(spot(0, 0), empty, None).values())
 
 
-def test_rank_correlation():
-    values = np.random.default_rng(2).random((10, 10))
-    assert explain.rank_correlation(values, values**3) == pytest.approx(1)
-    assert explain.rank_correlation(values, -values) == pytest.approx(-1)
-    assert np.isnan(explain.rank_correlation(values, np.ones((10, 10))))
-
-
 # --- maps ---------------------------------------------------------------------------------------
 
 
@@ -208,37 +202,6 @@ def test_plain_maps_find_a_dark_square():
     assert lift(darkness, region) == pytest.approx(1 / region.mean())
     assert lift(edges[5:-5, 5:-5], region[5:-5, 5:-5]) > 1  # without the padding's frame
     assert edges[22:38, 52:78].max() < 1e-3  # a plain surface has no edge
-
-
-# --- randomised weights -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("part, kind", [("doam", "attention"), ("late", "gradcam"), ("all", None)])
-def test_randomising_changes_its_part_and_leaves_the_rest(part, kind):
-    detector = make()
-    before = {name: value.clone() for name, value in detector.state_dict().items()}
-    other = explain.randomised(detector, part, seed=1).state_dict()
-    for name, value in detector.state_dict().items():
-        assert torch.equal(value, before[name]), "the trained detector was touched"
-        if not name.startswith(explain.PARTS[part]):
-            assert torch.equal(value, other[name]), name
-    changed = {name for name, value in other.items() if not torch.equal(value, before[name])}
-    assert changed and all(name.startswith(explain.PARTS[part]) for name in changed)
-
-
-def test_attention_ignores_the_network_behind_it_and_gradcam_does_not():
-    detector, images = make(), photos()
-    late, doam = (explain.randomised(detector, part, seed=1) for part in ("late", "doam"))
-    attention = explain.attention_maps(detector, images)
-    torch.testing.assert_close(explain.attention_maps(late, images), attention)
-    assert not torch.allclose(explain.attention_maps(doam, images), attention, atol=1e-3)
-    maps = [explain.gradcam_maps(d, images, [LARGE, LARGE]).numpy() for d in (detector, late)]
-    assert not np.allclose(*maps, rtol=0.05)
-
-
-def test_a_detector_without_doam_has_none_to_randomise():
-    with pytest.raises(ValueError, match="no part 'doam'"):
-        explain.randomised(make(doam=False), "doam", seed=1)
 
 
 # --- a whole test set ---------------------------------------------------------------------------
@@ -325,19 +288,18 @@ def test_few_images_get_no_interval(trained):
     assert np.isfinite(row["mean"]) and np.isnan(row.low) and np.isnan(row.high)
 
 
-def test_the_randomisation_check_compares_item_by_item(trained):
+def test_a_part_of_the_images_is_scored_as_the_whole_scores_them(trained):
     detector, cached = trained
-    frame = explain.randomisation_check(detector, cached, "attention", "doam", seed=1)
-    unchanged = explain.randomisation_check(detector, cached, "attention", "late", seed=1)
-    assert_allclose(unchanged.correlation, 1)
-    assert (frame.correlation < 0.999).all()
+    test = TestSet.of(cached.dataset)
+    images = explain.chosen_images(cached, 5)
+    assert len(set(images)) == 5 and list(images) == sorted(images)
+    arrays = explain.map_scores(detector, cached, ["attention"], images)
+    part = explain.tidy(arrays, test).set_index("item")
+    whole = explain.score_maps(detector, cached, ["attention"]).set_index("item")
+    assert set(part.image) == {test.image_ids[index] for index in images}
+    pd.testing.assert_frame_equal(part, whole.loc[part.index], rtol=1e-4)
+    assert set(arrays["examples"]) <= set(images)
 
 
-def test_the_stored_sanity_check_holds_the_means_of_the_item_by_item_one(trained):
-    detector, cached = trained
-    found = json.loads(json.dumps(explain.sanity(detector, cached, seed=1), allow_nan=False))
-    assert {kind: tuple(parts) for kind, parts in found.items()} == explain.CHECKED
-    frame = explain.randomisation_check(detector, cached, "attention", "doam", seed=1)
-    means = frame.groupby("image")[["correlation", "lift_box"]].mean().mean()
-    assert found["attention"]["doam"]["correlation"] == pytest.approx(means.correlation)
-    assert found["attention"]["doam"]["lift_box"] == pytest.approx(means.lift_box)
+def test_few_images_are_all_chosen(trained):
+    assert list(explain.chosen_images(trained[1], 10_000)) == list(range(len(trained[1])))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -178,8 +179,8 @@ def test_an_unfinished_seed_is_kept_without_weights(one_of_two, tmp_path, monkey
     checkpoint = own.store.root / "partial" / "key" / "checkpoint.pt"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(b"state")
-    session.keep(file, tmp_path / "kept.tar")
-    with tarfile.open(tmp_path / "kept.tar") as archive:
+    session.keep(file, tmp_path / "kept.tar.gz")
+    with tarfile.open(tmp_path / "kept.tar.gz") as archive:
         names = archive.getnames()
         archive.extractall(tmp_path / "other", filter="data")
     assert "partial/key/checkpoint.pt" in names
@@ -193,7 +194,7 @@ def test_an_unfinished_seed_is_kept_without_weights(one_of_two, tmp_path, monkey
 def test_what_does_not_fit_is_left_and_the_rest_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "MAX_BYTES", 40_000)
     for name, size in (("a", 10_000), ("b", 50_000), ("c", 10_000)):
-        (tmp_path / name).write_bytes(bytes(size))
+        (tmp_path / name).write_bytes(os.urandom(size))
     assert session.write_tar(tmp_path / "t", tmp_path, [[tmp_path / n] for n in "abc"]) == 1
     with tarfile.open(tmp_path / "t") as archive:
         assert archive.getnames() == ["a", "c"]
@@ -221,5 +222,6 @@ def test_the_trial_has_every_arm_and_a_handful_of_images(smoke, tmp_path):
     trial, whole = (
         from_file(f) for f in (tmp_path / "trial.yaml", REPOSITORY / "params/slim.yaml")
     )
+    assert trial.processes == os.cpu_count()
     assert trial.arms == whole.arms and trial.image_size == whole.image_size
     assert len(trial.seeds) == 1 and trial.train_images < 100 > trial.warm_images

@@ -7,7 +7,8 @@ import pytest
 import torch
 import yaml
 
-from doamlib.experiments import data_config
+from doamlib.arms import ARMS
+from doamlib.experiments import data_config, run_config
 from doamlib.parameters import (
     ParameterError,
     Parameters,
@@ -22,20 +23,21 @@ PARAMS = Path(__file__).parent.parent / "params"
 
 
 def test_shipped_files_are_valid_and_name_every_key():
-    for name in ("smoke", "quick", "slim", "extended", "paper"):
+    for name in ("smoke", "quick", "reference", "extended", "paper"):
         path = PARAMS / f"{name}.yaml"
         assert from_file(path).profile == name
         assert set(yaml.safe_load(path.read_text())) == set(Parameters.model_fields)
 
 
-def test_slim_results_are_those_of_quick_with_more_seeds():
-    """So a reader's own quick run can be laid beside the committed one, seed for seed."""
-    quick, slim, extended = (
-        from_file(PARAMS / f"{name}.yaml").model_dump() for name in ("quick", "slim", "extended")
+def test_extended_arms_are_trained_like_the_reference_and_all_start_from_one_warm_start():
+    """So that their rows can be laid beside each other, and starting weights are shipped once."""
+    quick, reference, extended = (
+        from_file(PARAMS / f"{name}.yaml") for name in ("quick", "reference", "extended")
     )
-    differ = {key for key in quick if quick[key] != slim[key]}
-    assert differ == {"profile", "seeds"} and set(quick["seeds"]) < set(slim["seeds"])
-    assert {key for key in quick if quick[key] != extended[key]} == {"profile", "arms", "seeds"}
+    one, other = reference.model_dump(), extended.model_dump()
+    assert {key for key in one if one[key] != other[key]} == {"profile", "arms"}
+    first = run_config(reference, ARMS["SSD"], 0).warm_run()
+    assert first == run_config(quick, ARMS["SSD"], 0).warm_run()
 
 
 def test_presets_of_the_generator_are_the_data_of_the_files_of_the_same_name():

@@ -1,5 +1,6 @@
 """The reference layer: packed, found by arm and seed, read-only, and stale when it has to be."""
 
+import io
 import json
 import zipfile
 
@@ -34,8 +35,9 @@ def test_what_was_packed_is_found_by_arm_and_seed(packed):
     for name, result in found.results.items():
         local = results[name]
         assert result.origin == "reference" and result.key == local.key
-        assert result.history.loss == local.history.loss
-        assert result.metrics["AP"] == local.metrics["AP"]
+        np.testing.assert_allclose(result.history.loss, local.history.loss, rtol=1e-4)
+        assert result.history.retrained == local.history.retrained
+        assert result.metrics == local.metrics and "maps" in result.metrics
         assert result.test_set().image_ids == local.test_set().image_ids
         assert result.weights() is None
         assert result.name != local.name  # both may be quoted on one page
@@ -49,6 +51,34 @@ def test_an_archive_keeps_each_images_strongest_detections(packed):
         scores = np.sort(whole.score[whole.image_index == image])[::-1]
         kept = np.sort(stored.score[stored.image_index == image])[::-1]
         np.testing.assert_array_equal(kept, scores[: reference.STRONGEST])
+
+
+def test_only_the_first_seed_keeps_detections_and_pictures(study, tmp_path):
+    parameters = study.parameters.model_copy(update={"arms": ARMS[:1], "seeds": (7, 0)})
+    own = Study(parameters, lambda line: None, study.store)
+    own.results()
+    pack(own, tmp_path)
+    (found,) = references(tmp_path)
+    first, other = (found.results["SSD", seed] for seed in (0, 7))
+    assert first.keeps_detections and not other.keeps_detections
+    assert len(first.detections())
+    with pytest.raises(
+        ValueError, match="keeps no detections: an archive holds those of its first"
+    ):
+        other.detections()
+    names = [set(np.load(io.BytesIO(r.read("maps.npz")))) for r in (first, other)]
+    assert {"gradcam_lift_box", "images"} <= names[1] < names[0]
+    assert "gradcam_examples" in names[0]
+
+
+def test_what_an_archive_rounds_stays_equal_where_it_was_equal():
+    """A pooled batch is found again among the losses of its epoch; indices are exact."""
+    loss = 1.2345678901
+    history = {"loss": [loss, 5.0], "pool": [{"batches": [{"loss": loss, "indices": [7108]}]}]}
+    assert reference._rounded(history) == {
+        "loss": [1.2346, 5.0],
+        "pool": [{"batches": [{"loss": 1.2346, "indices": [7108]}]}],
+    }
 
 
 def test_the_same_results_give_the_same_bytes(packed, study, tmp_path):

@@ -1,5 +1,6 @@
 """The run store: trained once, never half finished, found again, stale when it has to be."""
 
+import io
 import json
 import os
 import shutil
@@ -14,11 +15,11 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from doamlib import provenance, runs
+from doamlib import explain, provenance, runs
 from doamlib.arms import ARMS
 from doamlib.experiments import run_config
 from doamlib.runs import RunStore
-from doamlib.training import Training
+from doamlib.training import OutOfTime, Training
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -121,6 +122,41 @@ def test_an_error_at_the_very_end_leaves_nothing_that_looks_finished(
     monkeypatch.setattr(Training, "_run_epoch", lambda self: pytest.fail("trained again"))
     assert store.get(config, study.data, study.device, quiet).metrics["images"] > 0
     assert not (tmp_path / "partial" / config.key(study.fingerprint)).exists()
+
+
+def test_maps_are_the_last_step_and_wait_where_time_is_over(study, config, tmp_path, monkeypatch):
+    """The deadline passes in the last epoch: no maps now, and next time nothing is retrained."""
+    store = RunStore(tmp_path)
+    clock = iter([0.0, *[99.0] * 9])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(runs, "_maps", lambda *_: pytest.fail("maps drawn after the deadline"))
+    with pytest.raises(OutOfTime):
+        store.get(config, study.data, study.device, quiet, deadline=10.0)
+    assert store.find(config, study.fingerprint) is None
+    monkeypatch.undo()
+    monkeypatch.setattr(Training, "_run_epoch", lambda self: pytest.fail("trained again"))
+    assert "maps" in store.get(config, study.data, study.device, quiet).metrics
+
+
+def test_an_explained_run_keeps_its_maps_and_another_draws_none(result, study, tmp_path):
+    maps = result.metrics["maps"]
+    assert set(maps) == {"gradcam", "edges", "darkness"}
+    assert maps["gradcam"]["random"]["all"]["images"] == len(study.data.test)
+    with np.load(io.BytesIO(result.read("maps.npz"))) as arrays:
+        scores = explain.tidy(dict(arrays), result.test_set())
+    found = scores[scores["map"] == "edges"].groupby("image").lift_box.mean().mean()
+    assert found == pytest.approx(maps["edges"]["lift_box"]["mean"])
+    focal = result.config.detector.model_copy(update={"focal_loss": True})
+    config = result.config.model_copy(update={"detector": focal})
+    other = RunStore(tmp_path).get(config, study.data, study.device, quiet)
+    assert "maps" not in other.metrics and other.read("maps.npz") is None
+
+
+def test_which_runs_are_explained(smoke):
+    explained = {name for name, arm in ARMS.items() if run_config(smoke, arm, 0).explained}
+    assert explained == {"SSD", "SSD+DOAM-T", "SSD+DOAM-O"}
+    warm = smoke.model_copy(update={"warm_start": "harmless"})
+    assert not run_config(warm, ARMS["SSD"], 0).warm_run().explained
 
 
 def test_a_default_that_has_changed_since_is_not_mistaken_for_the_old_one(

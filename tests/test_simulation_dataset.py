@@ -25,7 +25,7 @@ from doamlib.data.classes import CLASSES
 from doamlib.simulation import GENERATOR_VERSION, SimulationConfig, generate
 from doamlib.simulation.compose import window_size
 from doamlib.simulation.dataset import _remaining
-from doamlib.simulation.image import make_image
+from doamlib.simulation.image import make_image, scene_seed
 from doamlib.simulation.occlusion import LEVEL_LIMITS, level_of
 from doamlib.simulation.quotas import ImagePlan, largest_remainder, plan_images
 
@@ -186,7 +186,6 @@ def test_sidecar_says_what_is_in_an_image(dataset):
         x0, y0, x1, y1 = record["window"]
         assert (x1 - x0, y1 - y0) == window_size(SMALL.field_of_view)
         assert 85 <= record["display"]["jpeg_quality"] <= 95
-        assert record["seed"][0] == SMALL.seed
         for item in record["harmless"]:
             assert item["name"] not in (*CLASSES, "cloth", "film")
             bx0, by0, bx1, by1 = item["box"]
@@ -216,6 +215,45 @@ def test_other_seeds_give_other_images(dataset):
     other = SMALL.model_copy(update={"seed": 4})
     pixels = [make_image(c, ImagePlan(0, "train", (CLASSES[0],)))[0] for c in (SMALL, other)]
     assert not np.array_equal(*pixels)
+
+
+def test_no_two_datasets_or_splits_share_a_scene():
+    """Else a model trained on one preset would have seen the other's test images."""
+    quick = SimulationConfig.quick()
+    other = {"seed": 1, "field_of_view": 0.31, "cutters": False}
+    configs = [
+        SimulationConfig.tiny(),
+        quick,
+        SimulationConfig.paper(),
+        SimulationConfig.backgrounds(),
+        SimulationConfig(train_images=1100, test_images=0, field_of_view=quick.field_of_view),
+        SimulationConfig(train_images=0, test_images=300, field_of_view=quick.field_of_view),
+        *(quick.model_copy(update={name: value}) for name, value in other.items()),
+    ]
+    seeds = [tuple(scene_seed(c, plan)) for c in configs for plan in plan_images(c)]
+    assert len(set(seeds)) == len(seeds)
+    train, test = (ImagePlan(3, split, ("Scissor",)) for split in ("train", "test"))
+    assert scene_seed(quick, train) != scene_seed(quick, test)
+
+
+def test_the_seed_in_the_sidecar_is_the_scenes(dataset):
+    plans = plan_images(SMALL)
+    for record in sidecar(dataset, "train") + sidecar(dataset, "test"):
+        assert record["seed"][:-1] == scene_seed(SMALL, plans[int(record["image"])])
+
+
+@pytest.mark.parametrize(
+    ("config", "split"),
+    [
+        (SMALL.model_copy(update={"train_images": 6}), "train"),
+        (SMALL.model_copy(update={"test_images": 5}), "train"),
+        (SMALL, "test"),
+    ],
+)
+def test_counts_and_split_change_the_picture(config, split):
+    plans = ImagePlan(2, "train", ("Scissor",)), ImagePlan(2, split, ("Scissor",))
+    one, other = (make_image(c, p)[0] for c, p in zip((SMALL, config), plans, strict=True))
+    assert not np.array_equal(one, other)
 
 
 def test_generating_again_changes_nothing(dataset):
@@ -336,3 +374,7 @@ def test_stored_measurements_pass_their_gates_and_belong_to_this_generator():
     for name, ours in measured["boxes"]["ours_5_50_95"].items():
         real = measured["boxes"]["real_min_median_max"][name]
         assert ours[1] == pytest.approx(real[1], rel=0.25)
+    cut = measured["cut"].values()
+    shares = [group["share"] for group in cut]
+    chance = sum(s * (1 - s) / group["count"] for s, group in zip(shares, cut, strict=True)) ** 0.5
+    assert min(shares) > 0.1 and abs(shares[0] - shares[1]) < 2.5 * chance

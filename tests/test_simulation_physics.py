@@ -57,12 +57,37 @@ def test_forward_tables_agree_with_the_spectrum_for_the_basis_materials(name, lo
     assert_allclose(table, exact, rtol=2e-3)
 
 
-@pytest.mark.parametrize("name", ["water", "glass", "al", "pcb", "liion", "ti", "pvc"])
+BEYOND_TWO_BASES = {"solder": (0.060, 0.035), "magnet": (0.115, 0.100), "lead": (0.145, 0.085)}
+"""Largest relative error (low, high) of the materials with a K-edge in the beam's range: tin 29,
+neodymium 44, lead 88 keV. No two smooth curves add up to a jump."""
+
+
+def two_basis_errors(name: str, shares: tuple[float, float] | None = None) -> np.ndarray:
+    """Relative error (2, N) of low and high log-attenuation, from hardly visible to black.
+
+    With shares by the spectrum, else by the shipped table.
+    """
+    mu, wanted = DATA.mu[name], np.array([0.1, 0.3, 1.0, 3.0])
+    grid = np.geomspace(1e-3, 30, 3000) / (DATA.high @ mu)
+    loads = np.interp(wanted, DATA.exact_log_attenuation(mu, grid)[1], grid)
+    exact = np.array(DATA.exact_log_attenuation(mu, loads))
+    if shares is None:
+        planes = [log_attenuation(basis_of(name, load)) for load in loads]
+        return np.array(planes)[..., 0, 0].T / exact - 1
+    mixture = shares[0] * DATA.mu["pe"] + shares[1] * DATA.mu["steel"]
+    return np.array(DATA.exact_log_attenuation(mixture, loads)) / exact - 1
+
+
+@pytest.mark.parametrize("name", DATA.materials)
 def test_two_basis_materials_describe_the_others(name):
-    for load in np.array([0.1, 0.3, 1.0, 3.0]) / (DATA.high @ DATA.mu[name]):
-        exact = np.ravel(DATA.exact_log_attenuation(DATA.mu[name], np.array([load])))
-        table = [plane[0, 0] for plane in log_attenuation(basis_of(name, load))]
-        assert_allclose(table, exact, rtol=0.03)
+    worst = np.abs(two_basis_errors(name)).max(axis=1)
+    assert (worst < BEYOND_TWO_BASES.get(name, 0.005)).all()
+
+
+@pytest.mark.parametrize("name", BEYOND_TWO_BASES)
+def test_k_edges_are_as_far_off_as_stated(name):
+    worst = np.abs(two_basis_errors(name)).max(axis=1)
+    assert_allclose(worst, BEYOND_TWO_BASES[name], atol=0.005)
 
 
 @pytest.mark.parametrize("name", ["cu", "brass", "zamak"])
@@ -75,13 +100,13 @@ def test_metals_with_a_negative_share_are_right_behind_plastic(name):
     assert_allclose([plane[0, 0] for plane in log_attenuation(summed)], exact, rtol=0.02)
 
 
-def test_shipped_basis_coefficients_follow_from_the_shipped_spectra():
-    pair = np.stack([DATA.mu["pe"], DATA.mu["steel"]], 1)
-    for name, material in DATA.materials.items():
-        mu = DATA.mu[name]
-        weight = np.sqrt((DATA.low + DATA.high) / (mu + 0.05))
-        fit = np.linalg.lstsq(pair * weight[:, None], mu * weight, rcond=None)[0]
-        assert_allclose([material.polyethylene, material.iron], fit, atol=1e-8, err_msg=name)
+@pytest.mark.parametrize("name", DATA.materials)
+def test_no_other_shares_describe_a_material_better(name):
+    material = DATA.materials[name]
+    shares = np.array([material.polyethylene, material.iron])
+    ours = np.square(two_basis_errors(name, shares)).sum()
+    for step in ((0.003, 0.0), (-0.003, 0.0), (0.0, 0.003), (0.0, -0.003)):
+        assert np.square(two_basis_errors(name, shares + step)).sum() > ours
 
 
 def test_negative_sums_count_as_air():
@@ -115,7 +140,7 @@ def test_more_steel_is_darker_and_bluer():
         ("cotton", 100, (212, 125, 45)),
         ("water", 60, (150, 84, 23)),
         ("steel", 3, (39, 78, 172)),
-        ("al", 5, (145, 204, 164)),
+        ("al", 5, (145, 205, 160)),
         ("liion", 4, (128, 169, 224)),
     ],
 )

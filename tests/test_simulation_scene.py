@@ -16,11 +16,14 @@ from doamlib.data.classes import CLASSES
 from doamlib.simulation import Placement, SimulationConfig, render, render_cutter, render_level
 from doamlib.simulation.catalogue import CUTTER_KINDS, GROUPS, KINDS, Kind
 from doamlib.simulation.compose import (
+    LOOK_ALIKES,
+    MIN_VISIBLE,
     belt_load,
     compose,
     draw_window,
     render_pixels,
     tight_box,
+    visible_part,
     window_size,
 )
 from doamlib.simulation.dice import Dice
@@ -86,22 +89,47 @@ def test_items_avoid_crowded_places_more_often_than_not():
 
 
 @pytest.mark.parametrize("field_of_view", [0.25, 0.5])
-def test_a_window_holds_its_box_anywhere(field_of_view):
-    box = (600, 400, 700, 480)
-    width, height = window_size(field_of_view)
+def test_a_window_touches_its_box_anywhere(field_of_view):
+    box = (600, 480, 680, 520)
+    size = window_size(field_of_view)
     places = []
     for seed in range(300):
-        x0, y0, x1, y1 = draw_window(Dice(seed), box, field_of_view)
-        assert (x1 - x0, y1 - y0) == (width, height)
-        assert 0 <= x0 <= 600 and 700 <= x1 <= FRAME[0]
-        assert 0 <= y0 <= 400 and 480 <= y1 <= FRAME[1]
-        places.append(((600 - x0) / (width - 100), (400 - y0) / (height - 80)))
-    for axis in np.array(places).T:
-        assert kstest(axis, "uniform").pvalue > 0.01
+        window = draw_window(Dice(seed), box, field_of_view)
+        for axis in (0, 1):
+            start, end = window[axis], window[axis + 2]
+            assert end - start == size[axis] and start >= 0 and end <= FRAME[axis]
+            assert start < box[axis + 2] and box[axis] < end
+        places.append(window[:2])
+    for axis, starts in enumerate(zip(*places, strict=True)):
+        first = max(box[axis] - size[axis] + 1, 0)
+        last = min(box[axis + 2] - 1, FRAME[axis] - size[axis])
+        spread = (np.array(starts) - first) / (last - first)
+        assert kstest(spread, "uniform").pvalue > 0.01
 
 
 def test_whole_frames_are_never_shifted():
     assert draw_window(Dice(0), (10, 10, 60, 60), 1.0) == (0, 0, *FRAME)
+    assert draw_window(Dice(0), (1300, -90, 1400, -20), 1.0) == (0, 0, *FRAME)
+
+
+def test_the_window_cuts_cutters_and_look_alikes_alike():
+    """Were cutters always whole, a detector could learn "whole" in place of "cutter"."""
+    width, height = window_size(0.3)
+    cut: dict[str, list[bool]] = {"cutter": [], "look-alike": []}
+    for index in range(400):
+        composition = compose([41, index], [CLASSES[index % 5]], 0.3)
+        boxes = [("cutter", found.box) for found in composition.subjects]
+        for item in composition.scene.items:
+            if item.kind.name in LOOK_ALIKES:
+                seen = visible_part(item, composition.scene, composition.window, MIN_VISIBLE)
+                assert seen is not None, "too little of it is left"
+                boxes.append(("look-alike", seen[1]))
+        for name, (x0, y0, x1, y1) in boxes:
+            cut[name].append(min(x0, y0, width - x1, height - y1) == 0)
+    shares = {name: np.mean(touched) for name, touched in cut.items()}
+    error = sum(share * (1 - share) / len(cut[name]) for name, share in shares.items()) ** 0.5
+    assert len(cut["look-alike"]) > 100 and shares["cutter"] > 0.2
+    assert abs(shares["cutter"] - shares["look-alike"]) < 2.5 * error
 
 
 # ------------------------------------------------------------------------------------- compose

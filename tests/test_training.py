@@ -2,7 +2,7 @@
 
 import math
 import time
-from itertools import chain
+from itertools import chain, pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -11,10 +11,12 @@ from torch import nn
 
 from doamlib.sampling import SamplingConfig
 from doamlib.training import (
+    STOPS,
     OutOfTime,
     Training,
     TrainingConfig,
     TrainingError,
+    WeightAverage,
     _mirror_on_gpu,
     clock,
     flip_some,
@@ -40,6 +42,16 @@ class Images:
         )
         target = {"boxes": torch.tensor([[0.0, 0.0, 1.0, 1.0]]), "labels": torch.tensor([1])}
         return images.clone(), [{k: v.clone() for k, v in target.items()} for _ in indices]
+
+
+class OneImage(Images):
+    """The image of value 1 alone."""
+
+    def __init__(self):
+        super().__init__(1)
+
+    def batch(self, indices):
+        return super().batch([index + 1 for index in indices])
 
 
 class Mean(nn.Module):
@@ -160,6 +172,110 @@ def test_equal_steps_stop_inside_the_last_epoch(tmp_path):
     assert run.history.retrained == [False] * 5 + [True] * 2 + [False] * 3
 
 
+# --- rates ---------------------------------------------------------------------------------------
+
+COSINE = TrainingConfig(
+    epochs=4, batch_size=2, learning_rate=0.01, warmup_steps=3, schedule="cosine"
+)
+
+
+def rates(folder, **sampling):
+    """Rates of a run on ten images, five batches an epoch: of ordinary and of retrained steps."""
+    run = training(folder, COSINE, SamplingConfig(pool_batches=2, **sampling))
+    run.run(quiet)
+    steps = list(zip(run.history.learning_rate, run.history.retrained, strict=True))
+    return [rate for rate, again in steps if not again], [rate for rate, again in steps if again]
+
+
+@pytest.mark.parametrize("kind", ["hard", "easy", "random"])
+def test_an_ordinary_batch_has_the_rate_that_doam_t_gives_it(tmp_path, kind):
+    plain, none = rates(tmp_path / "plain")
+    ordinary, retrained = rates(tmp_path / "pool", strategy=kind)
+    assert ordinary == plain and not none and retrained
+
+
+def test_a_retrained_batch_has_its_epochs_mean_rate_the_last_one_too(tmp_path):
+    plain, _ = rates(tmp_path / "plain")
+    _, retrained = rates(tmp_path / "pool", strategy="random")
+    means = [sum(plain[start : start + 5]) / 5 for start in (0, 5, 10, 15)]
+    assert retrained == pytest.approx([mean for mean in means for _ in range(2)])
+    assert retrained[-1] > plain[-1] > 0
+    # Two of seven steps are repetitions, and so are two sevenths of the summed rate.
+    assert sum(retrained) / (sum(plain) + sum(retrained)) == pytest.approx(2 / 7)
+
+
+def test_at_equal_steps_the_rates_are_those_of_doam_t_step_by_step(tmp_path):
+    config = SamplingConfig(strategy="random", pool_batches=2, equal_steps=True)
+    runs = [training(tmp_path / "a", COSINE), training(tmp_path / "b", COSINE, config)]
+    for run in runs:
+        run.run(quiet)
+    assert runs[0].history.learning_rate == runs[1].history.learning_rate
+    assert any(runs[1].history.retrained)
+
+
+# --- images instead of batches -------------------------------------------------------------------
+
+
+class MeanByImage(Mean):
+    """Tells each image's loss as SSD does, through the network inside the detector."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = SimpleNamespace(keeps_image_losses=False)
+
+    def forward(self, images, targets):
+        values = images.float().mean(dim=(1, 2, 3))
+        if self.network.keeps_image_losses:
+            self.network.image_losses = (self.w - values).square().detach()
+        return super().forward(images, targets)
+
+
+def test_the_images_of_largest_loss_are_trained_on_again(tmp_path):
+    """w stays near 0, so the loss of an image is the square of its index: 9, 8, 7, 6 are hard."""
+    config = TrainingConfig(epochs=1, batch_size=2, learning_rate=1e-6)
+    fields = {"threshold": 0.0, "threshold_is": "loss", "priority_is": "loss", "pool_batches": 2}
+    images = SamplingConfig(strategy="hard", pool_of="images", **fields)
+    run = training(tmp_path, config, images, detector=MeanByImage())
+    run.run(quiet)
+    assert sorted(chain(*run.detector.seen[5:])) == [6, 7, 8, 9]
+    assert run.history.retrained == [False] * 5 + [True] * 2
+
+
+def test_a_detector_that_tells_no_image_losses_is_refused(tmp_path):
+    images = SamplingConfig(strategy="hard", pool_of="images")
+    with pytest.raises(ValueError, match="Mean tells no loss of single images; SSD does"):
+        training(tmp_path, sampling=images)
+
+
+# --- many short epochs ---------------------------------------------------------------------------
+
+
+def test_many_short_epochs_are_evaluated_and_saved_no_more_often_than_the_papers(tmp_path):
+    config = TrainingConfig(epochs=150, batch_size=10, learning_rate=0.001)
+    asked, lines = [], []
+    run = training(tmp_path, config)
+    run.watch = lambda: asked.append(run.epoch) or {"test_mAP": 0.5}
+    run.run(lines.append)
+    assert len(asked) == len(lines) == STOPS and asked[-1] == 150
+    assert len(run.history.epochs) == 150 and lines[-1].startswith("epoch 150/150")
+    assert sum("test_mAP" in entry for entry in run.history.epochs) == STOPS
+    assert {b - a for a, b in pairwise(asked)} == {2, 3}
+
+
+def test_a_deadline_between_two_stops_loses_no_epoch(tmp_path, monkeypatch):
+    config = TrainingConfig(epochs=600, batch_size=10, learning_rate=0.001)
+    run = training(tmp_path, config)
+    clock_now = [0.0]
+    monkeypatch.setattr("doamlib.training.time.monotonic", lambda: clock_now[0])
+    step = run._run_epoch
+    monkeypatch.setattr(run, "_run_epoch", lambda: (step(), clock_now.append(clock_now.pop() + 1)))
+    with pytest.raises(OutOfTime):
+        run.run(quiet, deadline=12.5)
+    again = training(tmp_path, config)
+    again._resume()
+    assert again.epoch == run.epoch == 13
+
+
 @pytest.mark.parametrize(("rate", "word"), [(1e30, "the loss is"), (300.0, "the loss is")])
 def test_a_diverging_run_stops_with_step_images_and_advice(tmp_path, rate, word):
     config = TrainingConfig(epochs=50, batch_size=5, learning_rate=rate)
@@ -228,3 +344,50 @@ def test_training_leaves_the_global_switches_as_they_were(tmp_path):
     torch.use_deterministic_algorithms(False)
     training(tmp_path).run(quiet)
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_weights_of_the_last_steps_are_averaged_by_hand(tmp_path):
+    """Ten steps on one image of value 1: w halves its distance to 1; the last two are averaged."""
+    config = TrainingConfig(epochs=10, batch_size=1, learning_rate=0.25, momentum=0, weight_decay=0)
+    ends = {}
+    for share in (0.0, 0.2):
+        detector = Mean()
+        run = training(
+            tmp_path / str(share),
+            config.model_copy(update={"average_last": share}),
+            detector=detector,
+            images=OneImage(),
+        )
+        run.run(quiet)
+        ends[share] = float(detector.w.detach())
+    after = [1 - 0.5 ** (step + 1) for step in range(10)]
+    assert ends[0.0] == pytest.approx(after[9])
+    assert ends[0.2] == pytest.approx((after[8] + after[9]) / 2)
+
+
+def test_an_average_survives_a_kill_and_leaves_integers_alone(tmp_path):
+    config = TrainingConfig(epochs=4, batch_size=4, learning_rate=0.01, average_last=0.75)
+    whole = training(tmp_path / "whole", config, detector=Mean())
+    whole.run(quiet)
+    killed = training(tmp_path / "killed", config, detector=Mean())
+    reproduced = training(tmp_path / "killed", config, detector=Mean())
+
+    def kill():
+        if killed.epoch == 2:
+            raise KeyboardInterrupt
+        return {}
+
+    killed.watch = kill
+    with pytest.raises(KeyboardInterrupt):
+        killed.run(quiet)
+    reproduced.run(quiet)
+    assert torch.equal(whole.detector.w, reproduced.detector.w)
+    average = WeightAverage()
+    average.add(nn.BatchNorm1d(1))
+    assert "num_batches_tracked" not in average.tensors
+
+
+def test_what_is_watched_goes_into_the_history_of_each_epoch(tmp_path):
+    run = training(tmp_path)
+    run.watch = lambda: {"gamma": float(run.epoch)}
+    assert [epoch["gamma"] for epoch in run.run(quiet).epochs] == [1.0, 2.0, 3.0]

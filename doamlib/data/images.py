@@ -77,8 +77,9 @@ def resize(image: Tensor, size: int) -> Tensor:
     """A square network input: uint8 tensor 3,size,size; the aspect ratio is not kept.
 
     With a triangle filter as wide as the shrinking: every pixel counts, so a thin blade cannot fall
-    between the samples. The official code does not keep the aspect ratio either, but reads the four
-    neighbours of each sample and nothing between.
+    between the samples. The official code (``cv2.resize``) does not keep the aspect ratio either,
+    but reads the four neighbours of each sample and nothing between. The cache and a detector that
+    is given other sizes both resize with this function.
 
     Args:
         image: uint8 tensor 3,H,W.

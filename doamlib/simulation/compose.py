@@ -16,7 +16,11 @@ from doamlib.simulation.physics import log_attenuation
 from doamlib.simulation.scene import FRAME, Box, Item, Scene, draw_item, draw_scene
 
 MIN_VISIBLE = 0.7
-"""Share of a subject's silhouette that must lie inside the window."""
+"""Share of its silhouette with which a subject, or a look-alike of one, must lie in the window."""
+LOOK_ALIKES = frozenset(GROUPS["tools"])
+"""Kinds that the window cuts by the cutters' own law, or an uncut thing would be a cutter."""
+WINDOW_TRIES = 30
+"""Windows tried around one subject."""
 MIN_SIDE, MIN_CORE_PIXELS = 8, 40
 MAX_OCCLUSION = 0.70
 MAX_BLACK = 0.6
@@ -49,7 +53,7 @@ class Composition:
     """A finished plan of one image, before the display chain.
 
     Attributes:
-        scene: The belt.
+        scene: The belt without the subjects and without look-alikes that are not in the window.
         window: Frame rectangle shown: x0, y0, x1, y1, ends excluded.
         subjects: Cutters (or the extra distractor) with their occlusion.
         basis: Basis maps of everything in the window, float32 (2, H, W).
@@ -77,20 +81,19 @@ def tight_box(mask: np.ndarray) -> Box | None:
 
 
 def draw_window(dice: Dice, around: Box, field_of_view: float) -> Box:
-    """A window that contains a box at a random place, inside the frame.
+    """Any window of the frame that touches a box, all equally likely.
 
     Args:
         dice: Draws.
-        around: Frame box of the subject; where it is larger than the window, it is cut.
+        around: Frame box of the subject.
         field_of_view: Share of the frame's width and height.
     """
     corner = []
     for size, frame, low, high in zip(
         window_size(field_of_view), FRAME, around[:2], around[2:], strict=True
     ):
-        first, last = sorted((high - size, low))
-        start = int(np.floor(dice.between(first, last + 1)))
-        corner.append((min(max(start, 0), frame - size), size))
+        first, last = (min(max(at, 0), frame - size) for at in (low - size + 1, high - 1))
+        corner.append((dice.count(first, last), size))
     (x, width), (y, height) = corner
     return x, y, x + width, y + height
 
@@ -135,29 +138,58 @@ def _acceptable(occlusion: Occlusion) -> bool:
     )
 
 
+def _window_showing(dice: Dice, item: Item, scene: Scene, field_of_view: float) -> Box | None:
+    """Any window in the middle of luggage that shows enough of an item, all equally likely."""
+    around = item.patch(scene.scale).box
+    windows = (draw_window(dice, around, field_of_view) for _ in range(WINDOW_TRIES))
+    fitting = (w for w in windows if _on_luggage(scene, w))
+    return next((w for w in fitting if visible_part(item, scene, w, MIN_VISIBLE)), None)
+
+
+def _on_luggage(scene: Scene, window: Box) -> bool:
+    """Whether a window's middle lies in a container.
+
+    Windows that show but a rim of the luggage cut most of what they show, and hold few look-alikes:
+    with them cutters would be cut more often than look-alikes are.
+    """
+    middle = np.array([window[0] + window[2], window[1] + window[3]]) / (2 * scene.scale)
+    return any(placed.holds(middle) for placed in scene.containers)
+
+
+def _without_fragments(scene: Scene, window: Box) -> Scene:
+    """The scene without look-alikes of which too little is in the window to be a subject."""
+    kept = [
+        item
+        for item in scene.items
+        if item.kind.name not in LOOK_ALIKES or visible_part(item, scene, window, MIN_VISIBLE)
+    ]
+    return Scene(scene.scale, scene.containers, kept)
+
+
 def _attempt(
     dice: Dice, scene: Scene, names: Sequence[str | None], field_of_view: float
 ) -> tuple[Scene, Box, list[Found]] | None:
-    """One try at placing all subjects in a scene: the scene with them, and how they are seen."""
+    """One try at placing all subjects: what else is shown, the window, and how they are seen."""
     items: list[Item] = []
     parts: list[tuple[Patch, Box]] = []
     window: Box | None = None
     for name in names:
         item = _draw_subject(dice, scene, name)
-        window = window or draw_window(dice, item.patch(scene.scale).box, field_of_view)
-        part = visible_part(item, scene, window, MIN_VISIBLE)
-        if part is None:
+        window = window or _window_showing(dice, item, scene, field_of_view)
+        part = window and visible_part(item, scene, window, MIN_VISIBLE)
+        if not part:
             return None
         items.append(item)
         parts.append(part)
-    full = Scene(scene.scale, scene.containers, [*scene.items, *items])
+    shown = _without_fragments(scene, window)
+    full = Scene(scene.scale, scene.containers, [*shown.items, *items])
     found = []
     for item, (patch, box) in zip(items, parts, strict=True):
         occlusion = measure_occlusion(patch.basis, full.region(patch.box, without=item).basis)
         if not _acceptable(occlusion):
             return None
         found.append(Found(item, patch, box, occlusion))
-    return full, window, found
+    return shown, window, found
 
 
 def compose(
@@ -187,10 +219,12 @@ def compose(
             result = _attempt(dice, scene, names, field_of_view)
             if result is None:
                 continue
-            full, window, found = result
+            shown, window, found = result
             if level in (None, level_of(max(f.occlusion.value for f in found))):
-                basis = full.region(window).basis
-                return Composition(scene, window, found, basis, [*seed, number])
+                total = shown.region(window)
+                for one in found:
+                    total.paste(one.patch)
+                return Composition(shown, window, found, total.basis, [*seed, number])
     raise RuntimeError(f"image {list(seed)}: no scene shows {list(names)} at level {level}")
 
 

@@ -8,11 +8,11 @@ from pydantic import Field, model_validator
 
 from doamlib.config import Config, digest_of
 
-GENERATOR_VERSION = 4
+GENERATOR_VERSION = 5
 """Raised whenever the same configuration would give other images; part of every fingerprint."""
 
 MIN_FIELD_OF_VIEW = 0.2
-"""Smaller windows would cut the longest cutters."""
+"""In smaller windows the longest cutters have no place."""
 
 
 class SimulationConfig(Config):

@@ -8,7 +8,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from doamlib.simulation.compose import Composition, Found, compose, render_pixels, visible_part
-from doamlib.simulation.config import GENERATOR_VERSION, SimulationConfig
+from doamlib.simulation.config import SimulationConfig
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.display import DisplayChain
 from doamlib.simulation.occlusion import level_of
@@ -23,6 +23,18 @@ LISTED_SHARE = 0.5
 """A harmless item is listed if this share of its silhouette is in the window."""
 LISTED_SIDE = 6
 """Shortest side in pixels of a listed harmless item's box."""
+SPLITS = ("train", "test")
+
+
+def scene_seed(config: SimulationConfig, plan: ImagePlan) -> list[int]:
+    """Seed of an image: no other dataset, split or number has the same.
+
+    All of the configuration counts, sizes too: a small dataset is never a part of a larger one, so
+    a model that was trained on one may be tested on another.
+    """
+    dataset = config.fingerprint
+    words = int(dataset[:8], 16), int(dataset[8:], 16)
+    return [*words, SPLITS.index(plan.split), plan.index]
 
 
 def make_image(config: SimulationConfig, plan: ImagePlan) -> tuple[np.ndarray, dict[str, Any]]:
@@ -38,9 +50,8 @@ def make_image(config: SimulationConfig, plan: ImagePlan) -> tuple[np.ndarray, d
         ``level``, ``display``, ``items`` and ``harmless``; boxes are x1, y1, x2, y2 in image
         pixels, ends excluded.
     """
-    identity = [config.seed, GENERATOR_VERSION, plan.index]
     names = list(plan.classes) if config.cutters else [None]
-    composition = compose(identity, names, config.field_of_view, plan.level)
+    composition = compose(scene_seed(config, plan), names, config.field_of_view, plan.level)
     dice = Dice([*composition.seed, 1])
     chain, belt = DisplayChain.varied(dice), dice.chance(BELT_SHARE)
     pixels = render_pixels(composition.basis, chain, dice, belt)

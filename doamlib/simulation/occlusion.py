@@ -26,7 +26,7 @@ CLUTTER_PX = 2.0
 """Standard deviation of the clutter window."""
 TRAY_LOAD = 0.25
 """Polyethylene load (g/cm2) of the bare tray that visibility is compared with."""
-LEVEL_LIMITS = (0.13, 0.33)
+LEVEL_LIMITS = (0.13, 0.32)
 """OL1 below the first, OL3 from the second."""
 BLACK_LUMA = 15.0
 

@@ -1,15 +1,18 @@
 """Dual-energy attenuation: grams per square centimetre to log-attenuations and Z-effective.
 
-Every material is written as ``c1 * polyethylene + c2 * iron`` (two basis materials describe the
-attenuation of all others within a few per mille outside K-edges), so a whole scene is two maps in
-g/cm2 and drawing is adding. The polychromatic forward model (a tube spectrum seen by two detector
-layers, hence beam hardening) is tabulated once over those two maps.
+Every material is written as ``c1 * polyethylene + c2 * iron``, so a whole scene is two maps in
+g/cm2 and drawing is adding. Two basis materials describe the attenuation of all others within a few
+per mille, unless a K-edge lies in the beam's range, as for tin solder, neodymium magnets and lead:
+a sum of two smooth curves cannot jump. ``tests/test_simulation_physics.py`` states how far off
+these are. The polychromatic forward model (a tube spectrum seen by two detector layers, hence beam
+hardening) is tabulated once over the two maps.
 ``scripts/make_physics_tables.py`` makes ``physics.npz``.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +22,8 @@ import numpy as np
 TABLE_SIZE = 384
 MAX_BASIS = (60.0, 40.0)
 """Largest tabulated polyethylene and iron load in g/cm2; more is clamped (it is black anyway)."""
+MIN_POLYETHYLENE = -10.0
+"""Smallest tabulated polyethylene load: metals heavier than iron have a negative share."""
 Z_TABLE_SIZE = 256
 MAX_HIGH = 6.0
 """Largest high-energy log-attenuation of the Z-effective table."""
@@ -31,7 +36,7 @@ class Material:
     """A material in the two-basis description.
 
     Attributes:
-        polyethylene: Mass share c1 of the polyethylene basis.
+        polyethylene: Mass share c1 of the polyethylene basis; negative for copper and heavier.
         iron: Mass share c2 of the iron basis.
         density: g/cm3.
     """
@@ -92,16 +97,22 @@ def physics() -> Physics:
         )
 
 
+_STEPS = tuple((TABLE_SIZE - 1) / limit**0.5 for limit in MAX_BASIS)
+"""Table columns (polyethylene) and rows (iron) by the square root of a load."""
+_NO_POLYETHYLENE = math.ceil(math.sqrt(-MIN_POLYETHYLENE) * _STEPS[0])
+"""The column without polyethylene; those before it hold negative loads."""
+
+
 @functools.cache
 def _forward_tables() -> tuple[np.ndarray, np.ndarray]:
     """Low and high log-attenuation over (iron, polyethylene), both axes spaced by square root."""
     data = physics()
-    grid = np.linspace(0, 1, TABLE_SIZE) ** 2
-    pe = np.exp(-np.outer(grid * MAX_BASIS[0], data.mu["pe"]))
-    fe = np.exp(-np.outer(grid * MAX_BASIS[1], data.mu["steel"]))
+    root = np.arange(-_NO_POLYETHYLENE, TABLE_SIZE) / _STEPS[0]
+    pe = np.exp(-np.outer(root * abs(root), data.mu["pe"]))
+    fe = np.exp(-np.outer((np.arange(TABLE_SIZE) / _STEPS[1]) ** 2, data.mu["steel"]))
     # einsum, not BLAS: the same bits whatever the number of threads.
     tables = [np.einsum("ie,je->ij", fe * weights, pe) for weights in (data.low, data.high)]
-    return tuple(-np.log(table + 1e-30).astype(np.float32) for table in tables)
+    return tuple(np.maximum(-np.log(table + 1e-30), 0).astype(np.float32) for table in tables)
 
 
 @functools.cache
@@ -125,20 +136,19 @@ def log_attenuation(basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Log-attenuation ``-ln(I / I0)`` at the two energies.
 
     Args:
-        basis: Polyethylene and iron load in g/cm2, float32 (2, H, W). Negative sums (copper and
-            zinc have a negative polyethylene share) count as zero.
+        basis: Polyethylene and iron load in g/cm2, float32 (2, H, W). Metals heavier than iron
+            make the first negative; sums that no matter can have (less than air) count as air.
 
     Returns:
         ``low`` and ``high``, float32 (H, W), zero in air.
     """
-    axes = [
-        np.minimum(
-            cv2.sqrt(np.maximum(plane, 0)) * np.float32((TABLE_SIZE - 1) / limit**0.5),
-            np.float32(TABLE_SIZE - 1.001),
-        )
-        for plane, limit in zip(basis, MAX_BASIS, strict=True)
-    ]
-    return tuple(cv2.remap(table, *axes, cv2.INTER_LINEAR) for table in _forward_tables())
+    last = np.float32(TABLE_SIZE - 1.001)
+    plastic = np.copysign(cv2.sqrt(np.abs(basis[0])), basis[0])
+    plastic *= np.float32(_STEPS[0])
+    column = np.clip(plastic, -_NO_POLYETHYLENE, last, out=plastic)
+    column += np.float32(_NO_POLYETHYLENE)
+    row = np.minimum(cv2.sqrt(np.maximum(basis[1], 0)) * np.float32(_STEPS[1]), last)
+    return tuple(cv2.remap(table, column, row, cv2.INTER_LINEAR) for table in _forward_tables())
 
 
 def effective_z(low: np.ndarray, high: np.ndarray) -> np.ndarray:

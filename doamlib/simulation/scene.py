@@ -144,6 +144,12 @@ class Placed:
         """Frame millimetres of points (..., 2) in the container."""
         return turned(points, self.turn) + self.at
 
+    def holds(self, point: np.ndarray) -> bool:
+        """Whether a point (x, y) in frame millimetres lies in the room for contents."""
+        x, y, half_width, half_height = self.container.inside
+        dx, dy = turned(point - self.at, -self.turn) - (x, y)
+        return bool(abs(dx) < half_width and abs(dy) < half_height)
+
     def part_in(self, box: Box, scale: float) -> Patch:
         """What of the container lies in a frame rectangle."""
         if self._sketch is None:

@@ -1,0 +1,133 @@
+"""How long a run will take: counted work times measured rates."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from doamlib.detectors import Detector, DetectorConfig, build_detector
+from doamlib.map_swaps import SWAPS
+from doamlib.precision import Precision, forward_in
+from doamlib.runs import RunConfig
+from doamlib.sampling import planned_steps
+from doamlib.training import STOPS, TrainingConfig, make_optimizer
+
+MAP_IMAGES, DRAWS, CALIBRATION_IMAGES = 200, 10, 128
+"""As in doamlib.maps and doamlib.randomisation, which take seconds to import (a test compares)."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Images that pass through a run's network.
+
+    Attributes:
+        trained: forward, backward and optimiser step, one image at a time.
+        evaluated: detections of a test image.
+        explained: a map of one image, with what scores it.
+    """
+
+    trained: int
+    evaluated: int
+    explained: int
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds an image for each kind of work."""
+
+    trained: float
+    evaluated: float
+    explained: float
+
+    def seconds(self, work: Work) -> float:
+        """The time that the work takes."""
+        kinds = ("trained", "evaluated", "explained")
+        return sum(getattr(self, kind) * getattr(work, kind) for kind in kinds)
+
+
+def work_of(config: RunConfig, train_images: int, test_images: int) -> Work:
+    """The images of a run.
+
+    Trained: every epoch's, and the batches that over-sampling repeats. Evaluated: the test images
+    after each epoch, at the end, and where there is attention once for each way to exchange it.
+    Explained, where the run is: edges, darkness and each learned map once, then
+    ``DRAWS`` draws of each part that is drawn anew, with their calibration; one item an image.
+
+    Args:
+        config: the run.
+        train_images: images of an epoch.
+        test_images: in the test set.
+    """
+    training, doam = config.training, config.detector.doam is not None
+    batches = math.ceil(train_images / training.batch_size)
+    steps = planned_steps(config.sampling, batches, training.epochs)
+    trained = round(steps / batches * train_images)
+    explained = 0
+    if config.explained:
+        parts = 2 + doam  # Grad-CAM: late, all; attention: doam
+        calibrated = min(CALIBRATION_IMAGES, train_images) * DRAWS * 2 * doam
+        maps = 3 + doam + DRAWS * parts
+        explained = min(MAP_IMAGES, test_images) * maps + calibrated
+    swaps = len(SWAPS) if doam and config.detector.doam.edge_guidance else 0
+    evaluations = min(STOPS, training.epochs) + 1 + swaps
+    return Work(trained, evaluations * test_images, explained)
+
+
+def measured_rates(
+    config: DetectorConfig, precision: Precision, batch_size: int, device: torch.device
+) -> Rates:
+    """Rates of an untrained detector on this machine, from two batches of each kind.
+
+    Args:
+        config: which detector.
+        precision: of the forward pass in training, as in the parameters.
+        batch_size: of training.
+        device: where runs are trained.
+    """
+    detector = build_detector(config, seed=0).to(device)
+    size = detector.image_size
+    images = torch.randint(0, 256, (batch_size, 3, size, size), dtype=torch.uint8, device=device)
+    target = {
+        "boxes": torch.tensor([[size / 4, size / 4, size / 2, size / 2]], device=device),
+        "labels": torch.ones(1, dtype=torch.int64, device=device),
+    }
+    optimizer = make_optimizer(detector, TrainingConfig(optimizer="adamw"))
+
+    def train() -> None:
+        with forward_in(precision, device):
+            loss = sum(detector(images, [target] * batch_size).values())
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    trained = _seconds_a_call(train, device) / batch_size
+    detector.eval()
+    evaluated = _seconds_a_call(lambda: _detect(detector, images), device) / batch_size
+    # A map is a forward pass, Grad-CAM's with half a backward pass, and a millisecond of ranking
+    # and averaging over 96 x 96 pixels on the CPU.
+    explained = (evaluated + trained) / 2 + 1e-3 * (size / 96) ** 2
+    return Rates(trained, evaluated, explained)
+
+
+@torch.inference_mode()
+def _detect(detector: Detector, images: torch.Tensor) -> None:
+    detector(images)
+
+
+def _seconds_a_call(work: Callable[[], None], device: torch.device) -> float:
+    """The mean of two calls, after one that warms up."""
+    for repeat in range(3):
+        if repeat == 1:
+            start = _now(device)
+        work()
+    return (_now(device) - start) / 2
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()

@@ -1,0 +1,138 @@
+"""Why does DOAM's attention switch on or not: python scripts/probe_attention.py [READING ...]
+
+Trains an SSD with each reading of the module on the training part of the reference data, under two
+recipes, and looks at the validation part only. Watched: gamma, the gradient that each step gives
+it, and at the end what M looks like and what the detections lose when M is exchanged
+(:mod:`doamlib.map_swaps`). Recipes:
+
+- ``ours``: that of params/reference.yaml, shorter.
+- ``official``: SGD at the official code's rate, momentum and weight decay, pixels of 0 to 255 that
+  nothing normalises (the starting weights' first layer is rescaled, so that it computes the same),
+  no clipping, batches of 24.
+
+The rule for the variant that stands beside the code's reading, written before these runs: of the
+readings that change one thing in the code's module, the one that loses most when images exchange
+their maps, if by 1 mAP or more; if none does, the one with the largest loss is named, and the book
+says that none acts. Written to ``book/measurements/attention_probe.json``, reading by reading.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+
+import torch
+from choose_recipe import held_out  # beside this file
+
+from doamlib import paths
+from doamlib.arms import ARMS
+from doamlib.data.files import write_text
+from doamlib.detectors import MEAN, STD, Detector, build_detector, load_weights
+from doamlib.doam import DOAMConfig
+from doamlib.experiments import Study, run_config
+from doamlib.inference import TestSet
+from doamlib.map_swaps import map_effect
+from doamlib.parameters import Parameters, from_file
+from doamlib.provenance import record
+from doamlib.sampling import SamplingConfig
+from doamlib.training import Training, TrainingConfig, reproducible
+
+EPOCHS = 3
+POINTS = 40
+READINGS = {
+    "code": DOAMConfig.reference(),
+    "no gamma": DOAMConfig.reference(gamma=None),
+    "gamma starts at 1": DOAMConfig.reference(gamma=1.0),
+    "standardised inputs": DOAMConfig.reference(branch_inputs="standardised"),
+    "standardised inputs, no gamma": DOAMConfig.reference(branch_inputs="standardised", gamma=None),
+    "as the paper says": DOAMConfig.paper(),
+}
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("readings", nargs="*", default=list(READINGS))
+    arguments.add_argument("--recipes", nargs="*", default=["ours", "official"])
+    options = arguments.parse_args()
+    study = Study(from_file(paths.repository() / "params" / "reference.yaml"))
+    data = held_out(study.data)
+    target = paths.measurements() / "attention_probe.json"
+    found = json.loads(target.read_text())["readings"] if target.is_file() else {}
+    for reading in options.readings:
+        for recipe in options.recipes:
+            found.setdefault(reading, {})[recipe] = probe(reading, recipe, study, data)
+            print(reading, recipe, found[reading][recipe]["effect"], flush=True)
+            content = {"readings": found, "epochs": EPOCHS, "data": study.fingerprint}
+            content["provenance"] = record(study.device)
+            write_text(target, json.dumps(content, indent=1) + "\n")
+
+
+def probe(reading: str, recipe: str, study: Study, data) -> dict:
+    """One short training; gamma and its gradient step by step, thinned to ``POINTS`` stretches."""
+    parameters, device = study.parameters, study.device
+    config = run_config(parameters, ARMS["SSD"], seed=0)
+    doam = READINGS[reading].slimmed(parameters.doam_width)
+    detector = build_detector(config.detector.model_copy(update={"doam": doam}), seed=0)
+    load_weights(detector, study.store.starting_weights(config.warm_run()))
+    if recipe == "official":
+        without_normalisation(detector)
+    detector.to(device)
+    train, held = (data.cached(part, detector.image_size, 1, print) for part in ("train", "test"))
+    gammas, gradients = [], []
+
+    def note(gradient: torch.Tensor) -> None:
+        gradients.append(float(gradient))
+        gammas.append(float(detector.doam.gamma.detach()))
+
+    if doam.gamma is not None:
+        detector.doam.gamma.register_hook(note)
+    with tempfile.TemporaryDirectory() as folder, reproducible(device):
+        recipe_config = training_config(recipe, parameters, config.training)
+        training = Training(
+            *(detector, train, recipe_config, SamplingConfig(), 0, Path(folder), device)
+        )
+        training.run(print)
+        effect = map_effect(detector, held, TestSet.of(data.test), device)
+    return {
+        "loss": [round(epoch["loss"], 4) for epoch in training.history.epochs],
+        "gamma": thinned(gammas),
+        "gradient_mean": thinned(gradients),
+        "gradient_sd": thinned(gradients, statistics.pstdev),
+        "steps": len(training.history.loss),
+        "effect": effect,
+    }
+
+
+def training_config(recipe: str, parameters: Parameters, ours: TrainingConfig) -> TrainingConfig:
+    """Ours for ``EPOCHS`` passes; or the official code's (TrainingConfig's defaults)."""
+    if recipe == "ours":
+        return ours.model_copy(update={"epochs": EPOCHS})
+    return TrainingConfig(epochs=EPOCHS, precision=parameters.precision)
+
+
+def without_normalisation(detector: Detector) -> None:
+    """Feed pixels of 0 to 255 to the network, its first convolution rescaled to compute the same.
+
+    Exact but for the border, where zero padding now stands for a black pixel, not an average one.
+    """
+    channels = len(detector.mean)
+    mean, std = (torch.tensor(values[:channels]).view(1, -1, 1, 1) for values in (MEAN, STD))
+    first = detector.network.get_submodule(detector.network.first_layer)
+    with torch.no_grad():
+        first.weight.div_(std)
+        first.bias.sub_((first.weight * mean).sum(dim=(1, 2, 3)))
+        detector.mean.zero_()
+        detector.std.fill_(1.0)
+
+
+def thinned(values: list[float], of=statistics.fmean) -> list[float]:
+    """``of`` each of up to ``POINTS`` equal stretches."""
+    size = max(1, -(-len(values) // POINTS))
+    return [round(of(values[i : i + size]), 8) for i in range(0, len(values), size)]
+
+
+if __name__ == "__main__":
+    main()

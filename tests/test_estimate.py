@@ -1,0 +1,71 @@
+"""The estimate counts every image that a run will see."""
+
+import pytest
+import torch
+
+from doamlib import estimate, maps, randomisation
+from doamlib.arms import ARMS
+from doamlib.detectors import Detector
+from doamlib.estimate import Rates, Work, measured_rates, work_of
+from doamlib.experiments import run_config
+
+
+def work(smoke, arm, **changes):
+    parameters = smoke.model_copy(update={"epochs": 3, "batch_size": 8, **changes})
+    return work_of(run_config(parameters, ARMS[arm], 0), 20, 12)
+
+
+def test_every_epoch_trains_on_all_images_and_tests_on_all(smoke):
+    assert work(smoke, "SSD+SE") == Work(trained=60, evaluated=36, explained=0)
+
+
+def test_repeated_batches_count(smoke):
+    """20 images are 3 batches; a pool of a third holds one, repeated after each of 3 epochs."""
+    repeated = work(smoke, "SSD+DOAM-E", pool_share=1 / 3)
+    assert repeated.trained == 80 and repeated.evaluated == 36
+
+
+def test_maps_count_where_a_run_is_explained(smoke):
+    """SSD: edges, darkness, Grad-CAM and 10 draws of two parts on 12 images; DOAM: attention too,
+    10 draws more, and 20 calibrations on 20 images.
+    """
+    assert work(smoke, "SSD").explained == 12 * 23
+    assert work(smoke, "SSD+DOAM-T").explained == 12 * 34 + 20 * 20
+    assert not any(work(smoke, arm).explained for arm in ("FCOS+DOAM-T", "SSD, 5 shots"))
+
+
+def test_the_numbers_of_maps_are_those_of_the_maps():
+    assert estimate.MAP_IMAGES == maps.MAP_IMAGES
+    assert estimate.DRAWS == randomisation.DRAWS
+    assert estimate.CALIBRATION_IMAGES == randomisation.CALIBRATION_IMAGES
+
+
+def test_a_run_has_the_images_that_were_counted(study):
+    """Counted where they pass: in a real run of the arm with the most kinds of work."""
+    arm = "SSD+DOAM-T"
+    counted = work_of(
+        run_config(study.parameters, ARMS[arm], 0),
+        *study._images(run_config(study.parameters, ARMS[arm], 0)),
+    )
+    history = study.results([arm])[arm, 0].history
+    assert counted.trained == len(study.data.train) * len(history.epochs)
+    assert counted.evaluated == len(study.data.test) * len(history.epochs)
+
+
+def test_seconds_are_rates_times_images():
+    assert Rates(1.0, 0.1, 0.01).seconds(Work(2, 30, 400)) == pytest.approx(9.0)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_rates_are_measured_in_the_precision_of_training(smoke, monkeypatch, precision):
+    seen, forward = [], Detector.forward
+
+    def spy(self, images, targets=None):
+        seen.append((self.training, torch.is_autocast_enabled("cpu"), len(images)))
+        return forward(self, images, targets)
+
+    monkeypatch.setattr(Detector, "forward", spy)
+    config = run_config(smoke, ARMS["SSD"], 0).detector
+    rates = measured_rates(config, precision, 4, torch.device("cpu"))
+    assert min(rates.trained, rates.evaluated, rates.explained) > 0
+    assert seen == [(True, precision == "bfloat16", 4)] * 3 + [(False, False, 4)] * 3
