@@ -217,10 +217,10 @@ def test_seeds_that_are_committed_are_not_trained_again(one_of_two, tmp_path, mo
         assert (json.loads(text)["seeds"] if text else None) == left
 
 
-def test_the_trial_has_every_arm_and_a_handful_of_images(smoke, tmp_path):
-    session.write_trial(REPOSITORY / "params" / "slim.yaml", tmp_path / "trial.yaml")
+def test_the_trial_has_every_arm_and_a_handful_of_images(tmp_path):
+    session.write_trial(REPOSITORY / "params" / "reference.yaml", tmp_path / "trial.yaml")
     trial, whole = (
-        from_file(f) for f in (tmp_path / "trial.yaml", REPOSITORY / "params/slim.yaml")
+        from_file(f) for f in (tmp_path / "trial.yaml", REPOSITORY / "params/reference.yaml")
     )
     assert trial.processes == os.cpu_count()
     assert trial.arms == whole.arms and trial.image_size == whole.image_size
