@@ -79,6 +79,7 @@ def train(
     pack: Annotated[
         Path | None, typer.Option(help="Then write what is finished as archives to this folder.")
     ] = None,
+    estimate: Annotated[bool, typer.Option(help="Measure first how long it will take.")] = True,
 ) -> None:
     """Train the runs that a parameter file needs and that do not exist yet.
 
@@ -93,7 +94,8 @@ def train(
 
     deadline = time.monotonic() + _seconds(time_budget) if time_budget else float("inf")
     study = _study(file)
-    study.announce()
+    if estimate:
+        study.announce()
     try:
         for (arm, seed), result in study.results(deadline=deadline).items():
             _say(f"  {arm:16} seed {seed}  mAP {result.ap():.1f}  {result.key}")

@@ -379,8 +379,7 @@ def flip_some(images: Tensor, targets: list[dict[str, Tensor]], which: Tensor) -
     """
     width, mirrored = images.shape[-1], which.nonzero().flatten().tolist()
     if images.is_cuda:
-        rows = torch.tensor(mirrored, dtype=torch.int64, device=images.device)
-        images[rows] = images[rows].flip(-1)
+        _mirror_on_gpu(images, mirrored)
     else:
         pixels = images.numpy()
         for index in mirrored:
@@ -388,6 +387,11 @@ def flip_some(images: Tensor, targets: list[dict[str, Tensor]], which: Tensor) -
     for index in mirrored:
         boxes = targets[index]["boxes"]
         boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
+
+
+def _mirror_on_gpu(images: Tensor, indices: list[int]) -> None:
+    rows = torch.tensor(indices, dtype=torch.int64, device=images.device)
+    images[rows] = images[rows].flip(-1)
 
 
 def clock(seconds: float) -> str:

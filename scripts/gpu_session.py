@@ -11,15 +11,16 @@ import os
 import re
 import sys
 import tarfile
+import zlib
 from collections import defaultdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-IMPORTED = ("doamlib.cli", "doamlib.reference", "doamlib.explain", "doamlib.simulation")
+IMPORTED = ("doamlib.cli", "doamlib.reference", "doamlib.maps", "doamlib.simulation")
 """All that ``doam train --pack`` imports; the book's floor, which wants Jupyter, is not in it."""
 
 MAX_BYTES = 15 * 2**20
-"""Of kept.tar; one file that leaves the machine may have 16 MB."""
+"""Of kept.tar.gz; one file that leaves the machine may have 16 MB."""
 
 TRIAL = {
     "profile": "trial",
@@ -77,14 +78,14 @@ def machine(file: Path) -> None:
 
 def write_trial(file: Path, to: Path) -> None:
     """The parameters with a handful of images and one seed."""
-    _write(from_values_of(file) | TRIAL, to)
+    _write(for_this_machine(file) | TRIAL, to)
 
 
-def from_values_of(file: Path) -> dict:
-    """The validated parameters as plain values."""
+def for_this_machine(file: Path) -> dict:
+    """The validated parameters as plain values, with a process a core: small runs share a GPU."""
     from doamlib.parameters import from_file
 
-    return from_file(file).model_dump(mode="json")
+    return from_file(file).model_dump(mode="json") | {"processes": os.cpu_count()}
 
 
 def _write(values: dict, to: Path) -> None:
@@ -188,15 +189,26 @@ def write_missing(file: Path, to: Path) -> None:
     ]
     to.write_text("")
     if seeds:
-        _write(from_values_of(file) | {"seeds": seeds}, to)
+        _write(for_this_machine(file) | {"seeds": seeds}, to)
     print(f"seeds to train: {seeds}")
+
+
+def pack(file: Path, folder: Path) -> None:
+    """Archives of what is finished, as ``doam train --pack`` writes them for all of these seeds."""
+    from doamlib.experiments import Study
+    from doamlib.parameters import from_file
+    from doamlib.reference import pack as write_archives
+
+    for path in write_archives(Study(from_file(file)), folder):
+        print(f"wrote {path}, {path.stat().st_size / 2**20:.1f} MB")
 
 
 def keep(file: Path, to: Path) -> None:
     """What an unfinished seed needs to go on elsewhere, as far as it fits; no file if none is.
 
     Warm starts come first, since later runs must start from the same weights; then finished runs of
-    unfinished seeds, without weights; then checkpoints.
+    unfinished seeds, without weights, and with detections only where archives keep them; then
+    checkpoints.
     """
     from doamlib.experiments import Study
     from doamlib.parameters import from_file
@@ -208,9 +220,13 @@ def keep(file: Path, to: Path) -> None:
         return
     warm = {study.store.starting_weights(w) for run in plan if (w := run.config.warm_run())}
     warm = sorted(path.parent for path in warm if path and root in path.parents)
-    results = [run.result.key for run in plan if run.result and run.seed in unfinished]
+    results = [run for run in plan if run.result and run.seed in unfinished]
     files = [sorted(folder.iterdir()) for folder in warm]
-    files += [[p for p in (root / key).iterdir() if p.suffix != ".safetensors"] for key in results]
+    for run in results:
+        first = run.seed == min(study.parameters.seeds)
+        left_out = {"weights.safetensors", *(() if first else ("detections.npz",))}
+        folder = root / run.result.key
+        files.append([path for path in sorted(folder.iterdir()) if path.name not in left_out])
     files += [list((root / "test_sets").glob("*.npz"))]
     checkpoints = sorted(root.glob("partial/*/checkpoint.pt"), key=lambda p: p.stat().st_size)
     left = write_tar(to, root, [*files, *([path] for path in checkpoints)])
@@ -221,12 +237,14 @@ def keep(file: Path, to: Path) -> None:
 def write_tar(to: Path, root: Path, groups: list[list[Path]]) -> int:
     """Add whole groups of files while they fit; returns how many did not."""
     packed, left = io.BytesIO(), 0
-    with tarfile.open(fileobj=packed, mode="w") as archive:
+    used = 0
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         for group in groups:
-            size = sum(path.stat().st_size + 2 * tarfile.RECORDSIZE // 10 for path in group)
-            if packed.tell() + size > MAX_BYTES:
+            size = sum(len(zlib.compress(path.read_bytes())) + 512 for path in group)
+            if used + size > MAX_BYTES:
                 left += 1
                 continue
+            used += size
             for path in group:
                 archive.add(path, path.relative_to(root))
     to.write_bytes(packed.getvalue())
@@ -245,7 +263,7 @@ def main() -> int:
     elif options.step == "resumed":
         resumed(json.loads(options.paths[0].read_text()))
     else:
-        steps = (machine, write_trial, check, rates, write_missing, keep)
+        steps = (machine, write_trial, check, rates, write_missing, pack, keep)
         named = {step.__name__.removeprefix("write_"): step for step in steps}
         return named[options.step](*options.paths) or 0
     return 0

@@ -9,11 +9,12 @@
 # then trains the seeds that book/reference_results does not hold yet. MINUTES after its start it
 # begins no further epoch; leave two minutes more for the epochs that run, and for packing.
 #
-# OUT gets the archives, log.txt, and kept.tar where a seed is unfinished: laid into build/gpu, the
+# OUT gets the archives, log.txt, and kept.tar.gz where a seed is unfinished: laid into build/gpu, the
 # next `run` goes on from it. Files stay below 16 MB. Exit status: 0 everything is trained, 3 time is
 # over and what is finished is packed, anything else a failure, told in the last line.
 #
-# PYTHON names another interpreter, REFERENCE another parameter file, DOAM_HOME where runs lie.
+# PYTHON names another interpreter, REFERENCE another parameter file, DOAM_HOME where runs lie;
+# TRIAL=no leaves the trial out, for a second call with the same files on the same machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,7 +32,7 @@ fail() {
 
 helper() { "$PYTHON" scripts/gpu_session.py "$@"; }
 
-train() { "$PYTHON" -u -m doamlib train "$@"; }
+train() { "$PYTHON" -u -m doamlib train --no-estimate "$@"; }
 
 wheels() {
   local names pins platforms=() platform
@@ -108,7 +109,7 @@ trial() {
   export DOAM_HOME=$scratch/trial
   helper trial "$REFERENCE" "$file"
   echo "trial: every arm, a handful of images; killed once and taken up again"
-  "$PYTHON" -u -m doamlib train -f "$file" & # no shell around it: the kill must hit Python
+  "$PYTHON" -u -m doamlib train --no-estimate -f "$file" & # no shell around it: the kill must hit Python
   process=$!
   until compgen -G "$DOAM_HOME/runs/partial/*/checkpoint.pt" > /dev/null; do
     kill -0 "$process" || fail "the trial ended before its first checkpoint"
@@ -122,26 +123,23 @@ trial() {
   helper resumed "$scratch/interrupted.json"
   helper check "$file" "$scratch/archives"
   helper rates "$file"
+  echo "the trial has passed after $SECONDS s"
 }
 
 run() {
   local out=$1 minutes=$2 home=${DOAM_HOME:-$PWD} file left status=0
   install
-  trial
+  if [ "${TRIAL:-yes}" = no ]; then share_gpu; else trial; fi
   export DOAM_HOME=$home
-  echo "the trial has passed after $SECONDS s"
   file=$scratch/reference.yaml
   helper missing "$REFERENCE" "$file"
   [ -s "$file" ] || { echo "every seed is in book/reference_results"; return 0; }
-  [ ! -f "$KIT/kept.tar" ] || { mkdir -p "$DOAM_HOME/runs" && tar -xf "$KIT/kept.tar" -C "$DOAM_HOME/runs"; }
+  [ ! -f "$KIT/kept.tar.gz" ] || { mkdir -p "$DOAM_HOME/runs" && tar -xzf "$KIT/kept.tar.gz" -C "$DOAM_HOME/runs"; }
   left=$((minutes * 60 - SECONDS))
-  [ "$left" -gt 0 ] || fail "MINUTES is $minutes, but the trial took $SECONDS s: give more"
-  train -f "$file" --time-budget "${left}s" --pack "$out" || status=$?
-  if [ "$status" -ne 0 ]; then
-    echo "training failed with status $status; packing what is finished"
-    train -f "$file" --time-budget 0s --pack "$out" || true
-  fi
-  helper keep "$file" "$out/kept.tar"
+  [ "$left" -gt 0 ] || fail "MINUTES is $minutes, but $SECONDS s are gone already: give more"
+  train -f "$file" --time-budget "${left}s" || status=$?
+  helper pack "$REFERENCE" "$out"
+  helper keep "$REFERENCE" "$out/kept.tar.gz"
   helper rates "$file"
   [ "$status" -eq 0 ] || fail "training failed with status $status"
   helper check "$file" "$out"

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
-from doamlib import explain, runs
+from doamlib import explain, provenance, runs
 from doamlib.arms import ARMS
 from doamlib.experiments import run_config
 from doamlib.runs import RunStore
@@ -63,6 +64,18 @@ def test_a_result_holds_everything(result, config, study):
     assert result.weights().is_file()
     assert len(result.test_set().image_ids) == len(study.data.test)
     assert np.isfinite(result.test_set().occlusion).all()
+
+
+def test_a_copy_without_git_is_told_its_commit(monkeypatch):
+    monkeypatch.setattr(provenance, "_git", lambda *arguments: "")
+    for told, commit, dirty in (
+        ("", "unknown", None),
+        ("abc123", "abc123", False),
+        ("abc123-dirty", "abc123", True),
+    ):
+        monkeypatch.setenv("DOAM_COMMIT", told)
+        record = provenance.record(torch.device("cpu"))
+        assert (record["commit"], record["dirty"]) == (commit, dirty)
 
 
 def test_what_exists_is_not_trained_again(result, study, config, monkeypatch):

@@ -75,11 +75,44 @@ def test_side_by_side_gives_the_bits_of_one_after_the_other(study, smoke, tmp_pa
     ]
 
 
-def test_on_a_gpu_one_run_follows_the_other(smoke):
+def test_runs_at_once_are_bound_by_parameters_cores_and_what_is_missing(smoke, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 20)
     study = Study(smoke.model_copy(update={"processes": 16, "device": "cpu"}), quiet)
     assert [study.runs_at_once(missing) for missing in (0, 1, 3, 99)] == [1, 1, 3, 16]
-    study.device = torch.device("cuda")
-    assert study.runs_at_once(99) == 1
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert study.runs_at_once(99) == 4
+    assert study.processes == 16
+
+
+def test_on_a_gpu_small_networks_share_it_and_full_size_ones_take_turns(smoke, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 20)
+    several = smoke.model_copy(update={"processes": 12})
+    for width, at_once in ((0.125, 12), (0.5, 12), (1.0, 1)):
+        study = Study(several.model_copy(update={"width": width}), quiet)
+        study.device = torch.device("cuda")
+        assert study.runs_at_once(99) == at_once
+        assert study.processes == 20  # images are made before anything is trained
+
+
+def test_warm_starts_that_are_missing_are_trained_first_and_side_by_side(
+    smoke, study, monkeypatch, tmp_path
+):
+    """Otherwise all runs of a detector would wait for the one that trains its warm start."""
+    trained = []
+
+    def record(trainer, tasks, report):
+        trained.append((trainer.at_once, [(task.name, task.config) for task in tasks]))
+
+    monkeypatch.setattr(Trainer, "train_all", record)
+    monkeypatch.setattr("doamlib.experiments.open_data", lambda *arguments: study.data)
+    changes = {"warm_start": "harmless", "arms": ("SSD", "SSD+SE", "FCOS"), "device": "cpu"}
+    own = Study(smoke.model_copy(update=changes), quiet, RunStore(tmp_path, reference=tmp_path))
+    own.results()
+    (warm_at_once, warm), (_, runs) = trained
+    assert [config for _, config in runs] == [run.config for run in own.plan()]
+    assert [name for name, _ in warm] == ["[warm start] ssd, seed 0", "[warm start] fcos, seed 0"]
+    assert [config for _, config in warm] == [runs[0][1].warm_run(), runs[2][1].warm_run()]
+    assert warm_at_once == own.runs_at_once(2)
 
 
 def test_out_of_time_leaves_nothing_finished_and_says_so(study, tasks, tmp_path):

@@ -17,6 +17,7 @@ from doamlib.training import (
     TrainingConfig,
     TrainingError,
     WeightAverage,
+    _mirror_on_gpu,
     clock,
     flip_some,
     to_device,
@@ -285,6 +286,17 @@ def test_a_diverging_run_stops_with_step_images_and_advice(tmp_path, rate, word)
     message = str(stop.value)
     assert word in message and "lower learning_rate" in message and "image" in message
     assert message.startswith("step ") and "\n" not in message
+
+
+def test_images_in_a_gpus_memory_are_mirrored_as_those_in_the_file_are():
+    pixels = torch.randint(0, 256, (5, 3, 4, 6), dtype=torch.uint8)
+    which = torch.tensor([True, False, False, True, True])
+    for chosen in (which, ~which, which & False):
+        mirrored = [{"boxes": torch.zeros(0, 4)} for _ in pixels]
+        expected, ours = pixels.clone(), pixels.clone()
+        flip_some(expected, mirrored, chosen)
+        _mirror_on_gpu(ours, chosen.nonzero().flatten().tolist())
+        assert torch.equal(ours, expected)
 
 
 def test_flips_are_mirrors_and_belong_to_the_image_not_to_its_batch(tmp_path):

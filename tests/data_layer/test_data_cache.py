@@ -72,6 +72,25 @@ def test_changing_a_batch_changes_nothing_behind_it(train, tmp_path):
     assert targets[0]["labels"].tolist() == [3, 4]
 
 
+def test_batches_from_a_devices_memory_are_those_from_the_file(train, tmp_path):
+    cached, kept = (open_cache(train, 32, tmp_path) for _ in range(2))
+    order = list(range(len(train)))[::-1]
+    kept._keep_on(torch.device("cpu"))  # a GPU's memory behaves the same
+    for _ in range(2):
+        (images, targets), (ours, our_targets) = cached.batch(order), kept.batch(order)
+        torch.testing.assert_close(ours, images, rtol=0, atol=0)
+        for target, our in zip(targets, our_targets, strict=True):
+            assert all(torch.equal(our[name], target[name]) for name in target)
+        ours.zero_()  # a copy: the next batch holds the image again
+
+
+def test_images_stay_in_the_file_without_a_gpu_or_where_they_do_not_fit(train, tmp_path):
+    cached = open_cache(train, 32, tmp_path)
+    assert cached.resident(torch.device("cpu")) is cached and cached._resident is None
+    size = len(train) * 3 * 32 * 32
+    assert cached.fits(10 * size) and not cached.fits(10 * size - 1)
+
+
 def test_a_second_run_decodes_nothing(train, tmp_path, monkeypatch):
     first = open_cache(train, SIZE, tmp_path)
     decoded = count_decodes(monkeypatch)
