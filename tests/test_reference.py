@@ -169,6 +169,31 @@ def test_a_merged_layer_comes_seed_by_seed(smoke):
     assert merged.stale == {("SSD+DA", 0): "old"}
 
 
+def test_every_stored_pool_is_full_and_drawn_from_the_whole_epoch():
+    """Over-sampling that holds no batch, or the first batches of each epoch, tests nothing."""
+    runs = [r for layer in references() for r in layer.results.values() if r.history.pool]
+    if not runs:
+        pytest.skip("no stored run has a pool yet")
+    for result in runs:
+        batches = result.history.epochs[0]["steps"] - result.history.epochs[0]["retrained"]
+        size = result.config.sampling.pool_size(batches)
+        full = [entry["retrained"] == size for entry in result.history.pool]
+        assert np.mean(full) >= 0.9, result.key
+        if result.config.sampling.strategy == "hard":
+            assert 0.4 <= np.mean(places_of_repeated(result.history, batches)) <= 0.6, result.key
+
+
+def places_of_repeated(history, batches):
+    """Place in its epoch (0 to 1) of each repeated batch, found again by its loss."""
+    start, places = 0, []
+    for epoch, entry in zip(history.epochs, history.pool, strict=True):
+        own = history.loss[start : start + batches]
+        held = [batch["loss"] for batch in entry["batches"]]
+        places += [own.index(loss) / (batches - 1) for loss in held if loss in own]
+        start += epoch["steps"]
+    return places
+
+
 def test_full_size_means_the_papers_counts_and_networks():
     root = reference.paths.repository() / "params"
     paper = from_file(root / "paper.yaml")
