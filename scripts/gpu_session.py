@@ -109,7 +109,8 @@ def interrupted() -> dict[str, float]:
         except Timeout:
             sys.exit(f"run {path.parent.name} is still trained 20 s after its process was killed")
         state = torch.load(path, map_location="cpu", weights_only=True)
-        found[path.parent.name] = state["history"]["epochs"][0]["seconds"]
+        if epochs := state["history"]["epochs"]:
+            found[path.parent.name] = epochs[0]["seconds"]
     return found
 
 
