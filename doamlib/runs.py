@@ -316,24 +316,32 @@ class RunStore:
             "training_seconds": round(sum(entry["seconds"] for entry in history.epochs), 1),
             **end.seconds,
         }
-        identity = config.identity(data.fingerprint)
-        contents = {"identity": identity, "metrics": end.metrics, "provenance": made_by}
-        for name, content in (contents | {"history": vars(history)}).items():
-            end.files[f"{name}.json"] = json.dumps(content, indent=1).encode()
-        write_bytes(self.root / "test_sets" / f"{data.fingerprint}.npz", end.test.as_bytes())
-        self._finish(partial, self.root / key, end.files, detector)
+        self._finish(config, data.fingerprint, end, made_by, history)
 
     def _finish(
-        self, partial: Path, final: Path, files: dict[str, bytes], detector: Detector
+        self,
+        config: RunConfig,
+        fingerprint: str,
+        end: RunEnd,
+        made_by: dict[str, Any],
+        history: History,
     ) -> None:
         """The result appears whole, in one step; what led to it is removed."""
+        key = config.key(fingerprint)
+        partial = self.root / "partial" / key
+        identity = config.identity(fingerprint)
+        contents = {"identity": identity, "metrics": end.metrics, "provenance": made_by}
+        files = dict(end.files)
+        for name, content in (contents | {"history": vars(history)}).items():
+            files[f"{name}.json"] = json.dumps(content, indent=1).encode()
+        write_bytes(self.root / "test_sets" / f"{fingerprint}.npz", end.test.as_bytes())
         made = partial / "result"
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir()
         for name, content in files.items():
             write_bytes(made / name, content)
-        save_weights(detector, made / "weights.safetensors")
-        os.replace(made, final)
+        save_weights(end.detector, made / "weights.safetensors")
+        os.replace(made, self.root / key)
         shutil.rmtree(partial)
 
     def _warm_start(

@@ -16,7 +16,7 @@ import torch
 from safetensors.numpy import load_file
 
 from doamlib import explain, provenance, run_end, runs
-from doamlib.arms import ARMS
+from doamlib.arms import ARMS, READINGS, SWITCHES
 from doamlib.experiments import run_config
 from doamlib.runs import RunStore
 from doamlib.training import OutOfTime, Training
@@ -154,7 +154,8 @@ def test_an_explained_run_keeps_its_maps_and_another_draws_none(result, study, t
 
 def test_which_runs_are_explained(smoke):
     explained = {name for name, arm in ARMS.items() if run_config(smoke, arm, 0).explained}
-    assert explained == {"SSD", "SSD+DOAM-T", "SSD+DOAM-O"}
+    named = {"SSD", "SSD+DOAM-T", "SSD+DOAM-O", "SSD+DOAM-O, hard images", *READINGS, *SWITCHES}
+    assert explained == {*named, "SSD+DOAM-T, fresh first layer"}
     warm = smoke.model_copy(update={"warm_start": "harmless"})
     assert not run_config(warm, ARMS["SSD"], 0).warm_run().explained
 
