@@ -16,7 +16,7 @@ from doamlib.runs import RunConfig
 from doamlib.sampling import planned_steps
 from doamlib.training import STOPS, TrainingConfig, make_optimizer
 
-MAP_IMAGES, DRAWS, CALIBRATION_IMAGES = 200, 10, 128
+MAP_IMAGES, DRAWS, CALIBRATION_IMAGES = 100, 10, 128
 """As in doamlib.maps and doamlib.randomisation, which take seconds to import (a test compares)."""
 
 
