@@ -54,8 +54,9 @@ def work_of(config: RunConfig, train_images: int, test_images: int) -> Work:
 
     Every epoch's images are trained on, and the batches that over-sampling repeats; the test images
     are evaluated after each epoch, at the end, and where there is attention once for each way to
-    exchange it. Where the run is explained, there are edges, darkness and each learned map, then
-    ``DRAWS`` draws of each part that is drawn anew, and calibrations of DOAM; one item an image.
+    exchange it. Where the run is explained, there are edges, darkness and each learned map; then
+    for each part that is drawn anew the learned map again and ``DRAWS`` draws, and calibrations of
+    DOAM; one item an image.
 
     Args:
         config: the run.
@@ -66,15 +67,16 @@ def work_of(config: RunConfig, train_images: int, test_images: int) -> Work:
     batches = math.ceil(train_images / training.batch_size)
     steps = planned_steps(config.sampling, batches, training.epochs)
     trained = round(steps / batches * train_images)
-    swaps = len(SWAPS) if doam and config.detector.doam.edge_guidance else 0
+    has_map = doam and (config.detector.doam.edge_guidance or config.detector.doam.material)
+    swaps = len(SWAPS) if has_map else 0
     evaluations = min(STOPS, training.epochs) + 1 + swaps
     forward, explained = evaluations * test_images, 0
     if config.explained:
         images = min(MAP_IMAGES, test_images)
-        explained = images * (3 + 2 * DRAWS)  # edges, darkness, Grad-CAM; late and all drawn anew
+        explained = images * (3 + 2 * (1 + DRAWS))  # edges, darkness, Grad-CAM; late and all anew
         if doam:  # attention; doam drawn anew, and calibrated there and where all is
             calibrated = 2 * DRAWS * min(CALIBRATION_IMAGES, train_images)
-            forward += images * (1 + DRAWS) + calibrated
+            forward += images * (1 + 1 + DRAWS) + calibrated
     return Work(trained, forward, explained)
 
 

@@ -18,8 +18,8 @@ Precision = Literal["auto", "float32", "bfloat16"]
 CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
 """Of /proc/cpuinfo: either makes bfloat16 the faster format."""
 
-WITHOUT_BFLOAT16 = ("SSE", "AVX2", "AVX512_CORE", "AVX512_CORE_VNNI")
-"""Values of ONEDNN_MAX_CPU_ISA that mask those instructions."""
+WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX512_CORE", "AVX512_CORE_VNNI")
+"""Values of ONEDNN_MAX_CPU_ISA that mask those instructions, beside all that begin with AVX2."""
 
 
 def chosen(precision: Precision, device: torch.device) -> Literal["float32", "bfloat16"]:

@@ -15,7 +15,6 @@ import io
 import json
 import os
 import shutil
-import time
 import zipfile
 from collections.abc import Callable
 from functools import cached_property
@@ -28,17 +27,16 @@ from pydantic import Field
 
 from doamlib import paths, provenance
 from doamlib.config import Config, digest_of
-from doamlib.data.cache import CachedDataset
-from doamlib.data.files import npz_bytes, write_bytes
+from doamlib.data.files import write_bytes
 from doamlib.datasets import HARMLESS, Data, DataConfig, open_data
 from doamlib.detections import Detections
 from doamlib.detectors import Detector, DetectorConfig, build_detector, load_weights, save_weights
-from doamlib.inference import TestSet, detect, pooled_occlusion, score
-from doamlib.map_swaps import gamma, map_effect
+from doamlib.inference import TestSet
 from doamlib.memory import reuse_freed_memory
 from doamlib.precision import chosen
+from doamlib.run_end import RunEnd
 from doamlib.sampling import SamplingConfig
-from doamlib.training import History, OutOfTime, Training, TrainingConfig, reproducible
+from doamlib.training import History, Training, TrainingConfig, reproducible
 
 RESULTS_VERSION = 3
 """Raised in the commit that changes what training or evaluation computes (a test insists)."""
@@ -101,6 +99,14 @@ class RunConfig(Config):
             and not self.data.shots
             and self.data.objects == "annotated"
         )
+
+    def identity(self, fingerprint: str) -> dict[str, Any]:
+        """All that the result depends on, as ``identity.json`` keeps it."""
+        return {
+            "config": self.model_dump(mode="json"),
+            "fingerprint": fingerprint,
+            "results_version": RESULTS_VERSION,
+        }
 
     def key(self, fingerprint: str) -> str:
         """The name of this run's result on these data: sixteen hex digits."""
@@ -297,54 +303,45 @@ class RunStore:
             data.cached(split, detector.image_size, processes, report).resident(device)
             for split in ("train", "test")
         )
-        test = TestSet.of(data.test)
-
-        def watch() -> dict[str, float]:
-            return {"test_mAP": test.mean_ap(detect(detector, tested, device))} | gamma(detector)
-
+        end = RunEnd(detector, train, tested, device)
         training = Training(
             *(detector, train, config.training, config.sampling, config.seed, partial, device),
-            watch=watch,
+            watch=end.watch,
         )
         history = training.run(report, deadline)
-        start = time.perf_counter()
-        found = detect(detector, tested, device)
-        metrics = score(found, test) | {"pool": pooled_occlusion(history.pool, data.train)}
-        evaluated, files = time.perf_counter(), {"detections.npz": found.as_bytes()}
-        if time.monotonic() > deadline and (config.explained or config.detector.doam):
-            raise OutOfTime  # the checkpoint holds the trained network
-        metrics["attention"] = map_effect(detector, tested, test, device)
-        if config.explained:
-            report("drawing maps of what it looks at")
-            files["maps.npz"], metrics["maps"] = _maps(detector, train, tested, config.seed)
+        end.evaluate(history)
+        end.look(config.explained, config.seed, report, deadline)
         made_by |= {
             "precision": chosen(config.training.precision, device),
             "training_seconds": round(sum(entry["seconds"] for entry in history.epochs), 1),
-            "evaluation_seconds": round(evaluated - start, 1),
-            "maps_seconds": round(time.perf_counter() - evaluated, 1),
+            **end.seconds,
         }
-        identity = {
-            "config": config.model_dump(mode="json"),
-            "fingerprint": data.fingerprint,
-            "results_version": RESULTS_VERSION,
-        }
-        contents = {"identity": identity, "metrics": metrics, "provenance": made_by}
-        for name, content in (contents | {"history": vars(history)}).items():
-            files[f"{name}.json"] = json.dumps(content, indent=1).encode()
-        write_bytes(self.root / "test_sets" / f"{data.fingerprint}.npz", test.as_bytes())
-        self._finish(partial, self.root / key, files, detector)
+        self._finish(config, data.fingerprint, end, made_by, history)
 
     def _finish(
-        self, partial: Path, final: Path, files: dict[str, bytes], detector: Detector
+        self,
+        config: RunConfig,
+        fingerprint: str,
+        end: RunEnd,
+        made_by: dict[str, Any],
+        history: History,
     ) -> None:
         """The result appears whole, in one step; what led to it is removed."""
+        key = config.key(fingerprint)
+        partial = self.root / "partial" / key
+        identity = config.identity(fingerprint)
+        contents = {"identity": identity, "metrics": end.metrics, "provenance": made_by}
+        files = dict(end.files)
+        for name, content in (contents | {"history": vars(history)}).items():
+            files[f"{name}.json"] = json.dumps(content, indent=1).encode()
+        write_bytes(self.root / "test_sets" / f"{fingerprint}.npz", end.test.as_bytes())
         made = partial / "result"
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir()
         for name, content in files.items():
             write_bytes(made / name, content)
-        save_weights(detector, made / "weights.safetensors")
-        os.replace(made, final)
+        save_weights(end.detector, made / "weights.safetensors")
+        os.replace(made, self.root / key)
         shutil.rmtree(partial)
 
     def _warm_start(
@@ -365,15 +362,6 @@ class RunStore:
         left = load_weights(detector, path)
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         return {"from": warm_name(warm), "sha256": content, "left_as_initialised": left}
-
-
-def _maps(
-    detector: Detector, train: CachedDataset, tested: CachedDataset, seed: int
-) -> tuple[bytes, dict[str, Any]]:
-    from doamlib.maps import maps_of_run  # captum takes seconds, and few runs are explained
-
-    scores, numbers = maps_of_run(detector, train, tested, seed)
-    return npz_bytes(**scores), numbers
 
 
 def warm_name(config: RunConfig) -> str:

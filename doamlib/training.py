@@ -189,18 +189,19 @@ class Training:
     def _run_epoch(self) -> None:
         self.detector.train()
         start, self.waited = time.perf_counter(), 0.0
-        first_step = len(self.history.loss)
+        first_step, images = len(self.history.loss), 0
         self.strategy.begin_epoch(self.epoch)
         for number, (indices, batch) in enumerate(self._loaded(self._order())):
             if self.strategy.steps_left() == 0:  # equal steps: the budget ends inside an epoch
                 break
             self._step(indices, batch, self._rate(number))
+            images += len(indices)
         pool = self.strategy.end_epoch()
         for indices, batch in self._loaded(pool):
             self._step(indices, batch, self._retrained_rate(), retrained=True)
         seconds = time.perf_counter() - start
         losses = self.history.loss[first_step:]
-        images = len(self.dataset) + sum(len(indices) for indices in pool)
+        images += sum(len(indices) for indices in pool)
         self.history.epochs.append(
             {
                 "loss": sum(losses) / max(1, len(losses)),

@@ -16,22 +16,27 @@ def work(smoke, arm, **changes):
 
 
 def test_every_epoch_trains_on_all_images_and_tests_on_all(smoke):
-    assert work(smoke, "SSD+SE") == Work(trained=60, forward=36, explained=0)
+    """And the test images are looked at once more at the end."""
+    assert work(smoke, "SSD+SE") == Work(trained=60, forward=12 * (3 + 1), explained=0)
 
 
 def test_repeated_batches_count(smoke):
-    """20 images are 3 batches; a pool of a third holds one, repeated after each of 3 epochs."""
+    """20 images are 3 batches; a pool of a third holds one, repeated after each of 3 epochs. The
+    map is exchanged in four ways at the end.
+    """
     repeated = work(smoke, "SSD+DOAM-E", pool_share=1 / 3)
-    assert repeated.trained == 80 and repeated.forward == 36
+    assert repeated.trained == 80 and repeated.forward == 12 * (3 + 1 + 4)
 
 
 def test_maps_count_where_a_run_is_explained(smoke):
-    """SSD: edges, darkness, Grad-CAM and 10 draws of two parts on 12 images; DOAM: attention and
-    its 10 draws too, and 20 calibrations on 20 images.
+    """SSD: edges, darkness, Grad-CAM; Grad-CAM again and 10 draws for each of two parts. DOAM:
+    attention, and again with its 10 draws; 20 calibrations on 20 images.
     """
-    assert work(smoke, "SSD").explained == 12 * 23
+    assert work(smoke, "SSD").explained == 12 * (3 + 2 * 11)
     doam = work(smoke, "SSD+DOAM-T")
-    assert doam.explained == 12 * 23 and doam.forward == 36 + 12 * 11 + 20 * 20
+    assert doam.explained == 12 * (3 + 2 * 11)
+    assert doam.forward == 12 * (3 + 1 + 4) + 12 * (1 + 11) + 20 * 20
+    assert work(smoke, "SSD+Concat").forward == 12 * (3 + 1)
     assert not any(work(smoke, arm).explained for arm in ("FCOS+DOAM-T", "SSD, 5 shots"))
 
 

@@ -31,8 +31,11 @@ def test_the_instructions_are_read_from_the_processors_flags(monkeypatch, flags,
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     monkeypatch.setattr(Path, "read_text", lambda *a, **k: f"model name: x\nflags\t\t: {flags}\n")
     assert has_bfloat16(CPU) is expected
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    assert has_bfloat16(CPU) is False
+    for mask in ("SSE41", "avx", "AVX2", "AVX2_VNNI", "AVX512_CORE"):
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", mask)
+        assert has_bfloat16(CPU) is False
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
+    assert has_bfloat16(CPU) is expected
 
 
 def test_without_a_list_of_flags_and_on_other_devices_it_is_float32(monkeypatch):

@@ -15,8 +15,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from doamlib import explain, provenance, runs
-from doamlib.arms import ARMS
+from doamlib import explain, provenance, run_end, runs
+from doamlib.arms import ARMS, READINGS, SWITCHES
 from doamlib.experiments import run_config
 from doamlib.runs import RunStore
 from doamlib.training import OutOfTime, Training
@@ -113,7 +113,7 @@ def test_an_error_at_the_very_end_leaves_nothing_that_looks_finished(
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(runs, "score", fail)
+    monkeypatch.setattr(run_end, "score", fail)
     with pytest.raises(OSError, match="disk full"):
         store.get(config, study.data, study.device, quiet)
     assert store.find(config, study.fingerprint) is None
@@ -129,7 +129,7 @@ def test_maps_are_the_last_step_and_wait_where_time_is_over(study, config, tmp_p
     store = RunStore(tmp_path)
     clock = iter([0.0, *[99.0] * 9])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(runs, "_maps", lambda *_: pytest.fail("maps drawn after the deadline"))
+    monkeypatch.setattr(run_end, "_maps", lambda *_: pytest.fail("maps drawn after the deadline"))
     with pytest.raises(OutOfTime):
         store.get(config, study.data, study.device, quiet, deadline=10.0)
     assert store.find(config, study.fingerprint) is None
@@ -154,7 +154,8 @@ def test_an_explained_run_keeps_its_maps_and_another_draws_none(result, study, t
 
 def test_which_runs_are_explained(smoke):
     explained = {name for name, arm in ARMS.items() if run_config(smoke, arm, 0).explained}
-    assert explained == {"SSD", "SSD+DOAM-T", "SSD+DOAM-O"}
+    named = {"SSD", "SSD+DOAM-T", "SSD+DOAM-O", "SSD+DOAM-O, hard images", *READINGS, *SWITCHES}
+    assert explained == {*named, "SSD+DOAM-T, fresh first layer"}
     warm = smoke.model_copy(update={"warm_start": "harmless"})
     assert not run_config(warm, ARMS["SSD"], 0).warm_run().explained
 
