@@ -60,7 +60,8 @@ def main() -> None:
     study = Study(from_file(paths.repository() / "params" / "reference.yaml"))
     data = held_out(study.data)
     target = paths.measurements() / "attention_probe.json"
-    found = json.loads(target.read_text())["readings"] if target.is_file() else {}
+    stored = json.loads(target.read_text()) if target.is_file() else {}
+    found = stored["readings"] if stored.get("data") == study.fingerprint else {}
     for reading in options.readings:
         for recipe in options.recipes:
             found.setdefault(reading, {})[recipe] = probe(reading, recipe, study, data)

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+from doamlib import paths
 from doamlib.arms import ARMS
 from doamlib.experiments import data_config, run_config
 from doamlib.parameters import (
@@ -38,6 +39,21 @@ def test_extended_arms_are_trained_like_the_reference_and_all_start_from_one_war
     assert {key for key in one if one[key] != other[key]} == {"profile", "arms"}
     first = run_config(reference, ARMS["SSD"], 0).warm_run()
     assert first == run_config(quick, ARMS["SSD"], 0).warm_run()
+
+
+def test_the_reference_takes_the_recipe_that_won_on_held_out_images():
+    choice = json.loads((paths.measurements() / "recipe_choice.json").read_text())
+    if choice["profile"] != "reference":
+        pytest.skip("the stored choice is an older profile's")
+    reference = from_file(PARAMS / "reference.yaml")
+    score = "mAP_averaged" if choice["averaging"]["used"] else "mAP_last_step"
+    best = max(choice["candidates"], key=lambda one: one[score])
+    assert choice["chosen"] == best
+    assert (reference.learning_rate, reference.batch_size) == (
+        best["learning_rate"],
+        best["batch_size"],
+    )
+    assert (reference.average_last > 0) == choice["averaging"]["used"]
 
 
 def test_presets_of_the_generator_are_the_data_of_the_files_of_the_same_name():
