@@ -1,7 +1,8 @@
 """How much of training is not the network: python benchmarks/bench_training.py --out FILE.
 
 Trains the plain SSD of a parameter file for a while through :class:`doamlib.training.Training`, and
-then takes the same batches from memory in a bare loop of forward, backward and optimiser step.
+then takes the same batches from memory in a bare loop of forward, backward and optimiser step, in
+the same precision.
 ``loader_share`` is the share of the time in which training waited for images; ``rate_against_bare``
 is the median over rounds of the ratio of both rates, each pair run in a row.
 """
@@ -23,6 +24,7 @@ from doamlib.detectors import build_detector
 from doamlib.experiments import Study, run_config
 from doamlib.memory import reuse_freed_memory
 from doamlib.parameters import from_file
+from doamlib.precision import chosen, forward_in
 from doamlib.provenance import record
 from doamlib.training import Training, make_optimizer, reproducible
 
@@ -44,6 +46,7 @@ def main() -> None:
         "loader_share": statistics.median(r["loader_share"] for r in rounds),
         "rate_against_bare": statistics.median(r["trained"] / r["bare"] for r in rounds),
         "images_per_second": statistics.median(r["trained"] for r in rounds),
+        "precision": chosen(config.training.precision, study.device),
         "rounds": rounds,
         "parameters": options.file,
         "provenance": record(study.device),
@@ -77,11 +80,13 @@ def bare_rate(config, train) -> float:
     size = config.training.batch_size
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0)).tolist()
     batches = [train.batch(order[start : start + size]) for start in range(0, len(order), size)]
-    start = time.perf_counter()
-    with reproducible(torch.device("cpu")):
+    start, device = time.perf_counter(), torch.device("cpu")
+    with reproducible(device):
         for images, targets in batches:
             optimizer.zero_grad(set_to_none=True)
-            sum(detector(images, targets).values()).backward()
+            with forward_in(config.training.precision, device):
+                loss = sum(detector(images, targets).values())
+            loss.backward()
             optimizer.step()
     return len(order) / (time.perf_counter() - start)
 

@@ -58,7 +58,7 @@ def test_the_estimate_knows_the_passes_of_few_shots(home, extended):
     few, full = (run_config(extended, ARMS[arm], 0) for arm in ("SSD, 5 shots", "SSD"))
     few, full = (work_of(run, *study._images(run)) for run in (few, full))
     assert (full.trained, few.trained) == (2 * 800, 50 * 25)
-    assert few.evaluated - full.evaluated == 48 * 300
+    assert few.forward - full.forward == 48 * 300
 
 
 def test_few_shots_of_real_data_need_their_number_of_images(extended, tmp_path):
