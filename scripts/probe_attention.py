@@ -11,9 +11,10 @@ it, and at the end what M looks like and what the detections lose when M is exch
   no clipping, batches of 24.
 
 The rule for the variant that stands beside the code's reading, written before these runs: of the
-readings that change one thing in the code's module, the one that loses most when images exchange
-their maps, if by 1 mAP or more; if none does, the one with the largest loss is named, and the book
-says that none acts. Written to ``book/measurements/attention_probe.json``, reading by reading.
+readings that keep the code's module and change how it is fed or how M is blended in, those act that
+lose 1 mAP or more when images exchange their maps. The one with the fewest changes stands, and
+among equals the one that loses most. If none acts, the one that loses most stands, and the book
+says that it does not act. Written to ``book/measurements/attention_probe.json``, reading by reading.
 """
 
 from __future__ import annotations
