@@ -16,7 +16,7 @@ from doamlib.runs import RunConfig
 from doamlib.sampling import planned_steps
 from doamlib.training import STOPS, TrainingConfig, make_optimizer
 
-MAP_IMAGES, DRAWS, CALIBRATION_IMAGES = 100, 10, 128
+MAP_IMAGES, DRAWS, CALIBRATION_IMAGES = 60, 10, 128
 """As in doamlib.maps and doamlib.randomisation, which take seconds to import (a test compares)."""
 
 
@@ -53,8 +53,8 @@ def work_of(config: RunConfig, train_images: int, test_images: int) -> Work:
     """The images of a run.
 
     Every epoch's images are trained on, and the batches that over-sampling repeats; the test images
-    are evaluated after each epoch, at the end, and where there is attention once for each way to
-    exchange it. Where the run is explained, there are edges, darkness and each learned map; then
+    are evaluated after each epoch, at the end, and where there is attention once for each map put
+    in its place. Where the run is explained, there are edges, darkness and each learned map; then
     for each part that is drawn anew the learned map again and ``DRAWS`` draws, and calibrations of
     DOAM; one item an image.
 
@@ -68,7 +68,7 @@ def work_of(config: RunConfig, train_images: int, test_images: int) -> Work:
     steps = planned_steps(config.sampling, batches, training.epochs)
     trained = round(steps / batches * train_images)
     has_map = doam and (config.detector.doam.edge_guidance or config.detector.doam.material)
-    swaps = len(SWAPS) if has_map else 0
+    swaps = len(SWAPS) - 1 if has_map else 0  # its own map is the evaluation itself
     evaluations = min(STOPS, training.epochs) + 1 + swaps
     forward, explained = evaluations * test_images, 0
     if config.explained:

@@ -39,7 +39,11 @@ def swapped(doam: nn.Module, change: Change) -> Iterator[None]:
 
 
 def map_effect(
-    detector: nn.Module, tested: CachedDataset, test: TestSet, device: torch.device
+    detector: nn.Module,
+    tested: CachedDataset,
+    test: TestSet,
+    device: torch.device,
+    own: float | None = None,
 ) -> dict[str, float]:
     """The mAP (0 to 1) under each of ``SWAPS``, and what M looks like.
 
@@ -48,6 +52,7 @@ def map_effect(
         tested: the test images at the network's size.
         test: their annotations.
         device: where the detector is.
+        own: the mAP with its own map, where it is known already.
 
     Returns:
         A mAP for each name in ``SWAPS``; ``attention_mean``, ``attention_sd`` (within an image,
@@ -59,16 +64,17 @@ def map_effect(
         return {}
     seen: list[Tensor] = []
 
-    def own(maps: Tensor) -> Tensor:
+    def look(maps: Tensor) -> Tensor:
         extreme = ((maps < 0.05) | (maps > 0.95)).float()
         columns = (maps.mean((1, 2, 3)), maps.std((1, 2, 3)), extreme.mean((1, 2, 3)))
         seen.append(torch.stack(columns, dim=1).cpu())
-        return maps
+        return SWAPS["mean"](maps)
 
-    effect = {}
-    for name, change in (SWAPS | {"own": own}).items():
-        with swapped(doam, change):
-            effect[name] = test.mean_ap(detect(detector, tested, device))
+    effect = {} if own is None else {"own": own}
+    for name, change in (SWAPS | {"mean": look}).items():
+        if name not in effect:
+            with swapped(doam, change):
+                effect[name] = test.mean_ap(detect(detector, tested, device))
     names = ("attention_mean", "attention_sd", "saturated")
     effect |= dict(zip(names, torch.cat(seen).mean(dim=0).tolist(), strict=True))
     return effect | gamma(detector)

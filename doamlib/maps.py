@@ -12,7 +12,7 @@ from doamlib.explain import PLAIN, chosen_images, kinds_of, map_scores, summary,
 from doamlib.inference import TestSet
 from doamlib.randomisation import DRAWS, calibration_images, sanity
 
-MAP_IMAGES = 100
+MAP_IMAGES = 60
 """Test images whose maps are drawn: enough for a mean, and the cost of ten draws stays bounded."""
 
 RANDOM_SEED = 1000

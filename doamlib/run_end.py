@@ -70,7 +70,9 @@ class RunEnd:
         if time.monotonic() > deadline and (explained or self.detector.doam is not None):
             raise OutOfTime  # the checkpoint holds the trained network
         start = time.perf_counter()
-        self.metrics["attention"] = map_effect(self.detector, self.tested, self.test, self.device)
+        self.metrics["attention"] = map_effect(
+            self.detector, self.tested, self.test, self.device, own=self.metrics["AP"]["mAP"]
+        )
         if explained:
             report("drawing maps of what it looks at")
             drawn = _maps(self.detector, self.train, self.tested, seed)

@@ -1,0 +1,79 @@
+"""Exchanging the attention map of a detector at test time."""
+
+import pytest
+import torch
+from torch import nn
+
+from doamlib.detectors import DetectorConfig, build_detector
+from doamlib.doam import DOAM, DOAMConfig
+from doamlib.inference import TestSet
+from doamlib.map_swaps import SWAPS, gamma, map_effect, swapped
+
+CPU = torch.device("cpu")
+ACTING = DOAMConfig.reference(branch_inputs="standardised", gamma=None)
+
+
+def images(count=3, side=32):
+    return 255 * torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def test_each_swap_by_hand():
+    maps = torch.tensor([[0.0, 0.5], [0.2, 0.4]]).view(2, 1, 1, 2)
+    assert torch.equal(SWAPS["own"](maps), maps)
+    assert SWAPS["mean"](maps).flatten().tolist() == pytest.approx([0.25, 0.25, 0.3, 0.3])
+    assert SWAPS["other"](maps).flatten().tolist() == pytest.approx([0.2, 0.4, 0.0, 0.5])
+    assert SWAPS["ones"](maps).flatten().tolist() == [1.0] * 4
+
+
+@pytest.mark.parametrize("name", SWAPS)
+def test_a_swapped_map_is_what_weighs_the_pixels_and_only_inside(name):
+    torch.manual_seed(0)
+    doam, pixels = DOAM(ACTING).eval(), images()
+    with torch.no_grad():
+        before, own = doam(pixels, return_attention=True)
+        with swapped(doam, SWAPS[name]):
+            inside = doam(pixels)[:, :3]
+        after = doam(pixels)
+    torch.testing.assert_close(inside, SWAPS[name](own) * pixels)
+    assert torch.equal(before, after)
+
+
+def test_a_map_that_is_one_number_everywhere_loses_nothing_by_its_mean(study):
+    """And one that weighs pixels unevenly is told apart: the detections differ."""
+    tested = study.data.cached("test", 96, 1, lambda line: None)
+    test = TestSet.of(study.data.test)
+    config = DetectorConfig(width=0.125, image_size=96, doam=ACTING.slimmed(0.25))
+    detector = build_detector(config, seed=0).eval()
+    nn.init.zeros_(detector.doam.attention.fusion.weight)
+    nn.init.constant_(detector.doam.attention.fusion.bias, 8.0)
+    effect = map_effect(detector, tested, test, CPU)
+    assert effect["own"] == effect["mean"] == effect["other"]
+    assert effect["attention_mean"] == pytest.approx(torch.tensor(8.0).sigmoid().item())
+    assert effect["attention_sd"] == pytest.approx(0, abs=1e-6) and effect["saturated"] == 1
+    assert "gamma" not in effect
+
+
+def test_a_known_map_is_not_evaluated_again_and_gamma_is_told(study, monkeypatch):
+    tested = study.data.cached("test", 96, 1, lambda line: None)
+    calls = []
+    monkeypatch.setattr("doamlib.map_swaps.detect", lambda *a: calls.append(a))
+    monkeypatch.setattr(TestSet, "mean_ap", lambda *a: 0.5)
+    config = DetectorConfig(width=0.125, image_size=96, doam=DOAMConfig.reference(gamma=0.25))
+    detector = build_detector(config, seed=0).eval()
+
+    def detect(*arguments):
+        calls.append(arguments)
+        with torch.no_grad():
+            detector.doam(images(2, 96))
+
+    monkeypatch.setattr("doamlib.map_swaps.detect", detect)
+    effect = map_effect(detector, tested, TestSet.of(study.data.test), CPU, own=0.75)
+    assert len(calls) == len(SWAPS) - 1
+    assert (effect["own"], effect["ones"], effect["gamma"]) == (0.75, 0.5, 0.25)
+    assert gamma(detector) == {"gamma": 0.25}
+
+
+@pytest.mark.parametrize("doam", [None, DOAMConfig.concat()])
+def test_a_detector_without_a_map_has_no_effect(doam):
+    config = DetectorConfig(width=0.125, image_size=96, doam=doam)
+    assert map_effect(build_detector(config, seed=0), None, None, CPU) == {}
