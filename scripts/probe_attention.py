@@ -14,7 +14,9 @@ The rule for the variant that stands beside the code's reading, written before t
 readings that keep the code's module and change how it is fed or how M is blended in, those act that
 lose 1 mAP or more when images exchange their maps. The one with the fewest changes stands, and
 among equals the one that loses most. If none acts, the one that loses most stands, and the book
-says that it does not act. Written to ``book/measurements/attention_probe.json``, reading by reading.
+says that it does not act.
+
+Written to ``book/measurements/attention_probe.json``, reading by reading.
 """
 
 from __future__ import annotations
