@@ -98,7 +98,8 @@ CORE = tuple(arm.name for arm in _CORE)
 
 READINGS = ("SSD+DOAM-T", *(arm.name for arm in _READINGS))
 """DOAM as the code computes it (the one of every table), as the text words it, and the code's
-module with the change that lets its map act: inputs of unit variance, M blended in whole."""
+module with two changes that keep its map off its ends: inputs of unit variance, M blended in whole.
+``scripts/probe_attention.py`` says which variant stands beside the code's, and by which rule."""
 
 ARMS: dict[str, Arm] = {arm.name: arm for arm in (*_CORE, *_READINGS, *_EXTENDED)}
 """Every arm by name."""
