@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from doamlib.detectors import Detector, DetectorConfig, build_detector
-from doamlib.map_swaps import SWAPS
+from doamlib.map_swaps import EDGE_SWAPS, SWAPS
 from doamlib.precision import Precision, forward_in
 from doamlib.runs import RunConfig
 from doamlib.sampling import planned_steps
@@ -68,7 +68,8 @@ def work_of(config: RunConfig, train_images: int, test_images: int) -> Work:
     steps = planned_steps(config.sampling, batches, training.epochs)
     trained = round(steps / batches * train_images)
     has_map = doam and (config.detector.doam.edge_guidance or config.detector.doam.material)
-    swaps = len(SWAPS) - 1 if has_map else 0  # its own map is the evaluation itself
+    # As it is, it is evaluated anyway; with M, plain edges take its place once.
+    swaps = (len(EDGE_SWAPS) if doam else 0) + (len(SWAPS) if has_map else 0)
     evaluations = min(STOPS, training.epochs) + 1 + swaps
     forward, explained = evaluations * test_images, 0
     if config.explained:

@@ -152,7 +152,8 @@ def pooled_occlusion(pool: Sequence[Mapping[str, Any]], train: Dataset) -> dict[
 
     Returns:
         ``pooled_occlusion`` and ``epoch_occlusion``, means over images of the largest O of an
-        image's items, 0 to 1; empty where there was no pool or O is not known.
+        image's items, 0 to 1; ``most_occluded``, what the first would be if whole batches were
+        chosen by O itself (:func:`within_reach`). Empty where there was no pool or O is not known.
     """
     sidecar = read_sidecar(train.root, train.split)
     indices = [i for entry in pool for batch in entry["batches"] for i in batch["indices"]]
@@ -160,10 +161,41 @@ def pooled_occlusion(pool: Sequence[Mapping[str, Any]], train: Dataset) -> dict[
         return {}
     items = ([item.occlusion for item in sidecar[name].items] for name in train.image_ids)
     hardest = np.array([max(occlusions, default=np.nan) for occlusions in items])
+    sizes = [len(batch["indices"]) for entry in pool for batch in entry["batches"]]
+    share = len(indices) / (len(pool) * len(hardest))
     return {
         "pooled_occlusion": float(np.nanmean(hardest[indices])),
         "epoch_occlusion": float(np.nanmean(hardest)),
+        "most_occluded": within_reach(hardest, max(sizes), share),
     }
+
+
+def within_reach(
+    occlusion: NDArray[np.float64], batch_size: int, share: float, shuffles: int = 100
+) -> float:
+    """Mean occlusion of the most occluded batches: what a pool of batches can reach at all.
+
+    A batch mixes hidden and open images, so that even the best choice of whole batches is not far
+    from the average.
+
+    Args:
+        occlusion: (N,), O of each image, 0 to 1; images with NaN are left out.
+        batch_size: images of a batch.
+        share: of the batches that are chosen, 0 to 1; at least one is.
+        shuffles: how often the images are dealt into batches anew, by fixed seeds.
+
+    Returns:
+        Mean over the shuffles, 0 to 1.
+    """
+    known = occlusion[~np.isnan(occlusion)]
+    count = max(1, len(known) // batch_size)
+    chosen = max(1, round(share * count))
+    found = []
+    for seed in range(shuffles):
+        dealt = np.random.default_rng(seed).permutation(known)[: count * batch_size]
+        means = dealt.reshape(count, -1).mean(axis=1)
+        found.append(np.sort(means)[-chosen:].mean())
+    return float(np.mean(found))
 
 
 def _known(values: dict[str, float]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from doamlib.data.cache import CachedDataset
 from doamlib.data.files import npz_bytes
 from doamlib.detectors import Detector
 from doamlib.inference import TestSet, detect, pooled_occlusion, score
-from doamlib.map_swaps import gamma, map_effect
+from doamlib.map_swaps import gamma, looking, map_effect
 from doamlib.training import History, OutOfTime
 
 Report = Callable[[str], None]
@@ -48,9 +48,10 @@ class RunEnd:
         self.seconds: dict[str, float] = {}
 
     def watch(self) -> dict[str, float]:
-        """What is looked at after an epoch: ``test_mAP``, 0 to 1, and ``gamma`` if there is one."""
-        found = detect(self.detector, self.tested, self.device)
-        return {"test_mAP": self.test.mean_ap(found)} | gamma(self.detector)
+        """What is looked at after an epoch: ``test_mAP``, 0 to 1, what M looks like, and gamma."""
+        with looking(self.detector.doam) as told:
+            found = detect(self.detector, self.tested, self.device)
+        return {"test_mAP": self.test.mean_ap(found)} | told() | gamma(self.detector)
 
     def evaluate(self, history: History) -> None:
         """Detections on the test images and their scores, and whose images the pool held."""

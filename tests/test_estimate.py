@@ -22,10 +22,10 @@ def test_every_epoch_trains_on_all_images_and_tests_on_all(smoke):
 
 def test_repeated_batches_count(smoke):
     """20 images are 3 batches; a pool of a third holds one, repeated after each of 3 epochs. The
-    map is exchanged in three ways at the end.
+    map is exchanged in four ways at the end, the edge channel in two.
     """
     repeated = work(smoke, "SSD+DOAM-E", pool_share=1 / 3)
-    assert repeated.trained == 80 and repeated.forward == 12 * (3 + 1 + 3)
+    assert repeated.trained == 80 and repeated.forward == 12 * (3 + 1 + 6)
 
 
 def test_maps_count_where_a_run_is_explained(smoke):
@@ -35,8 +35,8 @@ def test_maps_count_where_a_run_is_explained(smoke):
     assert work(smoke, "SSD").explained == 12 * (3 + 2 * 11)
     doam = work(smoke, "SSD+DOAM-T")
     assert doam.explained == 12 * (3 + 2 * 11)
-    assert doam.forward == 12 * (3 + 1 + 3) + 12 * (1 + 11) + 20 * 20
-    assert work(smoke, "SSD+Concat").forward == 12 * (3 + 1)
+    assert doam.forward == 12 * (3 + 1 + 6) + 12 * (1 + 11) + 20 * 20
+    assert work(smoke, "SSD+Concat").forward == 12 * (3 + 1 + 2)
     assert not any(work(smoke, arm).explained for arm in ("FCOS+DOAM-T", "SSD, 5 shots"))
 
 

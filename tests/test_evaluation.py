@@ -19,6 +19,7 @@ from doamlib.evaluation import (
     mean_ap,
     precision_recall,
 )
+from doamlib.inference import within_reach
 from doamlib.matching import Matches, iou, match
 
 GOLDEN = json.loads((Path(__file__).parent / "data/evaluation/voc_ap_seed5.json").read_text())
@@ -428,3 +429,13 @@ def test_coco_of_empty_sets():
     assert_array_equal(list(nothing.values()), [np.nan, np.nan])
     missed = coco_ap(*from_records({"a": [[0, *BOX]]}, {}, 1), ["x"])
     assert missed == {"AP50": 0.0, "AP50:95": 0.0}
+
+
+def test_what_a_pool_of_batches_can_reach_by_hand():
+    """One image a batch: the highest share itself. One batch: the mean. Larger batches: between."""
+    occlusion = np.array([0.1, 0.2, 0.3, 0.4, np.nan])
+    assert within_reach(occlusion, 1, 0.25) == pytest.approx(0.4)
+    assert within_reach(occlusion, 1, 0.5) == pytest.approx(0.35)
+    assert within_reach(occlusion, 4, 0.1) == pytest.approx(0.25)
+    # Of three ways to deal four images into two pairs, the better pair has 0.35, 0.30, 0.25.
+    assert within_reach(occlusion, 2, 0.5, shuffles=2000) == pytest.approx(0.30, abs=0.003)

@@ -6,8 +6,19 @@ from torch import nn
 
 from doamlib.detectors import DetectorConfig, build_detector
 from doamlib.doam import DOAM, DOAMConfig
+from doamlib.edges import normalise_edges
 from doamlib.inference import TestSet
-from doamlib.map_swaps import SWAPS, gamma, map_effect, swapped
+from doamlib.map_swaps import (
+    EDGE_SWAPS,
+    SWAPS,
+    edges_for_map,
+    edges_swapped,
+    exchanges,
+    gamma,
+    looking,
+    map_effect,
+    swapped,
+)
 
 CPU = torch.device("cpu")
 ACTING = DOAMConfig.reference(branch_inputs="standardised", gamma=None)
@@ -47,7 +58,7 @@ def test_a_map_that_is_one_number_everywhere_loses_nothing_by_its_mean(study):
     nn.init.zeros_(detector.doam.attention.fusion.weight)
     nn.init.constant_(detector.doam.attention.fusion.bias, 8.0)
     effect = map_effect(detector, tested, test, CPU)
-    assert effect["own"] == effect["mean"] == effect["other"]
+    assert effect["own"] == effect["mean"] == effect["other"] == effect["edge_map"]
     assert effect["attention_mean"] == pytest.approx(torch.tensor(8.0).sigmoid().item())
     assert effect["attention_sd"] == pytest.approx(0, abs=1e-6) and effect["saturated"] == 1
     assert "gamma" not in effect
@@ -68,12 +79,60 @@ def test_a_known_map_is_not_evaluated_again_and_gamma_is_told(study, monkeypatch
 
     monkeypatch.setattr("doamlib.map_swaps.detect", detect)
     effect = map_effect(detector, tested, TestSet.of(study.data.test), CPU, own=0.75)
-    assert len(calls) == len(SWAPS) - 1
+    assert len(calls) == len(SWAPS) - 1 + len(EDGE_SWAPS) + 1
     assert (effect["own"], effect["ones"], effect["gamma"]) == (0.75, 0.5, 0.25)
     assert gamma(detector) == {"gamma": 0.25}
 
 
-@pytest.mark.parametrize("doam", [None, DOAMConfig.concat()])
-def test_a_detector_without_a_map_has_no_effect(doam):
-    config = DetectorConfig(width=0.125, image_size=96, doam=doam)
+@pytest.mark.parametrize("config", [ACTING, DOAMConfig.concat()])
+@pytest.mark.parametrize("name", EDGE_SWAPS)
+def test_a_swapped_edge_channel_leaves_the_colours_alone(name, config):
+    torch.manual_seed(0)
+    doam, pixels = DOAM(config).eval(), images()
+    with torch.no_grad():
+        before = doam(pixels)
+        with edges_swapped(doam, EDGE_SWAPS[name]):
+            inside = doam(pixels)
+        after = doam(pixels)
+    assert torch.equal(inside[:, :3], before[:, :3]) and torch.equal(before, after)
+    torch.testing.assert_close(inside[:, 3:], EDGE_SWAPS[name](before[:, 3:]))
+    assert not torch.allclose(inside[:, 3:], before[:, 3:])
+
+
+def test_edges_in_place_of_the_map_are_as_bright_and_as_uneven_as_the_map():
+    torch.manual_seed(0)
+    doam, pixels = DOAM(ACTING).eval(), images()
+    with torch.no_grad():
+        own = doam(pixels, return_attention=True)[1]
+        with edges_for_map(doam):
+            weighted, instead = doam(pixels, return_attention=True)
+        edges = normalise_edges(doam.sobel(pixels))
+    torch.testing.assert_close(instead * pixels, weighted[:, :3])
+    for one, two, edge in zip(own, instead, edges, strict=True):
+        assert two.mean().item() == pytest.approx(one.mean().item(), abs=1e-3)
+        assert two.std().item() == pytest.approx(one.std().item(), rel=1e-2)
+        assert torch.corrcoef(torch.stack([two.flatten(), edge.flatten()]))[0, 1] > 0.999
+
+
+def test_what_the_map_looks_like_is_that_of_the_map_itself_whatever_replaces_it():
+    torch.manual_seed(0)
+    doam, pixels = DOAM(ACTING).eval(), images()
+    with torch.no_grad(), looking(doam) as told:
+        own = doam(pixels, return_attention=True)[1]
+        with swapped(doam, SWAPS["ones"]):
+            doam(pixels)
+    assert told()["attention_mean"] == pytest.approx(own.mean().item())
+    assert told()["attention_sd"] == pytest.approx(own.std((1, 2, 3)).mean().item())
+    with looking(None) as told:
+        pass
+    assert told() == {}
+
+
+def test_concat_has_an_edge_channel_to_exchange_and_no_map():
+    assert set(exchanges(DOAM(DOAMConfig.concat()))) == set(EDGE_SWAPS)
+    assert set(exchanges(DOAM(ACTING))) == {*SWAPS, *EDGE_SWAPS, "edge_map"} - {"own"}
+
+
+def test_a_detector_without_doam_has_no_effect():
+    config = DetectorConfig(width=0.125, image_size=96)
     assert map_effect(build_detector(config, seed=0), None, None, CPU) == {}
