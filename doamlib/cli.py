@@ -89,6 +89,7 @@ def train(
     histories, scores of attention maps and provenance, and of the smallest seed detections too,
     but no weights.
     """
+    from doamlib.reference import MixedProcessors
     from doamlib.reference import pack as write_archives
     from doamlib.training import OutOfTime
 
@@ -101,8 +102,11 @@ def train(
             _say(f"  {arm:16} seed {seed}  mAP {result.ap():.1f}  {result.key}")
     except OutOfTime:
         _say(f"{time_budget} are over; what is finished is kept, call again to go on")
-    for path in write_archives(study, pack) if pack else []:
-        _say(f"wrote {path}, {path.stat().st_size / 2**20:.1f} MB")
+    try:
+        for path in write_archives(study, pack) if pack else []:
+            _say(f"wrote {path}, {path.stat().st_size / 2**20:.1f} MB")
+    except MixedProcessors as error:
+        raise typer.Exit(_refusal(error)) from None
 
 
 data_app = typer.Typer(

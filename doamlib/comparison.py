@@ -6,7 +6,7 @@ the reference layer; the paper's numbers never mix with them, they stand in colu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -62,6 +62,16 @@ def scores(runs: Runs, arm: str, name: str = "mAP") -> dict[int, float]:
     return found
 
 
+def map_losses(runs: Runs, arm: str, exchange: str) -> dict[int, float]:
+    """Points of mAP that an arm loses by an exchange of :mod:`doamlib.map_swaps`, by seed."""
+    effects = {s: r.metrics.get("attention", {}) for (own, s), r in runs.items() if own == arm}
+    return {
+        seed: 100 * (effect["own"] - effect[exchange])
+        for seed, effect in effects.items()
+        if exchange in effect
+    }
+
+
 def measured(runs: Runs, columns: Iterable[str] = ("mAP", *SHORT_NAMES)) -> pd.DataFrame:
     """Mean and standard deviation over seeds, as text.
 
@@ -88,14 +98,43 @@ def _cell(by_seed: BySeed) -> str:
     return f"{estimate.mean:.1f}{spread}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
+def of_arms(runs: Runs, arms: Iterable[str]) -> dict[tuple[str, int], Result]:
+    """The results of these arms, arm by arm in the order given."""
+    return {
+        (arm, seed): result
+        for wanted in arms
+        for (arm, seed), result in runs.items()
+        if arm == wanted
+    }
+
+
+def processor(result: Result) -> str:
+    """What a run was trained on: the GPU's name, or the processor's.
+
+    The same code and seed give other bits on another kind: the difference of two arms would hold
+    the difference of two machines.
+    """
+    hardware = result.provenance["hardware"]
+    return hardware["cpu"] if hardware["device"] == "cpu" else hardware["device"]
+
+
+def paired(runs: Runs, arm: str, base: str, of: Callable[[str], BySeed]) -> dict[int, float]:
+    """``of(arm) - of(base)`` by seed, where both were trained on one kind of processor."""
+    return {
+        seed: difference
+        for seed, difference in minus(of(arm), of(base)).items()
+        if processor(runs[arm, seed]) == processor(runs[base, seed])
+    }
+
+
 def minus(first: BySeed, second: BySeed) -> dict[int, float]:
     """``first - second`` by seed, for the seeds that both have; empty where there is none."""
     return {seed: first[seed] - second[seed] for seed in sorted(set(first) & set(second))}
 
 
 def gain(runs: Runs, arm: str, base: str, name: str = "mAP") -> dict[int, float]:
-    """``arm - base`` by seed in a column of :func:`scores`, as :func:`minus` gives it."""
-    return minus(scores(runs, arm, name), scores(runs, base, name))
+    """``arm - base`` by seed in a column of :func:`scores`; see :func:`paired`."""
+    return paired(runs, arm, base, lambda own: scores(runs, own, name))
 
 
 def differences(

@@ -20,8 +20,9 @@ import numpy as np
 
 from doamlib import paths
 from doamlib.arms import ARMS
+from doamlib.comparison import of_arms, processor
 from doamlib.data.files import npz_bytes, write_bytes
-from doamlib.experiments import Study, run_config
+from doamlib.experiments import PlannedRun, Study, run_config
 from doamlib.parameters import Parameters, from_values
 from doamlib.runs import RESULTS_VERSION, Result
 
@@ -36,8 +37,6 @@ DIGITS = 5
 MAX_BYTES = 16 * 2**20
 RUNS_ONLY = {"profile", "arms", "seeds", "device", "processes"}
 """Parameters that say which runs there are and where, not how each is made."""
-
-FULL_SIZE = {"width": 1.0, "image_size": 300, "train_images": 7109, "test_images": 1776}
 
 Runs = dict[tuple[str, int], Result]
 
@@ -57,25 +56,13 @@ class Reference:
     results: Runs
     stale: Runs
 
-    @property
-    def full_size(self) -> bool:
-        """Whether verdicts may rest on it: full-size networks, Table II's counts, whole frames."""
-        p = self.parameters
-        enough = all(getattr(p, name) >= least for name, least in FULL_SIZE.items())
-        return enough and (p.dataset != "simulation" or p.field_of_view == 1.0)
-
     def of(self, arms: Iterable[str]) -> Runs:
         """The results of these arms, arm by arm in the order given."""
-        return {
-            (arm, seed): result
-            for wanted in arms
-            for (arm, seed), result in self.results.items()
-            if arm == wanted
-        }
+        return of_arms(self.results, arms)
 
 
 def references(folder: Path | None = None) -> list[Reference]:
-    """Every committed profile: full-size ones first, then those with more results.
+    """Every committed profile, those with more results first.
 
     Profiles that share a recipe (all parameters but ``RUNS_ONLY``) are one, under the name and
     parameters of the one that ran most.
@@ -89,7 +76,7 @@ def references(folder: Path | None = None) -> list[Reference]:
         recipe = read.parameters.model_dump_json(exclude=RUNS_ONLY)
         found.setdefault(recipe, []).append(read)
     merged = [_merged(parts) for parts in found.values()]
-    return sorted(merged, key=lambda r: (not r.full_size, -len(r.results)))
+    return sorted(merged, key=lambda r: -len(r.results))
 
 
 def _read_archive(archive: Path) -> Reference:
@@ -148,11 +135,15 @@ def pack(study: Study, folder: Path | None = None) -> list[Path]:
 
     Returns:
         The archives written.
+
+    Raises:
+        MixedProcessors: arms of one seed were trained on different kinds of processors.
     """
     folder = folder or paths.reference_results()
     written = []
     for seed in study.parameters.seeds:
         runs = [run for run in study.plan() if run.result is not None and run.seed == seed]
+        _one_processor(seed, runs)
         first = seed == min(study.parameters.seeds)
         contents = [_content(run.result, whole=first) for run in runs]
         for part, members in enumerate(_parts([sum(map(len, c.values())) for c in contents])):
@@ -170,6 +161,20 @@ def pack(study: Study, folder: Path | None = None) -> list[Path]:
             _write_zip(folder / name, files)
             written.append(folder / name)
     return written
+
+
+class MixedProcessors(RuntimeError):
+    """Arms of one seed come from different kinds of processors, so their differences mislead."""
+
+
+def _one_processor(seed: int, runs: Iterable[PlannedRun]) -> None:
+    kinds = {processor(run.result): run.arm for run in runs}
+    if len(kinds) > 1:
+        found = "; ".join(f"{arm} on {kind}" for kind, arm in kinds.items())
+        raise MixedProcessors(
+            f"seed {seed} was trained on {len(kinds)} kinds of processors ({found}): the same seed "
+            "gives other numbers on each; train all arms of a seed on one kind"
+        )
 
 
 def _content(result: Result, whole: bool) -> dict[str, bytes]:

@@ -58,7 +58,7 @@ class RunEnd:
         start = time.perf_counter()
         found = detect(self.detector, self.tested, self.device)
         pool = pooled_occlusion(history.pool, self.train.dataset)
-        self.metrics |= score(found, self.test) | {"pool": pool}
+        self.metrics |= score(found, self.test) | {"pool": pool, "train_images": len(self.train)}
         self.files["detections.npz"] = found.as_bytes()
         self.seconds["evaluation_seconds"] = round(time.perf_counter() - start, 1)
 

@@ -11,9 +11,13 @@ import pandas as pd
 from IPython.display import display
 
 from doamlib import paths
-from doamlib.claims import Outcome
+from doamlib.admission import SCALES
+from doamlib.claims import AtScale, Outcome
+from doamlib.comparison import processor
+from doamlib.evidence import DOAM_T
 from doamlib.reference import Reference, stale_lines
-from doamlib.statistics import Estimate, Status, Verdict
+from doamlib.statistics import Estimate
+from doamlib.verdict import Status, Verdict
 
 MADE_AGAIN: tuple[tuple[str, str, str], ...] = (
     ("Table I", "X-ray datasets", "dataset"),
@@ -82,12 +86,18 @@ def show(outcomes: Mapping[int, Outcome]) -> None:
 
 
 def statuses(outcomes: Mapping[int, Outcome]) -> dict[str, str]:
-    """Number of each claim, as text, to its verdict's word."""
-    return {str(number): outcome.verdict.status for number, outcome in outcomes.items()}
+    """Number of each claim, as text, to its verdict's words, e.g. ``small: open; ...``."""
+    found = {}
+    for number, outcome in outcomes.items():
+        words = [f"{name}: {at.verdict.headline}" for name, at in outcome.scales.items()]
+        found[str(number)] = "; ".join(words) or outcome.verdict.headline
+    return found
 
 
 def in_words(outcomes: Mapping[int, Outcome]) -> str:
-    """How many claims got which verdict, e.g. ``1 is supported and 12 are not tested here``."""
+    """How many claims got which verdict where results are best, e.g. ``1 is supported and 12 are
+    not run yet``.
+    """
     counts = Counter(outcome.verdict.status for outcome in outcomes.values())
     parts = [
         f"{counts[status]} {'is' if counts[status] == 1 else 'are'} {status}"
@@ -118,9 +128,8 @@ def show_where_made_again() -> None:
 
 
 def as_html(outcomes: Mapping[int, Outcome]) -> str:
-    """A table with a row a claim; on a narrow screen each row becomes a card (scoreboard.css)."""
-    numbers = "<span>compared</span><span>paper</span><span>here [interval]</span>"
-    heads = ("Claim", f"<div class='numbers'>{numbers}</div>", "Verdict", "Evidence")
+    """A table with a row a claim and a column a scale, numbers folded below (scoreboard.css)."""
+    heads = ("Claim", *(f"{scale.name} <small>{scale.data}</small>" for scale in SCALES))
     head = "".join(f"<th scope='col'>{title}</th>" for title in heads)
     rows = "".join(map(_row_html, outcomes.values()))
     caption = "<caption>The paper's claims and what may be said about them</caption>"
@@ -132,58 +141,136 @@ def as_html(outcomes: Mapping[int, Outcome]) -> str:
 
 
 def _row_html(outcome: Outcome) -> str:
-    claim, verdict = outcome.claim, outcome.verdict
-    printed = claim.printed()
-    # A verdict without parts stands under the one name that the paper's number has.
-    parts = verdict.parts or {next(iter(printed), ""): verdict}
-    numbers = "".join(
-        _part_html(name, printed.get(name), part, claim.unit) for name, part in parts.items()
-    )
-    word = verdict.status.replace(" ", "-")
-    where = f"{claim.where}, in {claim.unit}" if claim.unit else claim.where
+    claim = outcome.claim
+    if outcome.fact is not None:
+        cells = f"<td colspan='{len(SCALES)}'>{_pill(outcome.fact)} no training needed</td>"
+        folded = _numbers_html(outcome.fact, claim.unit)
+    else:
+        cells = "".join(
+            f"<td>{_pill(at.verdict, name)}</td>" for name, at in outcome.scales.items()
+        )
+        folded = "".join(_scale_html(at, claim.unit) for at in outcome.scales.values())
     return (
         f"<tr id='claim-{claim.number}'><th scope='row'><b>{claim.number}.</b> "
-        f"{escape(claim.statement)} <small>{escape(where)}</small></th>"
-        f"<td>{numbers}</td>"
-        f"<td><span class='verdict {word}'>{verdict.status}</span>"
-        f"<details><summary>why</summary>{escape(verdict.reason)}.</details></td>"
-        f"<td class='evidence'>{_evidence_html(outcome)}</td></tr>"
+        f"{escape(claim.statement)} <small>{escape(claim.where)}, {_link(claim.page)}</small></th>"
+        f"{cells}</tr><tr class='why'><td colspan='{1 + len(SCALES)}'><details>"
+        f"<summary>Numbers<span class='sr-only'> of claim {claim.number}</span></summary>"
+        f"{folded}</details></td></tr>"
     )
 
 
-def _part_html(name: str, paper: float | None, part: Verdict, unit: str) -> str:
-    theirs = "–" if paper is None else f"{paper:+.2f}"
-    if part.estimate is None and part.status != "not tested here":
-        return f"<div class='fact'>{escape(part.reason)}</div>"
+def _pill(verdict: Verdict, scale: str = "") -> str:
+    word = verdict.status.replace(" ", "-")
+    where = f"<span class='scale'>{scale}: </span>" if scale else ""
+    counted = f" <small>{verdict.headline}</small>" if verdict.headline != verdict.status else ""
+    return f"{where}<span class='verdict {word}'>{verdict.status}</span>{counted}"
+
+
+def _scale_html(at: AtScale, unit: str) -> str:
+    """Numbers of one scale; where nothing ran, the paper's alone, and only once (small)."""
+    title = f"<b>{at.scale.name}</b>, {at.scale.data}"
+    if at.reference is None:
+        paper = _numbers_html(at.verdict, unit) if at.scale is SCALES[0] else ""
+        return f"<section><p>{title}: not run yet.</p>{paper}</section>"
+    reading = f" Judged: {escape(at.reading)}." if at.reading != DOAM_T else ""
+    said = f"<p>{title}. {_made(at)}.{reading}</p>" + _numbers_html(at.verdict, unit)
+    if at.code is not None:
+        said += f"<p>Beside it, the code's reading: {_pill(at.code)}</p>"
+        said += _numbers_html(at.code, unit)
+    return f"<section>{said}</section>"
+
+
+def _numbers_html(verdict: Verdict, unit: str) -> str:
+    rows = [_part_html(name, part, unit) for name, part in verdict.parts.items()]
+    rows += [_part_html(f"beside: {name}", part, unit) for name, part in verdict.beside.items()]
+    drawn = verdict.parts.values()
+    head = ("compared", "", "paper", "here [interval]", "")
+    cells = "".join(f"<span>{title}</span>" for title in head)
+    head_row = f"<div class='numbers head' aria-hidden='true'>{cells}</div>"
+    has_numbers = any(part.estimate or part.paper is not None for part in drawn)
+    lines = [escape(verdict.reason)] if not has_numbers or verdict.status == "not admitted" else []
+    if verdict.power is not None:
+        lines.append(
+            "With these seeds and this spread, true differences as large as the paper's would be "
+            f"supported as a whole in {100 * verdict.power:.0f} of 100 such studies"
+        )
+    said = "".join(f"<p>{line[0].upper()}{line[1:]}.</p>" for line in lines)
+    return said + (head_row + "".join(rows) if has_numbers else "")
+
+
+def _part_html(name: str, part: Verdict, unit: str) -> str:
+    theirs = "–" if part.paper is None else f"{part.paper:+z.2f}"
+    if (
+        part.estimate is None
+        and part.paper is None
+        and part.status in ("supported", "contradicted")
+    ):
+        return f"<div class='fact'>{escape(name)}: {part.status}, {escape(part.reason)}</div>"
     ours = "–" if part.estimate is None else _interval(part.estimate)
+    size = {"below": ", below the paper's", "above": ", above the paper's"}.get(part.size, "")
     return (
-        f"<div class='numbers'><span>{escape(name or unit)}</span>"
+        f"<div class='numbers'><span>{escape(name or unit)}</span>{drawn_interval(part)}"
         f"<span><span class='sr-only'>paper </span>{theirs}</span>"
-        f"<span><span class='sr-only'>here </span>{ours}</span></div>"
+        f"<span><span class='sr-only'>here </span>{ours}</span>"
+        f"<span>{part.status}{size}</span></div>"
     )
+
+
+WIDTH, HEIGHT = 120, 14
+
+
+def drawn_interval(part: Verdict) -> str:
+    """An interval as a small drawing: a line with a dot, zero as a stroke, the paper as a diamond.
+
+    Its numbers stand beside it, so that it is hidden from screen readers.
+    """
+    estimate = part.estimate
+    ends = [0.0] + [v for v in (part.paper, *_ends(estimate)) if v is not None]
+    low, high = min(ends), max(ends)
+    room = 0.06 * (high - low) or 1.0
+
+    def x(value: float) -> str:
+        return f"{WIDTH * (value - low + room) / (high - low + 2 * room):.1f}"
+
+    middle = HEIGHT / 2
+    shapes = [f"<line class='zero' x1='{x(0)}' x2='{x(0)}' y1='0' y2='{HEIGHT}'/>"]
+    if part.paper is not None:
+        shapes.append(f"<path class='paper' d='M{x(part.paper)} {middle - 5}l4 5l-4 5l-4 -5z'/>")
+    if estimate is not None:
+        if estimate.low is not None:
+            ends_x = f"x1='{x(estimate.low)}' x2='{x(estimate.high)}'"
+            shapes.append(f"<line class='ours' {ends_x} y1='{middle}' y2='{middle}'/>")
+        shapes.append(f"<circle class='ours' cx='{x(estimate.mean)}' cy='{middle}' r='3'/>")
+    box = f"viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}' height='{HEIGHT}' aria-hidden='true'"
+    return f"<svg class='interval' {box}>{''.join(shapes)}</svg>"
+
+
+def _ends(estimate: Estimate | None) -> tuple[float | None, ...]:
+    return () if estimate is None else (estimate.mean, estimate.low, estimate.high)
 
 
 def _interval(estimate: Estimate) -> str:
     if estimate.low is None:
-        return f"{estimate.mean:+.2f}"
-    return f"{estimate.mean:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]"
+        return f"{estimate.mean:+z.2f}"
+    return f"{estimate.mean:+z.2f} [{estimate.low:+z.2f}, {estimate.high:+z.2f}]"
 
 
-def _evidence_html(outcome: Outcome) -> str:
-    lines = [_link(outcome.claim.page)]
-    if not outcome.claim.arms:
-        lines.append("no training needed")
-    elif outcome.reference:
-        lines.append(DATA[outcome.reference.parameters.dataset])
-    if outcome.runs:
-        seeds = len({seed for _, seed in outcome.runs})
-        made = [result.provenance for result in outcome.runs.values()]
-        # Shortened; +: with uncommitted changes.
-        commits = sorted({p["commit"][:7] + ("+" if p["dirty"] else "") for p in made})
-        lines.append(f"{seeds} seed{'s' if seeds > 1 else ''}")
-        lines.append(f"profile {outcome.reference.parameters.profile}")
-        lines.append("commit " + ", ".join(commits))
-    return "".join(f"<span>{line}</span>" for line in lines)
+def _made(at: AtScale) -> str:
+    """Profile, seeds, processors and commits of the results behind a scale's verdict."""
+    runs = at.reference.results
+    seeds = len({seed for _, seed in runs})
+    made = [result.provenance for result in runs.values()]
+    # Shortened; +: with uncommitted changes.
+    commits = sorted({p["commit"][:7] + ("+" if p["dirty"] else "") for p in made})
+    machines = sorted({processor(result) for result in runs.values()})
+    data = DATA[at.reference.parameters.dataset]
+    parts = (
+        f"profile {at.reference.parameters.profile} on {data}",
+        f"{seeds} seed{'s' if seeds > 1 else ''}",
+        ", ".join(machines),
+        f"commit {', '.join(commits)}",
+    )
+    return escape("; ".join(parts))
 
 
 def _link(page: str) -> str:

@@ -1,204 +1,304 @@
-"""Every claim gets a verdict, from fabricated results whose truth is known."""
+"""Every claim gets a verdict at every scale, from fabricated results whose truth is known."""
 
-from types import SimpleNamespace
+import re
 
-import numpy as np
 import pytest
+from fabricated import FULL, fabricate, reference
 
 from doamlib import evidence
-from doamlib.arms import CORE
+from doamlib.arms import READINGS
 from doamlib.claims import CLAIMS, outcomes
-from doamlib.comparison import printed
-from doamlib.data.classes import CLASSES, SHORT_NAMES
 from doamlib.reference import Reference
-from doamlib.scoreboard import MADE_AGAIN, as_html, statuses
+from doamlib.scoreboard import MADE_AGAIN, as_html, drawn_interval, in_words, statuses
+from doamlib.verdict import judge
 
-FULL = {"width": 1.0, "image_size": 300, "train_images": 7109, "test_images": 1776}
 TRAINED = [claim.number for claim in CLAIMS if claim.arms]
+SMALL = {"width": 0.2, "image_size": 96}
+PAPER = READINGS[1]
 
 
-@pytest.fixture(scope="module")
-def parameters(smoke):
-    """Of a full-size profile, or of another one."""
-    return lambda **changes: smoke.model_copy(update=FULL | {"field_of_view": 1.0} | changes)
-
-
-def papers_ap(arm):
-    """Column -> AP that the paper prints for an arm, from whichever table has it."""
-    for name in ("IV", "VI", "VII", "IX"):
-        if arm in printed(name).index:
-            return printed(name).loc[arm].to_dict()
-    raise KeyError(arm)
-
-
-def fabricate(arm, seed, sign=1.0, noise=0.05):
-    """A result as the paper would have it; ``sign=-1`` turns every difference to SSD around."""
-    rng = np.random.default_rng([seed, list(CORE).index(arm)])
-
-    def value(theirs, base):
-        return (base + sign * (theirs - base) + rng.normal(0, noise)) / 100
-
-    ours = papers_ap(arm)
-    base = papers_ap(arm.split("+")[0])
-    names = dict(zip(SHORT_NAMES, CLASSES, strict=True)) | {"mAP": "mAP"}
-    metrics = {"AP": {names[n]: value(ours[n], base[n]) for n in names}}
-    levels = printed("V")
-    by_level = levels.loc[arm] if arm in levels.index else levels.loc["SSD"]
-    metrics["levels"] = {
-        level: {"mAP": value(by_level[level], levels.loc["SSD", level])} for level in levels
-    }
-    strength = sign * (0.2 if "DOAM" in arm else 0.0) + rng.normal(0, 0.005)
-    means = {"cover": 0.5, "evenness": 0.5, "lift_silhouette": 1.0, "lift_box": 1.0}
-    scores = {name: {"mean": mean + strength} for name, mean in means.items()}
-    # Weights drawn anew leave no preference, and neither have the maps that nobody trained.
-    random = {part: {"lift_silhouette": 1.0, "lift_box": 1.0} for part in ("doam", "late", "all")}
-    plain = {"lift_silhouette": {"mean": 1.0}, "lift_box": {"mean": 1.0}}
-    learned = scores | {"random": random}
-    metrics["maps"] = {"attention": learned, "gradcam": learned, "edges": plain, "darkness": plain}
-    metrics["pool"] = {"pooled_occlusion": 0.3 + strength, "epoch_occlusion": 0.3}
-    provenance = {"commit": "abcdef0123", "dirty": False, "seed": seed, "training_seconds": 1.0}
-    return SimpleNamespace(
-        metrics=metrics, provenance=provenance, name=f"{arm}-{seed}", digest=lambda: "d", stale=""
-    )
-
-
-def verdicts(references):
-    return {number: outcome.verdict for number, outcome in outcomes(references).items()}
-
-
-def reference(parameters, seeds=6, **options):
-    results = {(a, s): fabricate(a, s, **options) for s in range(seeds) for a in CORE}
-    return Reference(parameters(), results, {})
+def at_full_size(references):
+    found = outcomes(references)
+    return {n: o.fact or o.scales["full size"].verdict for n, o in found.items()}
 
 
 def test_there_are_thirteen_claims_and_each_has_a_verdict_without_any_result():
-    found = verdicts([])
+    found = outcomes([])
     assert list(found) == list(range(1, 14)) == [claim.number for claim in CLAIMS]
-    assert {found[n].status for n in TRAINED} == {"not tested here"}
-    assert (found[8].status, found[13].status) == ("supported", "contradicted")
+    for number in TRAINED:
+        scales = found[number].scales
+        assert list(scales) == ["small", "full size", "OPIXray"]
+        for at in scales.values():
+            assert at.verdict.status == at.verdict.headline == "not run yet"
+            assert {part.status for part in at.verdict.parts.values()} == {"not run yet"}
+            assert at.reference is None and at.checks == ()
+        assert found[number].best is None and found[number].runs == {}
+    assert (found[8].fact.status, found[13].fact.status) == ("contradicted", "contradicted")
+    assert found[8].scales == found[13].scales == {}
+    assert found[13].verdict == found[13].fact
 
 
 def test_the_papers_numbers_are_those_of_its_tables():
-    paper = {claim.number: claim.printed() for claim in CLAIMS}
+    tested = {claim.number: claim.test({}) for claim in CLAIMS}
+    paper = {n: {k: p.paper for k, p in (v.parts | v.beside).items()} for n, v in tested.items()}
     assert [round(v, 2) for v in paper[1].values()] == [3.12, 2.16, 2.6, 2.05]
-    assert round(paper[2]["gain ST"], 2) == 6.48
-    assert round(paper[2]["gain SC"], 2) == 1.71
+    assert [round(paper[2][f"gain {n}"], 2) for n in ("ST", "SC", "MU")] == [6.48, 1.71, 0.56]
+    assert [round(v, 2) for v in paper[2].values()][:5] == [2.02, 4.77, 4.14, 5.92, 1.41]
     at = [round(paper[3][f"gain over SSD at OL{level}"], 2) for level in (1, 2, 3)]
     assert at == [2.42, 2.91, 4.48]
     assert round(paper[3]["its rise a level, over SSD"], 2) == round((4.48 - 2.42) / 2, 2)
     assert round(paper[4]["SSD − SSD+Non-local"], 2) == round(66.30 - 65.87, 2)
     assert [round(v, 2) for v in paper[5].values()][:3] == [3.12, 1.04, 0.39]
     assert [round(v, 2) for v in paper[6].values()] == [0.56, 1.15, 1.39]
-    assert min(paper[7].values()) > 0 and min(paper[9].values()) > 0
-    assert round(paper[8]["million parameters"], 1) == 0.1
-    assert round(paper[8]["GFLOPs"], 2) == 2.19
+    assert [round(v, 2) for v in paper[7].values()] == [1.35, 1.15, 1.32, 0.79, 0.59, 0.76]
+    assert [round(v, 2) for v in paper[9].values()] == [1.43, 0.43, 0.37, 0.89, 0.26]
 
 
-def test_results_like_the_papers_support_every_trained_claim(parameters):
-    found = verdicts([reference(parameters)])
+def test_what_a_claim_says_about_cost_is_judged_in_three_parts():
+    parts = outcomes([])[8].fact.parts
+    assert [part.status for part in parts.values()] == ["contradicted", "contradicted", "supported"]
+    said, used, fewer = (part.reason for part in parts.values())
+    assert (
+        "parameters 0.10% (said 0.41%), size 0.10% (said 0.11%), GFLOPs 7.15% (said 7.14%)" in said
+    )
+    time, memory = map(float, re.findall(r"([0-9.]+) times", used))
+    assert 1.1 < time < 1.5 and memory > 1.1 and "(limit 1.1)" in used
+    counts = [int(n.replace(",", "")) for n in re.findall(r"([0-9,]+) fewer than", fewer)]
+    assert len(counts) == 2 and min(counts) > 0  # as counted, and at the text's places
+
+
+def test_results_like_the_papers_support_every_trained_claim(smoke):
+    found = at_full_size([reference(smoke)])
     assert {n: found[n].status for n in TRAINED} == dict.fromkeys(TRAINED, "supported")
+    for number in TRAINED:
+        for part in (found[number].parts | found[number].beside).values():
+            assert part.status in ("supported", "open") or part.paper is not None
+            if part.paper is not None:
+                assert part.estimate.mean == pytest.approx(part.paper, abs=0.4)
 
 
-def test_results_turned_around_contradict_every_trained_claim(parameters):
-    found = verdicts([reference(parameters, sign=-1.0)])
+def test_results_turned_around_contradict_every_trained_claim(smoke):
+    found = at_full_size([reference(smoke, sign=-1.0)])
     assert {n: found[n].status for n in TRAINED} == dict.fromkeys(TRAINED, "contradicted")
 
 
-def test_results_drowned_in_noise_are_inconclusive(parameters):
-    found = verdicts([reference(parameters, noise=40.0)])
-    assert [found[n].status for n in (1, 3, 6, 7, 9)] == ["inconclusive"] * 5
+def test_results_without_a_difference_show_no_effect_on_mAP(smoke):
+    found = at_full_size([reference(smoke, sign=0.0)])
+    assert {found[n].status for n in (1, 2, 5, 6, 7, 9)} == {"no effect"}
+    assert found[1].headline == "0 of 4 hold, 4 no effect"
 
 
-def test_the_cost_for_two_classes_is_shown_and_does_not_decide(parameters):
-    verdict = verdicts([reference(parameters)])[5]
-    cost = verdict.parts["its cost for YOLOv3, FO"]
+def test_results_drowned_in_noise_are_open(smoke):
+    found = at_full_size([reference(smoke, noise=3.0)])
+    assert [found[n].status for n in (1, 3, 6, 7, 9)] == ["open"] * 5
+
+
+def test_the_cost_for_two_classes_is_shown_and_does_not_decide(smoke):
+    layer = reference(smoke)
+    cost = at_full_size([layer])[5].beside["its cost for YOLOv3, FO"]
     assert cost.status == "supported"
-    turned = {
-        key: fabricate(*key, sign=-1.0 if key[0] == "YOLOv3+DOAM-T" else 1.0)
-        for key in reference(parameters).results
-    }
-    for (arm, seed), result in turned.items():
+    for (arm, seed), result in layer.results.items():
         if arm == "YOLOv3+DOAM-T":  # mAP as in the paper, classes turned around
-            result.metrics["AP"]["mAP"] = fabricate(arm, seed).metrics["AP"]["mAP"]
-    verdict = verdicts([Reference(parameters(), turned, {})])[5]
-    assert verdict.parts["its cost for YOLOv3, FO"].status == "contradicted"
+            turned = fabricate(arm, seed, sign=-1.0).metrics["AP"]
+            result.metrics["AP"] = turned | {"mAP": result.metrics["AP"]["mAP"]}
+    verdict = at_full_size([layer])[5]
+    assert verdict.beside["its cost for YOLOv3, FO"].status == "contradicted"
     assert verdict.status == "supported"
 
 
-@pytest.mark.parametrize("small", [{"width": 0.25}, {"train_images": 800}, {"field_of_view": 0.3}])
-def test_small_networks_or_data_get_no_verdict_but_show_what_was_measured(parameters, small):
-    full = reference(parameters)
-    found = outcomes([Reference(parameters(**small), full.results, {})])
-    assert {found[n].verdict.status for n in TRAINED} == {"not tested here"}
-    ours = found[1].verdict.parts["SSD+DOAM-T − SSD"].estimate
-    assert ours.mean == pytest.approx(3.12, abs=0.2)
-    assert ours.low < ours.mean < ours.high and ours.n == 6
-    row = as_html({1: found[1]})
-    assert f"{ours.mean:+.2f} [{ours.low:+.2f}, {ours.high:+.2f}]" in row
-    for said in ("OPIXray-Sim", "6 seeds", "commit abcdef0"):
-        assert f"<span>{said}</span>" in row
+# --- scales and admission -------------------------------------------------------------------------
 
 
-def test_three_seeds_get_no_verdict(parameters):
-    found = verdicts([reference(parameters, seeds=3)])
-    assert {found[n].status for n in TRAINED} == {"not tested here"}
-    assert "3 of the 5 seeds" in found[1].reason
+def test_results_that_fall_short_are_shown_and_not_admitted(smoke):
+    layer = reference(smoke, seeds=6, steps=17810)
+    at = outcomes([layer])[1].scales["full size"]
+    assert at.verdict.status == at.verdict.headline == "not admitted"
+    assert at.verdict.reason == "optimiser steps: 17,810, needed 17,820"
+    ours = at.verdict.parts["SSD+DOAM-T − SSD"]
+    assert ours.status == "not admitted" and at.verdict.power is None
+    assert ours.estimate.mean == pytest.approx(3.12, abs=0.2) and ours.estimate.n == 6
+    html = as_html({1: outcomes([layer])[1]})
+    estimate = ours.estimate
+    assert f"{estimate.mean:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]" in html
+    for said in ("OPIXray-Sim", "6 seeds", "a processor", "commit abcdef0", at.verdict.reason):
+        assert said in html or said.capitalize() in html
 
 
-def test_stale_results_are_never_read(parameters):
-    full = reference(parameters)
-    found = outcomes([Reference(parameters(), {}, full.results)])
-    assert {found[n].verdict.status for n in TRAINED} == {"not tested here"}
-    html = as_html({n: found[n] for n in TRAINED})
-    assert html.count("here </span>") == html.count("here </span>–") >= len(TRAINED)
+def test_a_claim_about_sampling_needs_its_pool_and_others_do_not(smoke):
+    layer = reference(smoke)
+    for (arm, _), result in layer.results.items():
+        if arm == "SSD+DOAM-O":
+            result.history.pool = []
+    found = at_full_size([layer])
+    not_admitted = {n for n in TRAINED if found[n].status == "not admitted"}
+    assert not_admitted == {6, 7, 9, 12}
 
 
-def test_one_missing_arm_leaves_the_claims_that_need_it_untested(parameters):
-    full = reference(parameters)
-    rest = {key: value for key, value in full.results.items() if key[0] != "SSD+SE"}
-    found = verdicts([Reference(parameters(), rest, {})])
-    untested = {n for n in TRAINED if found[n].status == "not tested here"}
-    assert untested == {1, 3}
+def test_each_scale_speaks_for_itself(smoke):
+    full = reference(smoke, sign=-1.0)
+    small = reference(smoke, changes=FULL | SMALL)
+    real = reference(smoke, changes=FULL | {"dataset": "opixray"}, seeds=3)
+    outcome = outcomes([small, full, real])[1]
+    words = {name: at.verdict.status for name, at in outcome.scales.items()}
+    assert words == {"small": "supported", "full size": "contradicted", "OPIXray": "open"}
+    assert outcome.best.scale.name == "full size" and outcome.verdict.status == "contradicted"
+    assert outcomes([small, real])[1].best.scale.name == "small"
+    assert outcomes([real])[1].best.scale.name == "OPIXray"
+    # One profile a scale, never pooled: the first.
+    assert outcomes([small, reference(smoke, sign=-1.0, changes=FULL | SMALL)])[1].runs.keys() == {
+        (f"small: {arm}", seed) for arm in CLAIMS[0].arms for seed in range(10)
+    }
 
 
-def test_maps_and_pools_that_were_not_stored_are_not_tested(parameters):
-    bare = reference(parameters)
+def test_few_seeds_leave_it_open_and_stale_results_are_never_read(smoke):
+    found = at_full_size([reference(smoke, seeds=3)])
+    assert {found[n].status for n in TRAINED} == {"open"}
+    assert "3 of the 5 seeds" in found[1].reason and "3 of the 10 seeds" in found[6].reason
+    layer = reference(smoke)
+    found = at_full_size([Reference(layer.parameters, {}, layer.results)])
+    assert {found[n].status for n in TRAINED} == {"not run yet"}
+
+
+def test_five_seeds_settle_what_the_paper_prints_as_a_point_or_more(smoke):
+    found = at_full_size([reference(smoke, seeds=5)])
+    assert {n for n in TRAINED if found[n].status == "supported"} == {1, 2, 10, 11, 12}
+    assert found[5].headline == "2 of 3 hold, 1 open"
+
+
+def test_one_missing_arm_leaves_the_claims_that_need_it_open(smoke):
+    layer = reference(smoke)
+    for seed in range(10):
+        del layer.results["SSD+SE", seed]
+    found = at_full_size([layer])
+    assert {n for n in TRAINED if found[n].status == "open"} == {1, 3}
+    assert found[1].parts["SSD+DOAM-T − SSD+SE"].status == "not run yet"
+    assert found[1].parts["SSD+DOAM-T − SSD"].status == "supported"
+
+
+def test_arms_of_one_seed_on_two_kinds_of_processors_are_no_pair(smoke):
+    layer = reference(smoke)
+    for seed in range(6):
+        layer.results["SSD", seed].provenance["hardware"]["cpu"] = "another"
+    found = at_full_size([layer])
+    parts = found[1].parts
+    assert parts["SSD+DOAM-T − SSD"].estimate.n == 4
+    assert parts["SSD+DOAM-T − SSD+SE"].estimate.n == 10
+    assert found[10].parts["wider (cover)"].estimate.n == 4
+    for seed in range(6):  # one GPU, whatever processor stands beside it
+        for arm in ("SSD", "SSD+DOAM-T"):
+            layer.results[arm, seed].provenance["hardware"]["device"] = "a card"
+    assert at_full_size([layer])[1].parts["SSD+DOAM-T − SSD"].estimate.n == 10
+
+
+# --- attention ------------------------------------------------------------------------------------
+
+
+def only_the_papers_reading_acts(smoke):
+    """The code's map is inert and its arm no better than SSD; the paper's text acts and is."""
+    layer = reference(smoke, acts=False)
+    for (arm, seed), result in layer.results.items():
+        if arm == PAPER:
+            result.metrics = fabricate(arm, seed).metrics
+        if arm == "SSD+DOAM-T":
+            inert = fabricate(arm, seed, sign=0.0, acts=False).metrics
+            result.metrics |= {"AP": inert["AP"], "attention": inert["attention"]}
+    return layer
+
+
+def test_the_reading_that_acts_is_judged_and_the_codes_beside_it(smoke):
+    found = outcomes([only_the_papers_reading_acts(smoke)])
+    at = found[1].scales["full size"]
+    assert (at.reading, at.verdict.status, at.code.status) == (PAPER, "supported", "contradicted")
+    assert at.code.parts["SSD+DOAM-T − SSD"].status == "no effect"
+    assert at.verdict.parts["SSD+DOAM-T − SSD"].status == "supported"
+    assert "the code's reading" in as_html({1: found[1]}) and PAPER in as_html({1: found[1]})
+    assert found[11].scales["full size"].verdict.status == "supported"
+    assert found[11].scales["full size"].code.parts[evidence.USED].status == "no effect"
+    assert (f"full size: {PAPER}", 0) in found[1].runs
+    # Claims with arms that exist in the code's reading alone are judged on that.
+    at = found[5].scales["full size"]
+    assert (at.reading, at.code) == ("SSD+DOAM-T", None)
+    assert at.verdict.parts["SSD+DOAM-T − SSD"].status == "no effect"
+
+
+def test_where_the_codes_map_acts_or_none_does_the_codes_reading_is_judged(smoke):
+    for layer in (reference(smoke), reference(smoke, acts=False)):
+        at = outcomes([layer])[1].scales["full size"]
+        assert (at.reading, at.code) == ("SSD+DOAM-T", None)
+        assert at.verdict.status == "supported"
+
+
+def test_a_map_that_nothing_uses_is_not_wholly_supported(smoke):
+    verdict = at_full_size([reference(smoke, acts=False)])[11]
+    assert verdict.headline == "2 of 3 hold, 1 no effect" and verdict.status == "open"
+
+
+def test_maps_and_pools_that_were_not_stored_were_not_run(smoke):
+    bare = reference(smoke)
     for result in bare.results.values():
         del result.metrics["maps"]
         result.metrics["pool"] = {}
-    found = verdicts([bare])
-    assert {found[n].status for n in (10, 11, 12)} == {"not tested here"}
+        result.metrics["attention"] = {}
+    found = at_full_size([bare])
+    assert {found[n].status for n in (10, 11, 12)} == {"not run yet"}
 
 
-def test_a_map_that_random_weights_give_too_is_no_support(parameters):
-    full = reference(parameters)
+def test_a_map_that_random_weights_give_too_is_no_support(smoke):
+    full = reference(smoke)
     for (_, seed), result in full.results.items():
         for kind in ("attention", "gradcam"):
             of_kind = result.metrics["maps"][kind]
             mean = of_kind["lift_silhouette"]["mean"] + 0.1 + 0.01 * seed
             of_kind["random"] = {part: {"lift_silhouette": mean} for part in ("doam", "all")}
-    found = verdicts([full])
+    found = at_full_size([full])
     assert [found[n].status for n in (10, 11)] == ["contradicted"] * 2
     learned = "learned (lift above that of random weights)"
     assert found[11].parts[learned].status == "contradicted"
-    assert found[11].parts["on the target (lift above 1)"].status == "supported"
+    on_target = found[11].parts["on the target (lift above 1)"]
+    assert on_target.status == "supported"
+    assert on_target.estimate.mean == pytest.approx(20, abs=1)  # percent above an even spread
 
 
-def test_edges_that_find_the_item_better_are_shown_and_do_not_decide(parameters):
-    full = reference(parameters)
+def test_edges_that_find_the_item_better_are_shown_and_do_not_decide(smoke):
+    full = reference(smoke)
     for result in full.results.values():
         result.metrics["maps"]["edges"] = {"lift_silhouette": {"mean": 3.0}}
-    verdict = verdicts([full])[11]
+        if "attention" in result.metrics:
+            result.metrics["attention"]["edge_map"] += 0.2
+    verdict = at_full_size([full])[11]
     assert verdict.status == "supported"
-    assert verdict.parts["lift above that of edges"].status == "contradicted"
-    assert verdict.parts["lift above that of darkness"].status == "supported"
+    assert verdict.beside["lift above that of edges"].status == "contradicted"
+    assert verdict.beside["lift above that of darkness"].status == "supported"
+    instead = verdict.beside["mAP with its own map above that with plain edges for a map"]
+    assert instead.status == "contradicted"
+    assert instead.estimate.mean == pytest.approx(-15, abs=0.5)
 
 
-def test_a_full_size_profile_decides_and_a_small_one_only_shows(parameters):
-    full = reference(parameters, sign=-1.0)
-    small = Reference(parameters(width=0.25), reference(parameters).results, {})
-    assert outcomes([full, small])[1].verdict.status == "contradicted"
-    assert outcomes([small])[1].reference is small
+def test_boxes_stand_in_where_no_silhouette_is_known(smoke):
+    full = reference(smoke)
+    for result in full.results.values():
+        for scores in result.metrics["maps"].values():
+            del scores["lift_silhouette"]
+            for random in scores.get("random", {}).values():
+                random.pop("lift_silhouette", None)
+    found = at_full_size([full])
+    assert [found[n].status for n in (10, 11)] == ["supported"] * 2
+
+
+@pytest.mark.parametrize(
+    ("pooled", "status", "headline"),
+    [
+        (0.326, "supported", "2 of 2 hold"),  # 26% of the way from 0.30 to 0.40
+        (0.324, "contradicted", "1 of 2 hold, 1 against"),
+        (0.299, "contradicted", "0 of 2 hold, 2 against"),
+    ],
+)
+def test_a_pool_must_be_notably_more_occluded_than_the_average(smoke, pooled, status, headline):
+    full = reference(smoke)
+    for (_, seed), result in full.results.items():
+        result.metrics["pool"]["pooled_occlusion"] = pooled + 1e-5 * seed
+    verdict = at_full_size([full])[12]
+    assert (verdict.status, verdict.headline) == (status, headline)
 
 
 def test_the_paper_against_itself():
@@ -212,14 +312,42 @@ def test_the_paper_against_itself():
     assert first.reason == "shares at OL3: ST 26.8%, SC 22.5%, MU 16.3%, FO 12.4%, UT 12.0%"
 
 
-def test_the_page_says_every_verdict_in_words(parameters):
-    found = outcomes([reference(parameters)])
+# --- the scoreboard -------------------------------------------------------------------------------
+
+
+def test_the_page_says_every_verdict_in_words_in_a_column_a_scale(smoke):
+    found = outcomes([reference(smoke), reference(smoke, sign=-1.0, changes=FULL | SMALL)])
     html = as_html(found)
-    assert html.count("<tr id=") == 13
-    for number, word in statuses(found).items():
+    for number, outcome in found.items():
         row = html.split(f"<tr id='claim-{number}'>")[1].split("</tr>")[0]
-        assert f">{word}</span>" in row
-    assert "<caption>" in html and html.count("scope='row'") == 13
+        words = re.findall(r"<span class='verdict [a-z-]+'>([^<]+)</span>", row)
+        expected = [at.verdict.status for at in outcome.scales.values()] or [outcome.fact.status]
+        assert words == expected
+    assert (
+        "<caption>" in html and html.count("scope='row'") == 13 and html.count("scope='col'") == 4
+    )
+    said = statuses(found)
+    small, full, real = said["1"].split("; ")
+    assert (small, full) == ("small: 0 of 4 hold, 4 against", "full size: 4 of 4 hold")
+    assert real == "OPIXray: not run yet"
+    assert said["13"] == "contradicted" and list(said) == [str(n) for n in range(1, 14)]
+    assert in_words(found) == "11 are supported and 2 are contradicted"
+
+
+def test_a_drawn_interval_has_its_numbers_at_their_places():
+    part = judge(dict(enumerate([0.0, 1.0, 2.0, 3.0, 4.0])), paper=8.0)  # 2.00 [0.04, 3.96]
+    svg = drawn_interval(part)
+    zero, mean = (
+        float(re.search(p, svg)[1]) for p in (r"'zero' x1='([0-9.]+)'", r"cx='([0-9.]+)'")
+    )
+    low, high = map(float, re.search(r"'ours' x1='([0-9.]+)' x2='([0-9.]+)'", svg).groups())
+    theirs = float(re.search(r"'paper' d='M([0-9.]+) ", svg)[1])
+    assert 0 < zero < low < mean < high < theirs < 120
+    assert (theirs - zero) / (mean - zero) == pytest.approx(4, rel=0.01)
+    assert mean - low == pytest.approx(high - mean, abs=0.2)
+    nothing = drawn_interval(judge({}))
+    assert "circle" not in nothing and "paper" not in nothing
+    assert "circle" in drawn_interval(judge({0: 1.0}))
 
 
 def test_every_table_and_figure_of_the_paper_has_a_page():

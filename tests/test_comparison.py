@@ -16,7 +16,7 @@ def spread(mean: float, sd: float) -> str:
     return f"{mean} ± {sd}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def result(mean_ap, levels=(), classes=(), seconds=10.0, steps=4, rates=(20.0, 30.0)):
+def result(mean_ap, levels=(), classes=(), seconds=10.0, steps=4, rates=(20.0, 30.0), processor="a"):
     """Stands in for a Result; APs in points, stored as shares like the real one's."""
     ap = dict(zip(CLASSES, (v / 100 for v in classes), strict=False)) | {"mAP": mean_ap / 100}
     by_level = {f"OL{n}": {"mAP": v / 100} for n, v in enumerate(levels, start=1) if v is not None}
@@ -26,7 +26,11 @@ def result(mean_ap, levels=(), classes=(), seconds=10.0, steps=4, rates=(20.0, 3
     return SimpleNamespace(
         metrics={"AP": ap, "levels": by_level},
         history=history,
-        provenance={"training_seconds": seconds, "evaluation_seconds": 1.0},
+        provenance={
+            "training_seconds": seconds,
+            "evaluation_seconds": 1.0,
+            "hardware": {"device": "cpu", "cpu": processor},
+        },
     )
 
 
@@ -180,3 +184,32 @@ def test_a_cost_is_the_mean_over_seeds():
     assert (row["training (s)"], row["steps"], row["images/s"]) == (12, 4, 35)
     assert frame.loc["SSD+DOAM-O", "steps"] == 5
     assert comparison.cost({}).empty
+
+
+# --- pairs ----------------------------------------------------------------------------------------
+
+
+def test_arms_of_one_seed_are_paired_where_one_kind_of_processor_trained_both(runs):
+    assert comparison.gain(runs, "SSD+DOAM-T", "SSD") == pytest.approx({0: 3.0, 1: 1.0})
+    runs["SSD", 1] = result(54, processor="b")
+    assert comparison.gain(runs, "SSD+DOAM-T", "SSD") == pytest.approx({0: 3.0})
+    assert comparison.gain(runs, "SSD", "SSD+DOAM-T") == pytest.approx({0: -3.0})
+    for arm in ("SSD", "SSD+DOAM-T"):
+        runs[arm, 1].provenance["hardware"]["device"] = "a card"
+    assert comparison.gain(runs, "SSD+DOAM-T", "SSD") == pytest.approx({0: 3.0, 1: 1.0})
+    assert comparison.processor(runs["SSD", 1]) == "a card"
+    assert comparison.processor(runs["SSD", 0]) == "a"
+
+
+def test_what_exchanging_a_map_costs_by_seed(runs):
+    runs["SSD+DOAM-T", 0].metrics["attention"] = {"own": 0.50, "other": 0.42, "mean": 0.51}
+    runs["SSD+DOAM-T", 3].metrics["attention"] = {"own": 0.50}
+    assert comparison.map_losses(runs, "SSD+DOAM-T", "other") == pytest.approx({0: 8.0})
+    assert comparison.map_losses(runs, "SSD+DOAM-T", "mean") == pytest.approx({0: -1.0})
+    assert comparison.map_losses(runs, "SSD", "other") == {}
+
+
+def test_runs_of_some_arms_come_arm_by_arm(runs):
+    found = comparison.of_arms(runs, ["SSD+SE", "SSD"])
+    assert list(found) == [("SSD+SE", 5), ("SSD", 0), ("SSD", 1), ("SSD", 2)]
+    assert found["SSD+SE", 5] is runs["SSD+SE", 5]

@@ -30,7 +30,7 @@ def packed(study, tmp_path):
 def test_what_was_packed_is_found_by_arm_and_seed(packed):
     folder, results = packed
     (found,) = references(folder)
-    assert found.parameters.profile == "smoke" and not found.stale and not found.full_size
+    assert found.parameters.profile == "smoke" and not found.stale
     assert found.results.keys() == results.keys()
     for name, result in found.results.items():
         local = results[name]
@@ -197,13 +197,15 @@ def places_of_repeated(history, batches):
     return places
 
 
-def test_full_size_means_the_papers_counts_and_networks():
-    root = reference.paths.repository() / "params"
-    paper = from_file(root / "paper.yaml")
-    assert Reference(paper, {}, {}).full_size
-    for change in ({"width": 0.5}, {"train_images": 7108}, {"field_of_view": 0.5}):
-        smaller = from_values({**paper.model_dump(mode="json"), **change})
-        assert not Reference(smaller, {}, {}).full_size
+def test_a_seed_of_two_kinds_of_processors_is_not_packed(study, tmp_path, monkeypatch):
+    parameters = study.parameters.model_copy(update={"arms": ARMS})
+    own = Study(parameters, lambda line: None, study.store)
+    own.results()
+    kinds = iter(["one", "another"] * 9)
+    monkeypatch.setattr(reference, "processor", lambda result: next(kinds))
+    with pytest.raises(reference.MixedProcessors, match="SSD on one; SSD.DOAM-T on another"):
+        pack(own, tmp_path / "packed")
+    assert not (tmp_path / "packed").exists()
 
 
 def test_the_plain_ssd_finds_less_where_items_are_hidden():
