@@ -49,7 +49,9 @@ class Estimate(Config):
         if self.low is None:
             return f"{self.mean:+z.2f} ({seeds}, no interval)"
         percent = f"{100 * self.level:.3g}%"
-        return f"{self.mean:+z.2f} ({percent} interval {self.low:+z.2f} to {self.high:+z.2f}, {seeds})"
+        return (
+            f"{self.mean:+z.2f} ({percent} interval {self.low:+z.2f} to {self.high:+z.2f}, {seeds})"
+        )
 
 
 def summarise(values: BySeed | Sequence[float], level: float = 0.95) -> Estimate:

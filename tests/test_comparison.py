@@ -16,7 +16,9 @@ def spread(mean: float, sd: float) -> str:
     return f"{mean} ± {sd}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def result(mean_ap, levels=(), classes=(), seconds=10.0, steps=4, rates=(20.0, 30.0), processor="a"):
+def result(
+    mean_ap, levels=(), classes=(), seconds=10.0, steps=4, rates=(20.0, 30.0), processor="a"
+):
     """Stands in for a Result; APs in points, stored as shares like the real one's."""
     ap = dict(zip(CLASSES, (v / 100 for v in classes), strict=False)) | {"mAP": mean_ap / 100}
     by_level = {f"OL{n}": {"mAP": v / 100} for n, v in enumerate(levels, start=1) if v is not None}

@@ -10,7 +10,6 @@ from scipy import stats
 
 from doamlib import reference
 from doamlib.experiments import Study
-from doamlib.parameters import from_file, from_values
 from doamlib.reference import Reference, pack, references
 from doamlib.runs import RunStore
 
@@ -203,7 +202,7 @@ def test_a_seed_of_two_kinds_of_processors_is_not_packed(study, tmp_path, monkey
     own.results()
     kinds = iter(["one", "another"] * 9)
     monkeypatch.setattr(reference, "processor", lambda result: next(kinds))
-    with pytest.raises(reference.MixedProcessors, match="SSD on one; SSD.DOAM-T on another"):
+    with pytest.raises(reference.MixedProcessors, match=r"SSD on one; SSD\+DOAM-T on another"):
         pack(own, tmp_path / "packed")
     assert not (tmp_path / "packed").exists()
 

@@ -1,0 +1,106 @@
+"""Sentences that follow from results, also from results that nobody hopes for."""
+
+import re
+
+import pytest
+from fabricated import FULL, fabricate, reference
+
+from doamlib.arms import READINGS
+from doamlib.claims import outcomes
+from doamlib.findings import found, how_sure, opening, summary
+
+SMALL = FULL | {"width": 0.2, "image_size": 96}
+
+
+def test_without_results_nothing_is_claimed():
+    judged = outcomes([])
+    assert found(judged[1]) == "Claim 1 was not run yet, at any scale."
+    assert how_sure(judged[1]) == "Nothing may be said about it before it has run."
+    assert [line.split("? ")[1] for line in summary(judged)[:4]] == ["Not run yet."] * 4
+    assert summary(judged)[4].endswith("no run on the real OPIXray data has been contributed yet.")
+
+
+def test_a_fact_is_told_without_seeds():
+    judged = outcomes([], [13])
+    assert found(judged[13]).startswith("Claim 13 does not hold: sixteen real boxes cover")
+    assert how_sure(judged[13]) == "That needs no training and has no chance in it."
+
+
+@pytest.mark.parametrize(
+    ("options", "verb", "answers"),
+    [
+        ({}, "holds (4 of 4 hold)", ["Yes", "Yes", "Yes"]),
+        ({"sign": -1.0}, "does not hold (0 of 4 hold, 4 against)", ["No", "No", "No"]),
+        (
+            {"sign": 0.0},
+            "shows no effect (0 of 4 hold, 4 no effect)",
+            ["It makes no difference"] * 3,
+        ),
+        ({"seeds": 3}, "stays open (0 of 4 hold, 4 open)", ["Open"] * 3),
+        ({"steps": 100}, "cannot be decided", ["Not decided, these runs may not"] * 3),
+    ],
+)  # fmt: skip
+def test_every_outcome_has_its_words(smoke, options, verb, answers):
+    judged = outcomes([reference(smoke, changes=SMALL, **options)])
+    said = found(judged[1])
+    assert said.startswith(f"On small networks on generated images, claim 1 {verb}: ")
+    mean, low, high, paper = map(
+        float,
+        re.search(r"SSD\+DOAM-T − SSD (\S+) \[(\S+), (\S+)\] mAP \(paper (\S+)\)", said).groups(),
+    )
+    estimate = judged[1].verdict.parts["SSD+DOAM-T − SSD"].estimate
+    assert (mean, low, high) == pytest.approx(
+        (estimate.mean, estimate.low, estimate.high), abs=6e-3
+    )
+    assert paper == 3.12 and said.endswith("; and 1 more.")
+    for line, answer in zip(summary(judged), answers, strict=False):
+        assert line.split("? ")[1].startswith(f"{answer}")
+        assert "on small networks on generated images" in line
+
+
+def test_how_sure_names_seeds_power_and_what_did_not_run(smoke):
+    judged = outcomes([reference(smoke, changes=SMALL)])
+    assert how_sure(judged[1]) == (
+        "Judged by 10 seeds and 95% intervals; differences as large as the paper's would show as a "
+        "whole in 100 of 100 such studies; not run yet: full size and OPIXray."
+    )
+    short = outcomes([reference(smoke, changes=SMALL, steps=100)])
+    assert (
+        "these runs may not decide it (optimiser steps: 100, needed" in how_sure(short[1]).lower()
+    )
+    assert len(opening({1: judged[1], 13: judged[13]})) == 4
+
+
+def test_parts_with_unequal_seeds_are_told_as_a_range(smoke):
+    layer = reference(smoke, changes=SMALL)
+    for seed in range(5, 10):
+        del layer.results["SSD+SE", seed]
+    assert "5 to 10 seeds" in how_sure(outcomes([layer])[1])
+
+
+def test_the_attention_sentence_names_the_readings_that_act(smoke):
+    every = summary(outcomes([reference(smoke, changes=SMALL)]))[3]
+    assert every.startswith("Does the attention act? Yes, on small networks")
+    layer = reference(smoke, changes=SMALL, acts=False)
+    none = summary(outcomes([layer]))[3]
+    assert none.startswith("Does the attention act? In no reading of the module, on")
+    for (arm, seed), result in layer.results.items():
+        if arm == READINGS[1]:
+            result.metrics = fabricate(arm, seed).metrics
+    one = summary(outcomes([layer]))[3]
+    assert one.startswith(f"Does the attention act? Only in {READINGS[1]}, on")
+    assert one.count("with another image's map") == len(READINGS)
+    assert f"the code's own reading {'holds'}" in how_sure(outcomes([layer])[1])
+
+
+def test_part_of_a_claim_is_not_everywhere(smoke):
+    layer = reference(smoke, changes=SMALL)
+    for (arm, seed), result in layer.results.items():
+        if arm == "SSD+SE":
+            result.metrics["AP"]["mAP"] = 0.99 + 1e-4 * seed
+    assert "help? Not everywhere (3 of 4 hold, 1 against), on" in summary(outcomes([layer]))[0]
+
+
+def test_real_data_are_counted(smoke):
+    layer = reference(smoke, changes=FULL | {"dataset": "opixray"}, seeds=5)
+    assert summary(outcomes([layer]))[4].endswith("11 claims were run on the real OPIXray data.")
