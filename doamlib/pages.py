@@ -8,7 +8,7 @@ import pandas as pd
 from IPython.display import display
 
 from doamlib import scoreboard
-from doamlib.claims import outcomes
+from doamlib.claims import Outcome, outcomes
 from doamlib.parameters import Parameters
 from doamlib.reference import Reference, Runs, references
 from doamlib.statistics import summarise
@@ -78,6 +78,8 @@ def show(frames: Mapping[str, pd.DataFrame], digits: int = 2) -> None:
         display(frame.style.format(precision=digits, na_rep="–").set_caption(title))
 
 
-def show_verdicts(*numbers: int) -> None:
-    """Display the scoreboard's rows of these claims (1 to 13): paper, stored reference, verdict."""
-    scoreboard.show(outcomes(references(), numbers))
+def show_verdicts(*numbers: int) -> dict[int, Outcome]:
+    """Display the scoreboard's rows of these claims (1 to 13), and return what they rest on."""
+    judged = outcomes(references(), numbers)
+    scoreboard.show(judged)
+    return judged

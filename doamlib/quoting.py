@@ -16,7 +16,8 @@ from typing import Any
 import pandas as pd
 from IPython.display import display
 
-from doamlib import IMPORTED_AT
+from doamlib import IMPORTED_AT, findings
+from doamlib.claims import Outcome
 from doamlib.config import digest_of
 from doamlib.parameters import Parameters
 from doamlib.runs import Result
@@ -39,6 +40,17 @@ def quote(name: str, value: float | int | str, *sources: Result) -> None:
         "doam": {"quote": name, "digest": digest_of(text), "sources": source_digests(sources)},
     }
     display({GLUE_PREFIX + "text/plain": text}, raw=True, metadata=metadata)
+
+
+def quote_findings(outcomes: Mapping[int, Outcome]) -> None:
+    """Store what was found about each claim, and how sure that is, for the top of this page.
+
+    As ``found-1`` and ``sure-1`` for claim 1; see :mod:`doamlib.findings`.
+    """
+    for number, outcome in outcomes.items():
+        sources = outcome.runs.values()
+        quote(f"found-{number}", findings.found(outcome), *sources)
+        quote(f"sure-{number}", findings.how_sure(outcome), *sources)
 
 
 def colophon(parameters: Parameters, results: Iterable[Result] = ()) -> None:

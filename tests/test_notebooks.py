@@ -87,6 +87,14 @@ def test_markdown_pages_hold_no_typed_result_either():
         assert typed_numbers(path.read_text()) == [], path.name
 
 
+def test_a_page_that_judges_claims_opens_with_what_was_found(notebook):
+    code = "\n".join(cell.source for cell in code_cells(notebook))
+    judged = re.findall(r"show_verdicts\(([\d, ]+)\)", code)
+    for number in (n for numbers in judged for n in numbers.split(", ")):
+        head = notebook.cells[0].source.split(":::{admonition}")[0]
+        assert f"{{glue:text}}`found-{number}`" in head and f"{{glue:text}}`sure-{number}`" in head
+
+
 def test_the_check_for_typed_numbers_sees_one():
     assert typed_numbers("DOAM gains 3.12 mAP, that is 4 %") == ["3.12", "4 %"]
     assert typed_numbers("gains {glue:text}`gain:.1f` at IoU 0.5, $k = 1.5$, `lr=0.1`") == []
@@ -102,5 +110,7 @@ def test_every_quoted_name_is_stored_on_the_same_page(notebook):
     code = "\n".join(cell.source for cell in code_cells(notebook))
     stored = set(re.findall(r"quote\(\s*f?\"([^\"]+)\"", code))
     stored |= {"page-profile", "page-seconds", "page-gib"}
+    for numbers in re.findall(r"quote_findings\(pages\.show_verdicts\(([\d, ]+)\)\)", code):
+        stored |= {f"{kind}-{n}" for n in numbers.split(", ") for kind in ("found", "sure")}
     patterns = [re.sub(r"\\\{.*?\\\}", ".+", re.escape(name)) for name in stored]
     assert all(any(re.fullmatch(p, name) for p in patterns) for name in wanted), wanted - stored
