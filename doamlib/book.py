@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from doamlib import paths
+from doamlib import paths, seal
 from doamlib.claims import outcomes
 from doamlib.config import digest_of
 from doamlib.data.files import write_text
@@ -74,11 +74,14 @@ def build(
         The landing page (HTML).
 
     Raises:
-        BuildError: a cell failed, Jupyter Book warned, a quoted number is stale, or a claim of the
-            paper has no verdict or another one than the stored results give.
+        BuildError: a committed result is not the one that was sealed, a cell failed, Jupyter Book
+            warned, a quoted number is stale, or a claim of the paper has no verdict or another one
+            than the stored results give.
         ParameterError: a notebook does not declare a parameter.
     """
     sys.modules.setdefault(SLOW_IMPORT, None)
+    if faults := seal.broken(source):
+        raise BuildError("stored numbers:\n" + "\n".join(faults))
     store = store or RunStore()
     source, target = source or paths.book(), paths.build()
     pages = target / "pages"

@@ -167,7 +167,7 @@ def test_every_claim_has_the_verdict_that_stored_results_give(scoreboard_page):
     with pytest.raises(BuildError, match="claim 7 has no verdict"):
         check_claims([scoreboard_page(lambda verdicts: verdicts.pop("7"))], judged)
     brighter = scoreboard_page(lambda verdicts: verdicts.update({"1": "supported"}))
-    with pytest.raises(BuildError, match="claim 1: 'supported' is shown, 'not tested here'"):
+    with pytest.raises(BuildError, match="claim 1: 'supported' is shown, 'small: not run yet"):
         check_claims([brighter], judged)
 
 
@@ -175,7 +175,7 @@ def test_another_page_may_show_some_claims_but_none_with_another_verdict(scorebo
     judged = statuses(outcomes([]))
     some = scoreboard_page(lambda verdicts: verdicts.pop("7"), "detectors.ipynb")
     check_claims([some], judged)
-    with pytest.raises(BuildError, match=r"detectors\.ipynb: claim 5: 'not tested here' is shown"):
+    with pytest.raises(BuildError, match=r"detectors\.ipynb: claim 5: 'small: not run yet; "):
         check_claims([some], judged | {"5": "supported"})
 
 
