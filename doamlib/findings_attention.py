@@ -177,7 +177,7 @@ def meaning(runs: Runs) -> str:
     """What follows for the module of every table, the one that the code computes."""
     maps, edges = effects(runs, MAP, (CODE,)), effects(runs, EDGES, (CODE,))
     if not maps or not edges:
-        return "What follows for the published module stays open: it was not measured here."
+        return "What follows for the published module stays open: these runs cannot tell."
     acts, uses = maps[0].acts, edges[0].acts
     settled = maps[0].settled and edges[0].settled
     told = {

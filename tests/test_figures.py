@@ -172,7 +172,7 @@ def test_test_map_is_drawn_after_every_epoch_that_was_looked_at():
     runs = {("SSD", 0): run(epochs=(0.1, 0.3)), ("SSD", 1): run(epochs=(0.2, 0.4))}
     runs["SSD+SE", 0] = run(epochs=(0.5, 0.6, 0.7))
     runs["SSD+SE", 0].history.epochs[0] = {"loss": 3.0}  # many short epochs: not after each
-    runs["SSD+DA", 0] = run()
+    runs["SSD+DA", 0] = runs["SSD", 2] = run()
     (axis,) = figures.epoch_curves({"this run": runs, "stored reference": {}}).axes
     lines = {line.get_label(): line for line in axis.lines}
     assert set(lines) == {"SSD", "SSD+SE"}

@@ -198,6 +198,8 @@ def test_what_is_not_settled_is_said_not_to_be():
     assert "not settled" in findings.meaning(one)
     several = runs(CODE, lost=(0.0, 0.2), edges_lost=(9.0, 9.1))
     assert "not settled" in findings.meaning(several)  # 0.1, but up to 1.37
+    edges = runs(CODE, lost=(0.0, 0.0), edges_lost=(9.0, 0.0))
+    assert "not settled" in findings.meaning(edges)
     many = runs(CODE, lost=(0.0, 0.1, 0.0, 0.1), edges_lost=(9.0, 9.1, 9.0, 9.1))
     assert "not settled" not in findings.meaning(many)
     assert "stays open" in findings.meaning(runs(PAPER, lost=(0.0,), edges_lost=(9.0,)))
