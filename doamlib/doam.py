@@ -63,9 +63,9 @@ class DOAMConfig(Config):
             ``gamma * M * P + (1 - gamma) * P`` (code), or None for ``M * P`` (paper). At 0, where
             the code starts, nothing but gamma itself receives a gradient until gamma has moved.
         branch_inputs: what the branches read: pixels of 0..255 and edges of up to 1140 (code), or
-            both shifted and scaled to a variance near 1 (neither code nor paper). Through layers
-            without activation, values of several hundred pin the sigmoid to 0 or 1, where it has no
-            slope and M cannot learn.
+            both shifted and scaled to a variance near 1 (neither code nor paper). Values of several
+            hundred reach the sigmoid through Edge Guidance, which has no activation; the material
+            branch ends in a batch normalisation, which in training holds them back.
     """
 
     edge_guidance: bool = True
@@ -247,8 +247,9 @@ class DOAM(nn.Module):
     Args:
         config: which DOAM; the default is the one of every table.
 
-    Layers start as PyTorch starts them, like the official code: its linear stacks read values of
-    several hundred, and a wider start would saturate the sigmoid.
+    Layers start as PyTorch starts them. So do the official code's but for the two convolutions of
+    its gate, which it draws wider (He); the batch normalisation behind them takes that out again,
+    up to what it does to the mask.
     """
 
     def __init__(self, config: DOAMConfig | None = None):

@@ -15,6 +15,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from doamlib import plots
 from doamlib.comparison import LEVELS, Runs, arms_in, gain, printed, scores
@@ -26,6 +27,7 @@ from doamlib.statistics import summarise
 
 Layers = Mapping[str, Runs]
 PAPER = "the paper, on OPIXray"
+OCCLUSION = "occlusion O (0: visible, 1: invisible)"
 
 
 def _panels(titles: Sequence[str], height: float, stacked: bool = False) -> list[Axes]:
@@ -38,7 +40,8 @@ def _panels(titles: Sequence[str], height: float, stacked: bool = False) -> list
     return list(axes.flat)
 
 
-def _colours(arms: Iterable[str]) -> dict[str, str]:
+def arm_colours(arms: Iterable[str]) -> dict[str, str]:
+    """Arm -> its colour, in the order given; more arms than colours share them."""
     return {arm: plots.PALETTE[i % len(plots.PALETTE)] for i, arm in enumerate(arms)}
 
 
@@ -52,26 +55,42 @@ def _legend(axis: Axes, drawn: Iterable[Axes] = ()) -> None:
         axis.legend(names.values(), names, loc="upper left", bbox_to_anchor=(1, 1), title="")
 
 
-def _curves(
-    layers: Layers, curve: Callable[[list[Result]], pd.DataFrame], height: float, **settings: str
-) -> Figure:
-    """A panel a layer: of each arm a line through the mean over seeds, and a band over them all.
+Curve = Callable[[list[Result]], pd.DataFrame]
+"""An arm's results to a column each, with x as the index; without rows there is no line."""
 
-    ``curve`` makes of an arm's results a column each, with x as the index; without rows there is no
-    line. ``settings`` are those of every axis.
+
+def bands(
+    axis: Axes, runs: Runs, curve: Curve, colours: Mapping[str, str], dots: float = 0
+) -> None:
+    """Of each arm a line through the mean over seeds, and a band over them all.
+
+    Args:
+        axis: to draw on.
+        runs: results.
+        curve: what makes the points of an arm's results.
+        colours: of each arm.
+        dots: size of a mark at each point; a line of few points needs one.
     """
+    for arm in arms_in(runs):
+        points = curve([result for (own, _), result in runs.items() if own == arm])
+        if points.empty:
+            continue
+        style = {"marker": "o", "ms": dots, "lw": 1.5, "color": colours[arm], "label": arm}
+        axis.plot(points.mean(axis=1), **style)
+        if len(points.columns) > 1:
+            band = points.min(axis=1), points.max(axis=1)
+            axis.fill_between(points.index, *band, color=colours[arm], alpha=0.15, lw=0)
+
+
+def _curves(
+    layers: Layers, curve: Curve, height: float, dots: float = 0, **settings: str
+) -> Figure:
+    """A panel a layer with :func:`bands`; ``settings`` are those of every axis."""
     layers = {title: runs for title, runs in layers.items() if runs}
     axes = _panels(list(layers), height)
-    colours = _colours(dict.fromkeys(arm for runs in layers.values() for arm in arms_in(runs)))
+    colours = arm_colours(dict.fromkeys(arm for runs in layers.values() for arm in arms_in(runs)))
     for axis, runs in zip(axes, layers.values(), strict=False):
-        for arm in arms_in(runs):
-            points = curve([result for (own, _), result in runs.items() if own == arm])
-            if points.empty:
-                continue
-            axis.plot(points.mean(axis=1), label=arm, color=colours[arm], lw=1.5)
-            if len(points.columns) > 1:
-                band = points.min(axis=1), points.max(axis=1)
-                axis.fill_between(points.index, *band, color=colours[arm], alpha=0.15, lw=0)
+        bands(axis, runs, curve, colours, dots)
         axis.set(**settings)
     _legend(axes[-1], axes)
     return axes[0].figure
@@ -103,7 +122,7 @@ def per_class(table: str, layers: Layers, arms: Sequence[str] = ()) -> Figure:
     for axis, frame in zip(axes, frames.values(), strict=True):
         last = axis is axes[0 if stacked else -1]
         sns.barplot(
-            frame, **options, order=list(theirs), palette=_colours(arms), legend=last, ax=axis,
+            frame, **options, order=list(theirs), palette=arm_colours(arms), legend=last, ax=axis,
             err_kws={"linewidth": 1.2},
         )  # fmt: skip
         axis.set(xlabel="", ylabel="AP (%)")
@@ -130,6 +149,35 @@ def learning_curves(layers: Layers, window: int = 10) -> Figure:
     for axis in figure.axes:
         axis.yaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_minor_formatter("{x:g}")
+    return figure
+
+
+def by_epoch(name: str, scale: float = 1.0) -> Curve:
+    """The curve of a number that histories tell after an epoch, times ``scale``, from epoch 1.
+
+    Epochs after which a run was not looked at, and runs that do not tell it, have no point.
+    """
+
+    def curve(results: list[Result]) -> pd.DataFrame:
+        told = [
+            {n: scale * e[name] for n, e in enumerate(result.history.epochs, 1) if name in e}
+            for result in results
+        ]
+        return pd.DataFrame([points for points in told if points]).T.sort_index().dropna()
+
+    return curve
+
+
+def epoch_curves(layers: Layers) -> Figure:
+    """The mAP on the test images after each epoch: a line an arm, a band over seeds.
+
+    It is that of the epoch's last weights, also where a run ends with a mean of weights. No
+    decision looks at it.
+    """
+    figure = _curves(layers, by_epoch("test_mAP", 100), 3.2, dots=3, xlabel="epoch")
+    figure.axes[0].set_ylabel("test mAP at IoU 0.5 (%)")
+    for axis in figure.axes:
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return figure
 
 
@@ -213,7 +261,7 @@ def occlusion_curves(layers: Layers) -> Figure:
         points = [100 * np.array(curve["mAP"]) for curve in curves]
         return pd.DataFrame(points, columns=curves[0]["median"]).T
 
-    figure = _curves(layers, by_window, 3.4, xlabel="occlusion O (median of the window)")
+    figure = _curves(layers, by_window, 3.4, xlabel=OCCLUSION)
     figure.axes[0].set_ylabel("mAP at IoU 0.5 (%)")
     figure.axes[0].set_ylim(0)  # last, and for all: a limit ends autoscaling
     return figure
@@ -246,7 +294,7 @@ def gain_curves(frames: Mapping[str, pd.DataFrame]) -> Figure:
         axis.axhline(0, color=plots.INK, lw=0.8)
         axis.plot(by_seed, color=plots.PALETTE[0], lw=0.8, alpha=0.5)
         axis.plot(by_seed.mean(axis=1), color=plots.PALETTE[0], lw=2)
-        axis.set(xlabel="occlusion O (median of the window)")
+        axis.set(xlabel=OCCLUSION)
     axes[0].set_ylabel("gain in mAP (points)")
     return axes[0].figure
 

@@ -65,6 +65,14 @@ def test_golden_attention_and_output(golden):
     assert_close(sampled, torch.from_numpy(golden["output"]), rtol=1e-4, atol=1e-4)
 
 
+def test_the_official_map_acts_through_gamma_alone(golden):
+    """The official output is the official input weighed by the official map, as gamma says."""
+    gamma, image = golden["param/gamma"], golden["input"][..., ::7, ::7].astype(np.float64)
+    weight = 1 + gamma * (golden["attention"] - 1)
+    np.testing.assert_allclose(golden["output"][:, :3], weight * image, rtol=1e-4, atol=1e-4)
+    assert gamma == pytest.approx(0.6) and np.ptp(weight) > 0.5
+
+
 def test_golden_numbers_tell_the_colour_order(golden):
     config = DOAMConfig.reference(edge_normalisation="batch", channel_order="rgb")
     module = build(config).eval()
@@ -307,7 +315,7 @@ def test_wrong_channels_are_named():
 
 
 def test_standardised_inputs_keep_the_map_off_its_ends():
-    """The code's layers read values of hundreds: most of M is 0 or 1 before any training."""
+    """On noise, all of it edges, and without the batch's statistics: the code's worst case."""
     images = torch.rand(4, 3, 48, 48, generator=torch.Generator().manual_seed(0)) * 255
     saturated = {}
     for inputs in ("pixels", "standardised"):

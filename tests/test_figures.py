@@ -108,10 +108,10 @@ def test_a_perfect_detector_has_nothing_wrong_and_misses_nothing():
 # --- tables behind figures ------------------------------------------------------------------------
 
 
-def run(levels=(), curve=()):
+def run(levels=(), curve=(), epochs=()):
     by_level = {f"OL{n}": {"mAP": v / 100} for n, v in enumerate(levels, start=1)}
     by_occlusion = {"median": [0.1, 0.4][: len(curve)], "mAP": [v / 100 for v in curve]}
-    history = SimpleNamespace(loss=[4.0, 2.0, 3.0])
+    history = SimpleNamespace(loss=[4.0, 2.0, 3.0], epochs=[{"test_mAP": v} for v in epochs])
     metrics = {"AP": {"mAP": 0.5}, "levels": by_level, "by_occlusion": by_occlusion}
     return SimpleNamespace(metrics=metrics, history=history)
 
@@ -153,7 +153,7 @@ def test_bars_stand_at_the_mean_gain_with_an_interval_over_seeds(runs):
 
 def test_each_layer_has_a_panel_of_its_own_and_an_empty_one_none(runs):
     layers = {"stored reference": {}, "this run": runs}
-    for draw in (figures.learning_curves, figures.occlusion_curves):
+    for draw in (figures.learning_curves, figures.epoch_curves, figures.occlusion_curves):
         assert [axis.get_title() for axis in draw(layers).axes] == ["this run"]
         both = draw({"stored reference": runs, "this run": runs})
         assert [axis.get_title() for axis in both.axes] == ["stored reference", "this run"]
@@ -166,6 +166,21 @@ def test_a_curve_is_the_mean_over_seeds(runs):
     (axis,) = figures.learning_curves({"this run": runs}, window=2).axes
     np.testing.assert_allclose(axis.lines[0].get_ydata(), [4, 3, 2.5])
     assert axis.lines[0].get_xdata().tolist() == [1, 2, 3]
+
+
+def test_test_map_is_drawn_after_every_epoch_that_was_looked_at():
+    runs = {("SSD", 0): run(epochs=(0.1, 0.3)), ("SSD", 1): run(epochs=(0.2, 0.4))}
+    runs["SSD+SE", 0] = run(epochs=(0.5, 0.6, 0.7))
+    runs["SSD+SE", 0].history.epochs[0] = {"loss": 3.0}  # many short epochs: not after each
+    runs["SSD+DA", 0] = runs["SSD", 2] = run()
+    (axis,) = figures.epoch_curves({"this run": runs, "stored reference": {}}).axes
+    lines = {line.get_label(): line for line in axis.lines}
+    assert set(lines) == {"SSD", "SSD+SE"}
+    np.testing.assert_allclose(lines["SSD"].get_ydata(), [15, 35])
+    assert lines["SSD+SE"].get_xdata().tolist() == [2, 3]
+    (band,) = axis.collections  # one seed has none
+    ends = band.get_paths()[0].get_extents()
+    np.testing.assert_allclose([ends.xmin, ends.xmax, ends.ymin, ends.ymax], [1, 2, 10, 40])
 
 
 def test_runs_on_data_of_unknown_occlusion_have_no_curve():
