@@ -19,8 +19,7 @@ from doamlib.comparison import LEVELS, Runs, map_losses, of_arms, scores
 from doamlib.config import Config
 from doamlib.parameters import Parameters
 from doamlib.runs import Result
-from doamlib.statistics import summarise
-from doamlib.verdict import MIN_SEEDS
+from doamlib.statistics import Estimate, summarise
 
 PLAIN_MAP = 30.0
 """What a plain detector must reach, in points: below, methods have little to differ by."""
@@ -151,16 +150,20 @@ def plain_detectors(arms: Iterable[str]) -> list[str]:
 
 
 def acts(runs: Runs, arm: str) -> bool:
-    """Whether an arm's attention acts: exchanging maps between images costs `ACTS` points or more.
+    """Whether an arm's attention acts: by :func:`matters`, exchanging maps between images does.
 
-    On average over seeds, and with `MIN_SEEDS` or more the 95% interval must lie above zero.
     Without results, or without a map, it does not.
     """
     lost = map_losses(runs, arm, "other")
-    if not lost:
-        return False
-    estimate = summarise(lost)
-    return estimate.mean >= ACTS and (estimate.n < MIN_SEEDS or estimate.low > 0)
+    return bool(lost) and matters(summarise(lost))
+
+
+def matters(lost: Estimate) -> bool:
+    """Whether an exchange costs `ACTS` points or more on average over seeds.
+
+    With several seeds the 95% interval must lie above zero as well.
+    """
+    return lost.mean >= ACTS and (lost.low is None or lost.low > 0)
 
 
 def late_rise(result: Result) -> float:

@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from doamlib import plots
+from doamlib.admission import ACTS
 from doamlib.comparison import Runs, arms_in
 from doamlib.figures import Layers, arm_colours, bands, by_epoch
-from doamlib.findings_attention import EXCHANGES, SMALLEST, losses
+from doamlib.findings_attention import EXCHANGES, losses
 
 NAMES = {
     "mean": "map: its mean everywhere",
@@ -53,7 +54,7 @@ def exchanges(layers: Layers) -> Figure:
     )
     arms = list(dict.fromkeys(arm for table in tables.values() for arm, _ in table.index))
     for axis, (title, table) in zip(axes.flat, tables.items(), strict=False):
-        axis.axvspan(-SMALLEST, SMALLEST, color="#e6eaee", lw=0, zorder=0)
+        axis.axvspan(-ACTS, ACTS, color="#e6eaee", lw=0, zorder=0)
         axis.axvline(0, color=plots.INK, lw=0.8, zorder=1)
         for nth, arm in enumerate(arms):
             _points(axis, table[table.index.get_level_values("arm") == arm], nth, len(arms), arm)

@@ -18,13 +18,11 @@ from statistics import fmean
 
 import pandas as pd
 
+from doamlib.admission import ACTS, matters
 from doamlib.arms import READINGS
 from doamlib.comparison import Runs, arms_in, minus
 from doamlib.map_swaps import EDGE_SWAPS, SWAPS
 from doamlib.statistics import Estimate, summarise
-
-SMALLEST = 1.0
-"""mAP in points (0 to 100): an exchange that costs less does not matter."""
 
 ABLE = 5.0
 """mAP in points that a network must have, on average over seeds, to be judged."""
@@ -92,16 +90,15 @@ class Effect:
 
     @property
     def acts(self) -> bool:
-        """By the module's rule."""
-        above = self.loss.low is None or self.loss.low > 0
-        return self.loss.mean >= SMALLEST and above
+        """By :func:`doamlib.admission.matters`."""
+        return matters(self.loss)
 
     @property
     def settled(self) -> bool:
-        """Whether chance over seeds cannot have decided: it acts, or costs less than `SMALLEST`."""
+        """Whether chance over seeds cannot have decided: it acts, or costs less than `ACTS`."""
         if self.loss.low is None:
             return False
-        return self.acts or self.loss.high < SMALLEST
+        return self.acts or self.loss.high < ACTS
 
     def __str__(self) -> str:
         return f"{_signed(-self.loss.mean)} in {SHORT.get(self.arm, self.arm)}"

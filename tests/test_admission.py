@@ -164,11 +164,11 @@ def test_a_pool_of_images_holds_a_batch_s_worth_for_each_batch():
     [
         ([1.0], True),
         ([0.99], False),
-        ([1.5, 0.5], True),
-        ([1.5, 0.4], False),
+        ([1.02, 1.0], True),
+        ([1.0, 0.98], False),
         ([2.0, 2.1, 1.9, 2.0, 2.05], True),
         ([9.0, -1.0, 9.0, -1.0, -1.0], False),  # on average 3, but its interval holds zero
-        ([9.0, -1.0, 9.0, -1.0], True),  # too few for an interval to be asked for
+        ([2.0, 9.0], False),
         ([], False),
     ],
 )
