@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from doamlib.arms import ARMS, SHOTS
+from doamlib.data.classes import CLASSES
 from doamlib.estimate import work_of
 from doamlib.experiments import Study, run_config
 from doamlib.parameters import ParameterError, from_file
@@ -64,7 +65,9 @@ def test_the_estimate_knows_the_passes_of_few_shots(home, extended):
 def test_few_shots_of_real_data_need_their_number_of_images(extended, tmp_path):
     real = {"dataset": "coco", "data_root": str(tmp_path), "train_images": 800}
     study = Study(extended.model_copy(update={**real, "seeds": (0,)}), lambda line: None)
-    study.__dict__["data"] = SimpleNamespace(train=range(1234), test=range(5))
+    study.__dict__["data"] = SimpleNamespace(
+        train=range(1234), test=range(5), classes=CLASSES, few_shot=lambda shots: None
+    )
     study.__dict__["fingerprint"] = "f" * 16
     with pytest.raises(ParameterError, match=r"train_images = 800: .* holds 1234 .*write 1234"):
         study.plan(["SSD, 5 shots"])
