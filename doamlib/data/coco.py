@@ -110,16 +110,33 @@ def read_coco(
             log.add("warning", "val-as-test", message, files[0][0], fix=fix)
         for file, level in files:
             with log.catching():
-                found = _joined(found, _read(folder, file, level, names or {}, log))
+                part = read_file(folder, file, names or {}, log, level)
+                found = _joined(found, part)
     found = replace(found, faults=tuple(log.faults))
     if strict:
         log.raise_first_error()
     return found
 
 
-def _read(
-    folder: Folder, file: str, level: int | None, names: Mapping[str, str], log: FaultLog
+def read_file(
+    folder: Folder,
+    file: str,
+    names: Mapping[str, str],
+    log: FaultLog,
+    level: int | None = None,
 ) -> Dataset:
+    """The images of one annotation file; its faults go into ``log``.
+
+    Args:
+        folder: the root.
+        file: below it.
+        names: category name -> class name; ``""`` leaves a category out.
+        log: gets what is at fault.
+        level: the occlusion level of all images, where the file stands for one.
+
+    Raises:
+        DataError: nothing in the file can be used.
+    """
     content = _Content(folder, file, log)
     categories = content.entries(_Category, "categories")
     images = content.entries(_Image, "images")

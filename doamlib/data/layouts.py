@@ -149,7 +149,7 @@ def kind_of(folder: Folder, name: str) -> str:
         case ".csv":
             return "CSV file"
         case ".txt":
-            labels = "labels" in words_of(name)[1] if path.parent.name else False
+            labels = any("labels" in words for words in words_of(name)[1:])
             beside = any(folder.exists(str(path.with_suffix(suffix))) for suffix in SUFFIXES)
             return "YOLO text file" if labels or beside else ""
     return ""
