@@ -23,7 +23,7 @@ from doamlib.data.opixray import read_opixray
 from doamlib.data.readers import TRAINED_ON, read_splits
 from doamlib.data.sidecar import read_sidecar
 from doamlib.data.splits import few_shot_ids
-from doamlib.simulation import SimulationConfig, generate
+from doamlib.simulation import SimulationConfig, generate, is_complete
 
 Report = Callable[[str], None]
 
@@ -158,7 +158,9 @@ def _decode_once(dataset: Dataset, root: Path, report: Report) -> None:
 def simulated(config: SimulationConfig, processes: int = 1, report: Report = print) -> Path:
     """The folder of a generated dataset; two processes that want the same one make it once."""
     root = paths.datasets() / f"simulation-{config.fingerprint}"
-    root.parent.mkdir(parents=True, exist_ok=True)
+    if is_complete(root, config):
+        return root  # without a lock: the folder may be one that can only be read
+    paths.writable(root.parent)
     with FileLock(root.with_suffix(".lock")):
         return generate(config, root, processes=processes, report=report)
 

@@ -16,6 +16,7 @@ from doamlib.datasets import Data, DataConfig, open_data
 from doamlib.detectors import DetectorConfig
 from doamlib.estimate import Rates, measured_rates, work_of
 from doamlib.parameters import ParameterError, Parameters
+from doamlib.priors import map_sizes
 from doamlib.runs import Result, RunConfig, RunStore, WarmStart
 from doamlib.side_by_side import Task, Trainer
 from doamlib.simulation import SimulationConfig
@@ -25,6 +26,10 @@ Report = Callable[[str], None]
 
 WARM_DATA_SEED = 10_000
 """Added to ``data_seed``: a warm start never sees an image of the experiments."""
+
+
+WARM_BATCH = 24
+"""Images a step of a warm start."""
 
 
 def data_config(
@@ -116,10 +121,15 @@ def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
     if parameters.warm_start == "none":
         return None
     images = parameters.warm_images
+    if images % WARM_BATCH == 1 and 1 in map_sizes(parameters.image_size):
+        raise ParameterError(
+            f"warm_images = {images}: batches of {WARM_BATCH} leave one image alone, and at "
+            f"image_size {parameters.image_size} batch normalisation needs two; take {images + 1}"
+        )
     recipe = {
         "optimizer": "adamw",
         "epochs": parameters.warm_epochs,
-        "batch_size": 24,
+        "batch_size": WARM_BATCH,
         "learning_rate": parameters.warm_learning_rate,
         "momentum": 0.9,
         "weight_decay": 0.05,

@@ -263,7 +263,9 @@ class RunStore:
                 next call goes on from there.
         """
         key = config.key(data.fingerprint)
-        (self.root / "locks").mkdir(parents=True, exist_ok=True)
+        if finished := self.find(config, data.fingerprint):
+            return finished  # without a lock: the store may be one that can only be read
+        paths.writable(self.root / "locks")
         with FileLock(self.root / "locks" / key):
             if self.find(config, data.fingerprint) is None:
                 with reproducible(device):
