@@ -15,7 +15,8 @@ app = typer.Typer(
     help="Rebuild the book, or only its runs or its data, from one parameter file.\n\n"
     "A parameter file is a list of 'key: value' lines; params/quick.yaml is the default, "
     "params/smoke.yaml takes seconds, params/paper.yaml wants a GPU and params/opixray.yaml the "
-    "real dataset. Everything that is finished is kept in runs/ and datasets/ and used again.",
+    "real dataset. Everything that is finished is kept in runs/ and datasets/ and used again; set "
+    "DOAM_HOME to keep it in another folder than the repository.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
