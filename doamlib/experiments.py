@@ -16,7 +16,6 @@ from doamlib.datasets import Data, DataConfig, open_data
 from doamlib.detectors import DetectorConfig
 from doamlib.estimate import Rates, measured_rates, work_of
 from doamlib.parameters import ParameterError, Parameters
-from doamlib.priors import map_sizes
 from doamlib.runs import Result, RunConfig, RunStore, WarmStart
 from doamlib.side_by_side import Task, Trainer
 from doamlib.simulation import SimulationConfig
@@ -112,6 +111,17 @@ def _training(parameters: Parameters) -> TrainingConfig:
     return TrainingConfig(**{name: getattr(parameters, name) for name in shared})
 
 
+def _refuse_one_alone(images: int, image_size: int) -> None:
+    """Batch normalisation has no variance where one image's map has one position."""
+    from doamlib.priors import map_sizes  # imports torchvision, which takes a second
+
+    if 1 in map_sizes(image_size):
+        raise ParameterError(
+            f"warm_images = {images}: batches of {WARM_BATCH} leave one image alone, and at "
+            f"image_size {image_size} batch normalisation needs two; take {images + 1}"
+        )
+
+
 def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
     """Other images than those of the experiments, all without a cutter; one recipe for all files.
 
@@ -121,11 +131,8 @@ def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
     if parameters.warm_start == "none":
         return None
     images = parameters.warm_images
-    if images % WARM_BATCH == 1 and 1 in map_sizes(parameters.image_size):
-        raise ParameterError(
-            f"warm_images = {images}: batches of {WARM_BATCH} leave one image alone, and at "
-            f"image_size {parameters.image_size} batch normalisation needs two; take {images + 1}"
-        )
+    if images % WARM_BATCH == 1:
+        _refuse_one_alone(images, parameters.image_size)
     recipe = {
         "optimizer": "adamw",
         "epochs": parameters.warm_epochs,
