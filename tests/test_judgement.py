@@ -47,6 +47,16 @@ def cut(root):
     path.write_bytes(path.read_bytes()[:-300])
 
 
+def sixteen_bits(root):
+    Image.new("I;16", (60, 40)).save(root / "train/train_1.png")
+
+
+def linked(root):
+    path = root / "test/test_1.png"
+    path.rename(root.parent / "elsewhere.png")
+    path.symlink_to(root.parent / "elsewhere.png")
+
+
 def renumber(data):
     """OPIXray's five are known by their names; of others the order of the ids decides."""
     new = {1: 3, 2: 1, 3: 5, 4: 2, 5: 4}
@@ -137,6 +147,9 @@ ERRORS = {
     "no JSON": ("bad-json", lambda root: (root / "test.json").write_text("{")),
     "a list": ("bad-json", lambda root: (root / "test.json").write_text("[]")),
     "no images": ("empty-list", content(lambda data: data.update(images=[]))),
+    "category twice": ("bad-entry", content(lambda d: d["categories"][1].update(id=1))),
+    "sixteen bits": ("unreadable-image", sixteen_bits),
+    "a link that leads out": ("outside-root", linked),
     "sidecar": (
         "bad-sidecar",
         lambda root: [(root / "sidecar").mkdir(), (root / "sidecar/test.jsonl").write_text("{}")],

@@ -14,7 +14,7 @@ from doamlib.data.faults import FaultLog
 from doamlib.data.files import Folder
 from doamlib.data.judge import counts_line, judge, undecodable
 from doamlib.data.published import compare, known
-from doamlib.data.readers import detect, read_splits
+from doamlib.data.readers import detect, has_json, read_splits
 from doamlib.data.report import TABLE_NAMES, Comparison, Report, SplitReport
 from doamlib.data.splits import count_table, level_table
 
@@ -45,6 +45,8 @@ def check(
             log.faults += undecodable(dataset)
             splits[dataset.split] = _summary(dataset, log)
         log.faults += judge(datasets)
+        if not any(dataset.sources for dataset in datasets) and not has_json(folder):
+            format = "unknown"
     papers = format == "opixray" and all(dataset.classes == CLASSES for dataset in datasets)
     comparisons = compare(splits) if papers else ()
     if not generated:

@@ -9,7 +9,7 @@ from typing import Literal
 from doamlib.data.coco import read_coco
 from doamlib.data.dataset import Dataset
 from doamlib.data.files import Folder
-from doamlib.data.layouts import find_splits
+from doamlib.data.layouts import find_splits, walk
 from doamlib.data.opixray import read_opixray
 
 Format = Literal["opixray", "coco"]
@@ -25,6 +25,11 @@ def detect(root: Path | str) -> Format:
     folder = Folder(root)
     ours = any(folder.exists(f"{split}/{split}_image") for split in TRAINED_ON)
     return "opixray" if ours else "coco"
+
+
+def has_json(folder: Folder) -> bool:
+    """Whether there is any JSON file below the root."""
+    return any(name.lower().endswith(".json") for _, files in walk(folder) for name in files)
 
 
 def read_splits(

@@ -86,6 +86,9 @@ def test_equal_file_names_in_all_splits_lead_to_each_splits_own_images(tmp_path)
         rename = lambda data: [i.update(file_name=f"{i['id']}.png") for i in data["images"]]  # noqa: E731
         edit(root / f"{split}.json", rename)
         assert {r.path.split("/")[1] for r in read_coco(root, split).records} == {split}
+    (root / "images/train").rename(tmp_path / "gone")  # test's pictures would be the wrong ones
+    with pytest.raises(DataError, match=r"'1\.png' is in none of \., images"):
+        read_coco(root, "train")
 
 
 def test_cocos_captions_and_keypoints_are_passed_over(tmp_path):
@@ -183,7 +186,9 @@ def test_where_nothing_fits_it_is_said_what_was_found_and_what_converts_it(tmp_p
     for file in files:
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).write_text("")
-    (fault,) = check(root).faults
+    report = check(root)
+    assert report.format == ("coco" if "JSON" in found else "unknown")
+    (fault,) = report.faults
     assert fault.code == "no-annotations" and f"found {found}" in fault.message
     assert "supported are OPIXray's layout and COCO JSON" in fault.fix
     assert f"doam data convert {root} TARGET --split 0.8" in fault.fix
