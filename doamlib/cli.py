@@ -173,7 +173,7 @@ def convert(
 
     Then: dataset: coco and data_root: ~/xray in a parameter file. Splits that the source has are
     kept unless --split is given. A class mapped to "" is left out. What the source knows and COCO
-    boxes do not (flags, polygons, other splits) is listed, so nothing is lost in silence. For
+    boxes do not (flags, polygons, attributes) is listed, so nothing is lost in silence. For
     --group, '^(bag[0-9]+)' keeps bag12_top and bag12_side in one split.
 
     The exit status is 0 when training can go on with the result, 1 when it cannot.

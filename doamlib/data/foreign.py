@@ -114,7 +114,11 @@ def _distance(file: str, path: str) -> tuple[bool, bool, int]:
 
 
 def read_voc(source: Source) -> Iterator[Found]:
-    """Pascal VOC: an XML file an image; ``ImageSets/Main`` tells the splits where it is there."""
+    """Pascal VOC: an XML file an image; ``ImageSets/Main`` tells the splits where it is there.
+
+    Corners are kept as they stand: the format counts pixels from 1, tools differ, and no file says
+    which it is.
+    """
     listed = _voc_lists(source)
     for file in source.of_kind(".xml"):
         parsed = source.parse(globox.Annotation.from_pascal_voc, file)
