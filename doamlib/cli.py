@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from functools import partial
@@ -14,7 +15,8 @@ app = typer.Typer(
     help="Rebuild the book, or only its runs or its data, from one parameter file.\n\n"
     "A parameter file is a list of 'key: value' lines; params/quick.yaml is the default, "
     "params/smoke.yaml takes seconds, params/paper.yaml wants a GPU and params/opixray.yaml the "
-    "real dataset. Everything that is finished is kept in runs/ and datasets/ and used again.",
+    "real dataset. Everything that is finished is kept in runs/ and datasets/ and used again; set "
+    "DOAM_HOME to keep it in another folder than the repository.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -110,8 +112,8 @@ def train(
 
 
 data_app = typer.Typer(
-    help="Make or check a dataset.\n\nWithout a subcommand: make the images that a parameter file "
-    "names (doam data -f params/quick.yaml), or read the dataset that it points to.",
+    help="Make, check or convert a dataset.\n\nWithout a subcommand: make the images that a "
+    "parameter file names (doam data -f params/quick.yaml), or read the dataset that it points to.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
@@ -154,6 +156,54 @@ def check(
     raise typer.Exit(0 if report.ok else 1)
 
 
+@data_app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="The folder with images and annotations.")],
+    target: Annotated[Path, typer.Argument(help="A new folder.")],
+    split: Annotated[
+        float | None,
+        typer.Option(help="Divide all images anew: this share of them is trained on, e.g. 0.8."),
+    ] = None,
+    classes: Annotated[
+        str, typer.Option(help="Other names, e.g. '{knife: Knife, toy: \"\"}', or a YAML file.")
+    ] = "",
+    group: Annotated[
+        str, typer.Option(help="Keep images together whose names agree in this pattern's group.")
+    ] = "",
+) -> None:
+    """Turn Pascal VOC XML, YOLO text, LabelMe or COCO JSON into COCO JSON that training reads.
+
+    Example: doam data convert ~/labelled ~/xray --split 0.8
+
+    Then: dataset: coco and data_root: ~/xray in a parameter file. Splits that the source has are
+    kept unless --split is given. A class mapped to "" is left out. What the source knows and COCO
+    boxes do not (flags, polygons, attributes) is listed, so nothing is lost in silence. For
+    --group, '^(bag[0-9]+)' keeps bag12_top and bag12_side in one split.
+
+    The exit status is 0 when training can go on with the result, 1 when it cannot.
+    """
+    from doamlib.data import convert as converter
+    from doamlib.data.doctor import check as examine
+    from doamlib.parameters import read_mapping
+
+    if split is not None and not 0 < split < 1:
+        raise typer.BadParameter(f"--split {split}: give a share above 0 and below 1, e.g. 0.8")
+    names = read_mapping(classes, "--classes")
+    try:
+        pattern = {"group": re.compile(group)} if group else {}
+    except re.error as wrong:
+        raise typer.BadParameter(f"--group {group!r}: {wrong}") from None
+    made = converter.convert(source, target, share=split, names=names, **pattern)
+    counts = ", ".join(f"{part.split} {len(part):,}" for part in made.splits)
+    _say(f"{made.format} in {source} -> COCO JSON in {target}: images {counts}")
+    _say("classes: " + ", ".join(made.splits[0].classes))
+    for line in made.losses or ["nothing"]:
+        _say(f"lost: {line}")
+    report = examine(target, format="coco")
+    _say(str(report) if not report.ok else report.line)
+    raise typer.Exit(0 if report.ok else 1)
+
+
 def _what_to_check(path: Path | None, file: Path | None) -> tuple[Path, dict]:
     """The folder, and the doctor's other arguments."""
     from doamlib.datasets import simulated
@@ -164,7 +214,8 @@ def _what_to_check(path: Path | None, file: Path | None) -> tuple[Path, dict]:
         if path is None:
             raise typer.BadParameter("give the folder of a dataset, or a parameter file with -f")
         return path, {}
-    parameters = from_file(file, **({} if path is None else {"data_root": str(path)}))
+    typed = path and str(path.expanduser().absolute())
+    parameters = from_file(file, **({} if path is None else {"data_root": typed}))
     config = data_config(parameters)
     if config.simulation is not None:
         root = simulated(config.simulation, parameters.processes, partial(print, file=sys.stderr))
@@ -202,8 +253,20 @@ def _run() -> None:
         app()
     except (ParameterError, DataError, TrainingError) as error:
         sys.exit(_refusal(error))
+    except OSError as error:  # a full disk, a folder that may only be read
+        sys.exit(_refusal(_in_a_line(error)))
 
 
-def _refusal(error: Exception) -> int:
+def _in_a_line(error: OSError) -> str:
+    from doamlib import paths
+
+    if isinstance(error, paths.PlaceError) or error.strerror is None:
+        return str(error)
+    place = f"{error.filename}: " if error.filename else ""
+    fix = f"what is made lies in {paths.home()}; set DOAM_HOME to keep it elsewhere"
+    return f"{place}{error.strerror.lower()}; {fix}"
+
+
+def _refusal(error: Exception | str) -> int:
     print(f"doam: {error}", file=sys.stderr)
     return 2

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from filelock import FileLock
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from doamlib import paths
 from doamlib.config import Config, digest_of
 from doamlib.data.cache import CachedDataset, open_cache
-from doamlib.data.coco import read_coco
+from doamlib.data.classes import CLASSES
 from doamlib.data.dataset import Dataset
+from doamlib.data.files import write_text
+from doamlib.data.judge import counts_line, first_error, judge, undecodable
 from doamlib.data.opixray import read_opixray
+from doamlib.data.readers import TRAINED_ON, read_splits
 from doamlib.data.sidecar import read_sidecar
 from doamlib.data.splits import few_shot_ids
-from doamlib.simulation import SimulationConfig, generate
+from doamlib.simulation import SimulationConfig, generate, is_complete
 
 Report = Callable[[str], None]
 
@@ -38,6 +42,9 @@ class DataConfig(Config):
     dataset: Literal["simulation", "opixray", "coco"] = "simulation"
     simulation: SimulationConfig | None = Field(None, description="for generated data only")
     class_names: dict[str, str] = Field({}, description="spelling in the files -> class")
+    classes: tuple[str, ...] = Field(
+        CLASSES, description="of the annotated items, in label order; harmless objects have theirs"
+    )
     objects: Literal["annotated", "harmless"] = Field(
         "annotated", description="harmless: the generator's HARMLESS objects in place of cutters"
     )
@@ -52,6 +59,14 @@ class DataConfig(Config):
             raise ValueError("only generated data know their harmless objects")
         return self
 
+    @model_serializer(mode="wrap")
+    def _five_unsaid(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """OPIXray's classes go without saying: stored identities are older than the field."""
+        values = dump(self)
+        if self.classes == CLASSES:
+            values.pop("classes", None)
+        return values
+
 
 @dataclass(frozen=True)
 class Data:
@@ -60,6 +75,11 @@ class Data:
     train: Dataset
     test: Dataset
     fingerprint: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names in label order, the same in both splits."""
+        return self.train.classes
 
     def few_shot(self, shots: int) -> Data:
         """The same data with ``shots`` training images a class; 0 leaves them as they are.
@@ -83,51 +103,64 @@ class Data:
         return open_cache(dataset, size, folder, workers=processes, progress=progress)
 
 
-def fingerprint(config: DataConfig, data_root: str | None) -> str:
-    """Sixteen hex digits that name the data.
-
-    For generated data they follow from the configuration and the generator's version, so that no
-    image is needed to look up a result; for others all files are read.
-
-    Raises:
-        doamlib.data.faults.DataError: the data have an error.
-    """
-    if config.simulation is not None:
-        return config.simulation.fingerprint
-    return open_data(config, data_root).fingerprint
-
-
 def open_data(
     config: DataConfig, data_root: str | None = None, processes: int = 1, report: Report = print
 ) -> Data:
     """The data of a configuration; generated data are made first where they are missing.
 
+    Real data are judged as the doctor judges them. Decoding every image, the slow part of that, is
+    done once for the same image files.
+
     Args:
         config: what data.
         data_root: folder of a real dataset.
         processes: processes that generate images.
-        report: gets progress lines.
+        report: gets progress lines, and one line of counts: images, boxes, what was dropped,
+            clipped or is suspicious.
 
     Raises:
         doamlib.data.faults.DataError: the data have an error; the message names file, line and fix.
     """
     if config.simulation is None:
-        root = Path(data_root).expanduser()
-    else:
-        root = simulated(config.simulation, processes, report)
-    read = read_coco if config.dataset == "coco" else read_opixray
-    train, test = (read(root, split, names=config.class_names) for split in ("train", "test"))
-    if config.simulation is None:
-        return Data(train, test, digest_of([train.fingerprint, test.fingerprint]))
+        return _judged(config, Path(data_root).expanduser(), report)
+    root = simulated(config.simulation, processes, report)
+    train, test = (read_opixray(root, split) for split in TRAINED_ON)
+    report(counts_line((train, test), (*train.faults, *test.faults)))
     if config.objects == "harmless":
         train, test = harmless(train), harmless(test)
     return Data(train, test, config.simulation.fingerprint)
 
 
+def _judged(config: DataConfig, root: Path, report: Report) -> Data:
+    datasets = list(read_splits(root, config.dataset, config.class_names))
+    faults = [fault for dataset in datasets for fault in dataset.faults] + judge(datasets)
+    if refused := first_error(faults, root):
+        raise refused
+    for dataset in datasets:
+        _decode_once(dataset, root, report)
+    report(counts_line(datasets, faults))
+    train, test, *_ = datasets
+    return Data(train, test, digest_of([train.fingerprint, test.fingerprint]))
+
+
+def _decode_once(dataset: Dataset, root: Path, report: Report) -> None:
+    """Decode all images of a split; where that went well it is noted, and not done again."""
+    note = paths.datasets() / "decoded" / dataset.images_fingerprint
+    if note.exists():
+        return
+    report(f"decoding {len(dataset):,} {dataset.split} images once, to see whether all are whole")
+    if refused := first_error(undecodable(dataset), root):
+        raise refused
+    with suppress(OSError):  # a home that may only be read: the next call decodes again
+        write_text(note, f"{len(dataset)} images of {root}\n")
+
+
 def simulated(config: SimulationConfig, processes: int = 1, report: Report = print) -> Path:
     """The folder of a generated dataset; two processes that want the same one make it once."""
     root = paths.datasets() / f"simulation-{config.fingerprint}"
-    root.parent.mkdir(parents=True, exist_ok=True)
+    if is_complete(root, config):
+        return root  # without a lock: the folder may be one that can only be read
+    paths.writable(root.parent)
     with FileLock(root.with_suffix(".lock")):
         return generate(config, root, processes=processes, report=report)
 

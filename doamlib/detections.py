@@ -121,7 +121,7 @@ class Detections:
         step = (float(self.boxes.max(initial=0.0)) - low) / 65535 or 1.0
         return npz_bytes(
             image_index=self.image_index.astype(np.uint32),
-            label=self.label.astype(np.uint8),
+            label=self.label.astype(np.min_scalar_type(self.label.max(initial=0))),
             score=self.score.astype(np.float32),
             boxes=np.round((self.boxes.astype(np.float64) - low) / step).astype(np.uint16),
             box_scale=np.array([low, step]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +12,7 @@ import torch
 
 from doamlib.arms import ARMS, Arm
 from doamlib.data.classes import CLASSES
-from doamlib.datasets import Data, DataConfig, fingerprint, open_data
+from doamlib.datasets import Data, DataConfig, open_data
 from doamlib.detectors import DetectorConfig
 from doamlib.estimate import Rates, measured_rates, work_of
 from doamlib.parameters import ParameterError, Parameters
@@ -27,8 +27,20 @@ WARM_DATA_SEED = 10_000
 """Added to ``data_seed``: a warm start never sees an image of the experiments."""
 
 
-def data_config(parameters: Parameters, shots: int = 0) -> DataConfig:
-    """The data that the parameters name, or ``shots`` training images a class of them."""
+WARM_BATCH = 24
+"""Images a step of a warm start."""
+
+
+def data_config(
+    parameters: Parameters, shots: int = 0, classes: Sequence[str] = CLASSES
+) -> DataConfig:
+    """The data that the parameters name, or ``shots`` training images a class of them.
+
+    Args:
+        parameters: which data.
+        shots: training images a class; 0: all images.
+        classes: of the data, in label order; only they themselves tell (see `Study.classes`).
+    """
     simulation = None
     if parameters.dataset == "simulation":
         simulation = SimulationConfig(
@@ -41,33 +53,46 @@ def data_config(parameters: Parameters, shots: int = 0) -> DataConfig:
         dataset=parameters.dataset,
         simulation=simulation,
         class_names=parameters.class_names,
+        classes=tuple(classes),
         shots=shots,
     )
 
 
-def run_config(parameters: Parameters, arm: Arm, seed: int) -> RunConfig:
-    """The training run of an arm: the parameters' recipe with what the arm changes."""
+def run_config(
+    parameters: Parameters, arm: Arm, seed: int, classes: Sequence[str] = CLASSES
+) -> RunConfig:
+    """The training run of an arm: the parameters' recipe with what the arm changes.
+
+    Args:
+        parameters: recipe and data.
+        arm: a row of a table.
+        seed: of the run.
+        classes: of the data; :meth:`Study.config` fills them in.
+    """
     pool = {"pool_batches": parameters.pool_share, "threshold": parameters.loss_quantile}
     pooled = arm.sampling.strategy != "traditional"
     return RunConfig(
-        data=data_config(parameters, arm.shots),
+        data=data_config(parameters, arm.shots, classes),
         detector=DetectorConfig(
             name=arm.detector,
             width=parameters.width,
             image_size=parameters.image_size,
+            num_classes=len(classes),
             attention=arm.attention,
             doam=arm.doam and arm.doam.slimmed(parameters.doam_width),
             focal_loss=arm.focal,
             fresh_first_layer=arm.fresh_first_layer,
         ),
         sampling=arm.sampling.model_copy(update=pool if pooled else {}),
-        training=_training(parameters).model_copy(update={"epochs": _epochs(parameters, arm)}),
+        training=_training(parameters).model_copy(
+            update={"epochs": _epochs(parameters, arm, len(classes))}
+        ),
         seed=seed,
         warm_start=_warm_start(parameters, seed),
     )
 
 
-def _epochs(parameters: Parameters, arm: Arm) -> int:
+def _epochs(parameters: Parameters, arm: Arm, classes: int) -> int:
     """Passes of an arm: few images are passed as often as gives the steps of all images.
 
     With equal passes a handful of images would get a few steps, all within the warm-up: a
@@ -78,12 +103,23 @@ def _epochs(parameters: Parameters, arm: Arm) -> int:
         return parameters.epochs
     size = parameters.batch_size
     steps = parameters.epochs * math.ceil(parameters.train_images / size)
-    return math.ceil(steps / math.ceil(arm.shots * len(CLASSES) / size))
+    return math.ceil(steps / math.ceil(arm.shots * classes / size))
 
 
 def _training(parameters: Parameters) -> TrainingConfig:
     shared = TrainingConfig.model_fields.keys() & Parameters.model_fields.keys()
     return TrainingConfig(**{name: getattr(parameters, name) for name in shared})
+
+
+def _refuse_one_alone(images: int, image_size: int) -> None:
+    """Batch normalisation has no variance where one image's map has one position."""
+    from doamlib.priors import map_sizes  # imports torchvision, which takes a second
+
+    if 1 in map_sizes(image_size):
+        raise ParameterError(
+            f"warm_images = {images}: batches of {WARM_BATCH} leave one image alone, and at "
+            f"image_size {image_size} batch normalisation needs two; take {images + 1}"
+        )
 
 
 def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
@@ -95,10 +131,12 @@ def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
     if parameters.warm_start == "none":
         return None
     images = parameters.warm_images
+    if images % WARM_BATCH == 1:
+        _refuse_one_alone(images, parameters.image_size)
     recipe = {
         "optimizer": "adamw",
         "epochs": parameters.warm_epochs,
-        "batch_size": 24,
+        "batch_size": WARM_BATCH,
         "learning_rate": parameters.warm_learning_rate,
         "momentum": 0.9,
         "weight_decay": 0.05,
@@ -169,33 +207,52 @@ class Study:
     @cached_property
     def fingerprint(self) -> str:
         """Names the data; for generated data known without generating them."""
-        return fingerprint(data_config(self.parameters), self.parameters.data_root)
+        simulation = data_config(self.parameters).simulation
+        return self.data.fingerprint if simulation is None else simulation.fingerprint
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The data's own, in label order; of generated data the five kinds of cutter."""
+        return CLASSES if self.parameters.dataset == "simulation" else self.data.classes
+
+    def config(self, arm: str, seed: int) -> RunConfig:
+        """The run of an arm on these data, with their classes."""
+        return run_config(self.parameters, ARMS[arm], seed, self.classes)
 
     def plan(self, arms: Iterable[str] | None = None) -> list[PlannedRun]:
         """Every run of these arms (default: the parameters'), seed by seed.
 
         Raises:
             doamlib.parameters.ParameterError: few shots of real data, and ``train_images``, which
-                their steps follow from, is not the number of training images.
+                their steps follow from, is not the number of training images; or fewer images than
+                shots; or a warm start that batch normalisation cannot be trained on.
+            doamlib.data.faults.DataError: the data have an error, or too few images of a class.
         """
         names = [name for name in self.parameters.arms if arms is None or name in set(arms)]
-        if any(ARMS[name].shots for name in names):
-            self._check_count()
+        for shots in sorted({ARMS[name].shots for name in names} - {0}):
+            self._check_shots(shots)
         runs = []
         for seed in self.parameters.seeds:
             for name in names:
-                config = run_config(self.parameters, ARMS[name], seed)
+                config = self.config(name, seed)
                 runs.append(
                     PlannedRun(name, seed, config, self.store.find(config, self.fingerprint))
                 )
         return runs
 
-    def _check_count(self) -> None:
+    def _check_shots(self, shots: int) -> None:
         said, root = self.parameters.train_images, self.parameters.data_root
         if root is not None and (found := len(self.data.train)) != said:
             raise ParameterError(
                 f"train_images = {said}: {root} holds {found} training images; write {found}, "
                 "because few-shot arms take as many steps as all images would"
+            )
+        if root is not None:
+            self.data.few_shot(shots)
+        elif said < (least := shots * len(self.classes)):
+            raise ParameterError(
+                f"train_images = {said}: {shots} shots of {len(self.classes)} classes need "
+                f"{least} images at least; generate more or leave the few-shot arms out"
             )
 
     def announce(self, arms: Iterable[str] | None = None) -> list[PlannedRun]:
@@ -232,7 +289,7 @@ class Study:
             train, test = simulation.train_images, simulation.test_images
         else:
             train, test = len(self.data.train), len(self.data.test)
-        return config.data.shots * len(CLASSES) or train, test
+        return config.data.shots * len(config.data.classes) or train, test
 
     def results(
         self, arms: Iterable[str] | None = None, deadline: float = float("inf")
@@ -253,6 +310,8 @@ class Study:
             if run.result is None
         ]
         if missing:
+            for shots in {task.config.data.shots for task in missing}:
+                self.data.few_shot(shots)  # refused before anything is trained
             warm = self._missing_warm_starts(task.config for task in missing)
             if warm:
                 names = (f"[warm start] {run.detector.name}, seed {run.seed}" for run in warm)

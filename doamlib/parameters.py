@@ -3,33 +3,49 @@
 from __future__ import annotations
 
 import json
-import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from doamlib.arms import ARMS
+from doamlib.arms import ARMS, CORE
 from doamlib.config import Config
 from doamlib.precision import Precision
+from doamlib.values import (
+    CELL_HEAD,
+    ParameterError,
+    as_names,
+    as_numbers,
+    as_written,
+    found_folder,
+    notebook_values,
+    places,
+    read_mapping,
+    read_yaml,
+)
+
+__all__ = [
+    "ParameterError",
+    "Parameters",
+    "cell_source",
+    "from_file",
+    "from_notebook",
+    "from_values",
+    "read_mapping",
+]
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(gt=0, le=1)]
-
-
-class ParameterError(ValueError):
-    """A parameter was refused; the one-line message names the key, the value and the fix."""
-
-    def _render_traceback_(self) -> list[str]:
-        """What a notebook shows in place of a traceback (a hook of IPython's)."""
-        return [f"ParameterError: {self}"]
 
 
 class Parameters(Config):
     """Every knob of the book. ``params/*.yaml`` hold values for it; no other knob exists.
+
+    The defaults are those of ``params/quick.yaml`` and so of every notebook's parameters cell: a
+    file that leaves keys out means the same study for ``doam`` and for papermill.
 
     Raises:
         ParameterError: through :func:`from_notebook`, :func:`from_file` and :func:`from_values`.
@@ -46,17 +62,17 @@ class Parameters(Config):
     class_names: dict[str, str] = Field(
         {}, description="coco: your category name -> the class it stands for; empty: as they are"
     )
-    train_images: Positive = Field(800, description="simulation: images to train on")
+    train_images: Positive = Field(1600, description="simulation: images to train on")
     test_images: Positive = Field(300, description="simulation: images to test on")
-    data_seed: Count = Field(0, description="simulation: seed of the dataset")
-    field_of_view: Share = Field(0.5, description="simulation: share of the frame that is rendered")
+    data_seed: Seed = Field(0, description="simulation: seed of the dataset")
+    field_of_view: Share = Field(0.3, description="simulation: share of the frame that is rendered")
 
-    arms: tuple[str, ...] = Field(("SSD", "SSD+DOAM-T"), description="rows of the tables to train")
-    seeds: tuple[Count, ...] = Field((0,), description="one run an arm and seed")
+    arms: tuple[str, ...] = Field(CORE, description="rows of the tables to train")
+    seeds: tuple[Seed, ...] = Field((0,), description="one run an arm and seed")
     image_size: int = Field(
-        160, ge=96, le=1024, description="side of the square network input, pixels"
+        96, ge=96, le=1024, description="side of the square network input, pixels"
     )
-    width: Share = Field(0.25, description="share of the published channel counts")
+    width: Share = Field(0.2, description="share of the published channel counts")
     doam_width: Share = Field(0.5, description="the same for DOAM itself")
 
     warm_start: Literal["none", "harmless"] = Field(
@@ -65,28 +81,28 @@ class Parameters(Config):
     warm_start_per_seed: bool = Field(
         False, description="each seed has its own warm start; else all share seed 0's"
     )
-    warm_images: Positive = Field(3000, description="warm start: generated images")
+    warm_images: Positive = Field(32000, description="warm start: generated images")
     warm_epochs: Positive = Field(12, description="warm start: passes over them")
-    warm_learning_rate: float = Field(1.0e-3, gt=0, description="warm start: peak of a cosine")
+    warm_learning_rate: float = Field(2.0e-3, gt=0, description="warm start: peak of a cosine")
 
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd is the paper's")
-    epochs: Positive = Field(2, description="passes over the training images")
-    batch_size: Positive = Field(24, description="images a step (paper: 24)")
-    learning_rate: float = Field(1.0e-4, gt=0, description="peak of the schedule (paper: 1.0e-4)")
+    optimizer: Literal["sgd", "adamw"] = Field("adamw", description="sgd is the paper's")
+    epochs: Positive = Field(3, description="passes over the training images")
+    batch_size: Positive = Field(16, description="images a step (paper: 24)")
+    learning_rate: float = Field(5.0e-4, gt=0, description="peak of the schedule (paper: 1.0e-4)")
     momentum: float = Field(
         0.9, ge=0, lt=1, description="SGD's, or AdamW's first beta (paper: 0.9)"
     )
-    weight_decay: float = Field(5.0e-4, ge=0, description="of the optimizer (paper: 5.0e-4)")
-    warmup_steps: Count = Field(0, description="steps over which the learning rate rises from 0")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="of the learning rate")
-    clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0: no limit")
-    horizontal_flip: bool = Field(False, description="mirror half of the training images")
+    weight_decay: float = Field(1.0e-2, ge=0, description="of the optimizer (paper: 5.0e-4)")
+    warmup_steps: Count = Field(30, description="steps over which the learning rate rises from 0")
+    schedule: Literal["constant", "cosine"] = Field("cosine", description="of the learning rate")
+    clip_norm: float = Field(10.0, ge=0, description="largest gradient norm; 0: no limit")
+    horizontal_flip: bool = Field(True, description="mirror half of the training images")
     pool_share: Share = Field(0.1, description="over-sampling: pool size, of an epoch's batches")
     loss_quantile: float = Field(
         0.5, ge=0, le=1, description="over-sampling: a batch above it is hard enough for the pool"
     )
     average_last: float = Field(
-        0.0, ge=0, lt=1, description="share of the last steps whose weights are averaged; 0: none"
+        0.1, ge=0, lt=1, description="share of the last steps whose weights are averaged; 0: none"
     )
     precision: Precision = Field(
         "auto", description="of the forward pass; auto: bfloat16 where the hardware has it"
@@ -121,8 +137,12 @@ class Parameters(Config):
     def check_machine(self) -> Parameters:
         """Refuse what this machine lacks: the data folder or the device. Returns itself."""
         if self.data_root is not None and not Path(self.data_root).expanduser().is_dir():
+            looked = ""
+            if not Path(self.data_root).expanduser().is_absolute():
+                looked = f" in {', '.join(map(str, places()))}"
             raise ParameterError(
-                f"data_root = {self.data_root!r}: no such folder; give the path of the dataset"
+                f"data_root = {self.data_root!r}: no such folder{looked}; give the path of the "
+                "dataset"
             )
         import torch
 
@@ -137,14 +157,15 @@ def from_values(values: Mapping[str, Any], where: str = "") -> Parameters:
     """Validated parameters from plain values (as YAML or a notebook cell holds them).
 
     Args:
-        values: key -> bool, int, float, str, None, list or dict. A list given as JSON text, as
-            ``papermill -p seeds "[0,1]"`` passes it, is read as the list.
+        values: key -> bool, int, float, str, None, list or dict. A list or mapping given as text,
+            as ``papermill -p seeds "[0,1]"`` passes it, is read as such, and one name or number
+            (``-p arms SSD``) as a list of it.
         where: put before the message, e.g. the file's name.
 
     Raises:
         ParameterError: names the first offending key, its value and the fix.
     """
-    decoded = {key: _json_list(value) for key, value in values.items()}
+    decoded = {key: _as_meant(key, value) for key, value in values.items()}
     try:
         text = json.dumps(decoded)
     except TypeError as error:
@@ -166,27 +187,29 @@ def from_file(path: Path | str, **changes: Any) -> Parameters:
         ParameterError: the file is missing, not a mapping, or holds a value that is refused.
     """
     path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        detail = " ".join(str(error).split())
-        raise ParameterError(f"{path}: cannot be read as YAML ({detail})") from None
-    if not isinstance(values, dict):
-        raise ParameterError(f"{path}: holds no 'key: value' lines; compare with params/quick.yaml")
-    return from_values({**values, **changes}, f"{path}: ")
+    values = {**read_yaml(path), **changes}
+    return from_values(_with_whole_path(values, places(path)), f"{path}: ")
 
 
 def from_notebook(namespace: Mapping[str, Any]) -> Parameters:
     """Validated parameters from a notebook's ``globals()``, right after its parameters cell.
 
     Papermill only warns about a key that the notebook does not know and then runs without it. Here
-    every plain value in the namespace must be a parameter, so that key is refused. The machine is
-    checked as well.
+    everything that the parameters cell or papermill's own cell assigns must be a parameter, so that
+    key is refused; other variables are not looked at, and the cell may be run again at any time.
+    The machine is checked as well.
 
     Raises:
         ParameterError: an unknown key, a refused value, a missing data folder or device.
     """
-    return from_values(_plain_values(namespace)).check_machine()
+    values = notebook_values(namespace, Parameters.model_fields)
+    return from_values(_with_whole_path(values, places())).check_machine()
+
+
+def _with_whole_path(values: Mapping[str, Any], starts: list[Path]) -> dict[str, Any]:
+    root = values.get("data_root")
+    whole = {"data_root": found_folder(root, starts)} if isinstance(root, str) else {}
+    return {**values, **whole}
 
 
 def cell_source(parameters: Parameters) -> str:
@@ -194,7 +217,7 @@ def cell_source(parameters: Parameters) -> str:
 
     A test compares the notebooks with it, and ``scripts/sync_notebooks.py`` writes it into them.
     """
-    head = "# Change these here, or from outside: papermill ... -f params/quick.yaml\n# fmt: off"
+    head = f"{CELL_HEAD}: papermill ... -f params/quick.yaml\n# fmt: off"
     lines = [  # papermill reads one parameter a line
         f"{key} = {value!r}  # {Parameters.model_fields[key].description}"
         for key, value in parameters.model_dump(mode="json").items()
@@ -202,24 +225,10 @@ def cell_source(parameters: Parameters) -> str:
     return "\n".join([head, *lines])
 
 
-def _plain_values(namespace: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: value
-        for key, value in namespace.items()
-        if not key.startswith("_")
-        and key not in ("In", "Out")  # IPython's own
-        and not isinstance(value, types.ModuleType)
-        and not callable(value)
-    }
-
-
-def _json_list(value: Any) -> Any:
-    if isinstance(value, str) and value.strip().startswith("["):
-        try:
-            return json.loads(value)
-        except json.JSONDecodeError:
-            return value
-    return value
+def _as_meant(key: str, value: Any) -> Any:
+    if key == "arms":
+        return as_names(value, ARMS)
+    return as_numbers(value) if key == "seeds" else as_written(value)
 
 
 def _one_line(error: ValidationError) -> str:

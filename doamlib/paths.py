@@ -20,6 +20,32 @@ def home() -> Path:
     return Path(configured).expanduser().resolve() if configured else repository()
 
 
+class PlaceError(OSError):
+    """A folder that is to be written to cannot be; the message says what to set."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows in place of a traceback (a hook of IPython's)."""
+        return [f"PlaceError: {self}"]
+
+
+def writable(folder: Path) -> Path:
+    """The folder, made where it is missing.
+
+    Raises:
+        PlaceError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        refused = "" if os.access(folder, os.W_OK | os.X_OK) else "permission denied"
+    except OSError as failed:
+        refused = (failed.strerror or str(failed)).lower()
+    if refused:
+        raise PlaceError(
+            f"{folder} cannot be written to ({refused}); set DOAM_HOME to a folder of your own"
+        )
+    return folder
+
+
 def runs() -> Path:
     """The local run store (ignored by git)."""
     return home() / "runs"

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from doamlib import paths
+
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "opencv-python-headless", "pydantic")
 
 
@@ -22,8 +24,9 @@ def record(device: torch.device) -> dict[str, Any]:
         device: the one that is computed on.
 
     Returns:
-        ``commit`` (hex digits; outside a checkout what ``DOAM_COMMIT`` says, or ``unknown``),
-        ``dirty`` (uncommitted changes to tracked files; ``DOAM_COMMIT`` then ends in ``-dirty``),
+        ``commit`` (hex digits; outside the book's own checkout what ``DOAM_COMMIT`` says, or
+        ``unknown``), ``dirty`` (uncommitted changes to tracked files; ``DOAM_COMMIT`` then ends in
+        ``-dirty``),
         ``packages``, ``python``, ``hardware``, ``started`` (UTC).
     """
     commit, dirty = _commit()
@@ -38,7 +41,10 @@ def record(device: torch.device) -> dict[str, Any]:
 
 
 def _commit() -> tuple[str, bool]:
-    if commit := _git("rev-parse", "HEAD"):
+    """Of the book's own repository: a zip of it may lie inside somebody else's."""
+    top = _git("rev-parse", "--show-toplevel")
+    ours = bool(top) and Path(top).resolve() == paths.repository()
+    if ours and (commit := _git("rev-parse", "HEAD")):
         return commit, bool(_git("status", "--porcelain", "--untracked-files=no"))
     told = os.environ.get("DOAM_COMMIT", "")  # a copy of the files on another machine
     return told.removesuffix("-dirty"), told.endswith("-dirty")
@@ -68,10 +74,11 @@ def _cpu_name() -> str:
 
 def _git(*arguments: str) -> str:
     folder = Path(__file__).resolve().parent
+    # A hook of another repository's sets variables that would make git ask that one.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    call = {"cwd": folder, "env": own, "capture_output": True, "text": True, "timeout": 20}
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=20, check=True
-        )
+        done = subprocess.run(["git", *arguments], check=True, **call)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()

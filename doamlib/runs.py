@@ -23,7 +23,9 @@ from typing import Any, Literal
 
 import torch
 from filelock import FileLock
-from pydantic import Field
+from pydantic import Field, model_validator
+from safetensors.torch import load_file
+from torch import Tensor
 
 from doamlib import paths, provenance
 from doamlib.config import Config, digest_of
@@ -67,6 +69,13 @@ class RunConfig(Config):
     seed: int = Field(ge=0)
     warm_start: WarmStart | None = None
 
+    @model_validator(mode="after")
+    def _an_output_for_each_class(self) -> RunConfig:
+        found, known = self.detector.num_classes, len(self.data.classes)
+        if self.data.objects == "annotated" and found != known:
+            raise ValueError(f"num_classes = {found}, but the data have {known} classes")
+        return self
+
     def warm_run(self) -> RunConfig | None:
         """The run whose weights this one starts from: no DOAM, no rival, other classes."""
         if (warm := self.warm_start) is None:
@@ -90,7 +99,11 @@ class RunConfig(Config):
         DOAM-T or DOAM-O.
         """
         detector, sampling, doam = self.detector, self.sampling, self.detector.doam
-        plain = DetectorConfig(width=detector.width, image_size=detector.image_size)
+        plain = DetectorConfig(
+            width=detector.width,
+            image_size=detector.image_size,
+            num_classes=detector.num_classes,
+        )
         return (
             detector.model_copy(update={"doam": None, "fresh_first_layer": False}) == plain
             and (doam is None or (doam.edge_guidance and doam.material and doam.gate))
@@ -250,7 +263,9 @@ class RunStore:
                 next call goes on from there.
         """
         key = config.key(data.fingerprint)
-        (self.root / "locks").mkdir(parents=True, exist_ok=True)
+        if finished := self.find(config, data.fingerprint):
+            return finished  # without a lock: the store may be one that can only be read
+        paths.writable(self.root / "locks")
         with FileLock(self.root / "locks" / key):
             if self.find(config, data.fingerprint) is None:
                 with reproducible(device):
@@ -359,9 +374,25 @@ class RunStore:
             report("training the warm start on harmless objects")
             data = open_data(warm.data, None, limits["processes"], report)
             path = self.get(warm, data, device, report, **limits).weights()
-        left = load_weights(detector, path)
+        left = load_weights(detector, _without_classes(path, warm.detector, detector.config))
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         return {"from": warm_name(warm), "sha256": content, "left_as_initialised": left}
+
+
+def _without_classes(
+    path: Path, warm: DetectorConfig, wanted: DetectorConfig
+) -> Path | dict[str, Tensor]:
+    """Weights to start from, less the outputs for the source's classes, which mean other things.
+
+    Their shape tells them apart, and `load_weights` leaves them out, unless both happen to have
+    the same number of classes.
+    """
+    if warm.num_classes != wanted.num_classes:
+        return path
+    more = wanted.model_copy(update={"num_classes": wanted.num_classes + 1})
+    shapes = {n: t.shape for n, t in build_detector(more, 0).state_dict().items()}
+    tensors = load_file(path)
+    return {n: t for n, t in tensors.items() if n not in shapes or shapes[n] == t.shape}
 
 
 def warm_name(config: RunConfig) -> str:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from doamlib.arms import ARMS, SHOTS
+from doamlib.data.classes import CLASSES
 from doamlib.estimate import work_of
 from doamlib.experiments import Study, run_config
 from doamlib.parameters import ParameterError, from_file
@@ -64,7 +65,9 @@ def test_the_estimate_knows_the_passes_of_few_shots(home, extended):
 def test_few_shots_of_real_data_need_their_number_of_images(extended, tmp_path):
     real = {"dataset": "coco", "data_root": str(tmp_path), "train_images": 800}
     study = Study(extended.model_copy(update={**real, "seeds": (0,)}), lambda line: None)
-    study.__dict__["data"] = SimpleNamespace(train=range(1234), test=range(5))
+    study.__dict__["data"] = SimpleNamespace(
+        train=range(1234), test=range(5), classes=CLASSES, few_shot=lambda shots: None
+    )
     study.__dict__["fingerprint"] = "f" * 16
     with pytest.raises(ParameterError, match=r"train_images = 800: .* holds 1234 .*write 1234"):
         study.plan(["SSD, 5 shots"])
@@ -81,3 +84,27 @@ def test_hard_images_differ_from_hard_batches_in_nothing_else(extended):
         same = images.sampling.model_copy(update={"pool_of": "batches"})
         assert images.model_copy(update={"sampling": same}) == batches
         assert images.sampling.pool_of == "images"
+
+
+@pytest.mark.parametrize(
+    ("images", "size", "refused"), [(25, 160, 1), (1, 300, 1), (25, 96, 0), (26, 160, 0)]
+)
+def test_a_warm_start_whose_last_batch_cannot_be_normalised_is_refused(
+    extended, images, size, refused
+):
+    """Four maps at 96 pixels, the last 2 x 2; at 160 and 300 the last has one position."""
+    wanted = extended.model_copy(update={"warm_images": images, "image_size": size})
+    if not refused:
+        assert run_config(wanted, ARMS["SSD"], 0).warm_start
+        return
+    with pytest.raises(ParameterError, match=f"warm_images = {images}: .* take {images + 1}"):
+        run_config(wanted, ARMS["SSD"], 0)
+
+
+def test_few_shots_of_too_few_images_are_refused_before_anything_is_made(extended, home):
+    few = extended.model_copy(update={"train_images": 24, "seeds": (0,)})
+    study = Study(few, lambda line: None)
+    with pytest.raises(ParameterError, match="train_images = 24: 5 shots of 5 classes need 25"):
+        study.plan(["SSD, 5 shots"])
+    assert [run.arm for run in study.plan(["SSD"])] == ["SSD"]
+    assert "data" not in vars(study)

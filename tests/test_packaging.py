@@ -54,7 +54,9 @@ def test_every_locked_package_has_a_hash_and_none_a_url():
 
 def test_conda_environment_lists_the_same_packages_and_ranges():
     listed = yaml.safe_load((REPOSITORY / "environment.yml").read_text())["dependencies"]
-    conda = {Requirement(line).name: Requirement(line) for line in listed if isinstance(line, str)}
+    (pip,) = (entry["pip"] for entry in listed if isinstance(entry, dict))
+    lines = [line for line in (*listed, *pip) if isinstance(line, str) and line[0] != "-"]
+    conda = {Requirement(line).name: Requirement(line) for line in lines}
     declared = {CONDA_NAMES.get(name, name): r for name, r in _declared().items()}
     assert set(conda) - {"python", "pip"} == set(declared)
     for name, requirement in declared.items():

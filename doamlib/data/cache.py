@@ -19,6 +19,7 @@ from doamlib.data.faults import DataError, error
 from doamlib.data.files import write_text
 from doamlib.data.images import resize
 from doamlib.data.sample import scale_boxes
+from doamlib.paths import writable
 
 VERSION = 1
 """Part of the key: raise it whenever the cached bytes would differ."""
@@ -147,9 +148,9 @@ def open_cache(
     content = dataset.images_fingerprint
     key = digest_of({"images": content, "size": size, "resize": "antialias", "version": VERSION})
     final = Path(folder, key)
-    final.parent.mkdir(parents=True, exist_ok=True)
     partial = final.with_suffix(".partial")
     if not final.is_dir():  # a finished cache needs no lock: its folder may be read-only
+        writable(final.parent)
         with FileLock(final.with_suffix(".lock")):
             if not final.is_dir():  # another process may have built it while we waited
                 _build(dataset, size, partial, workers, progress)

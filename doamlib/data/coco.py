@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import json
 import posixpath
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, field_validator
 
-from doamlib.data.classes import CLASSES
+from doamlib.data.classes import CLASSES, unfit
 from doamlib.data.dataset import Dataset
 from doamlib.data.faults import FaultLog, error
 from doamlib.data.files import Folder, write_text
 from doamlib.data.images import image_size
+from doamlib.data.layouts import image_folder, split_files
 from doamlib.data.sample import Annotation, Row, boxes_within
+
+BACKGROUNDS = ("_background_", "__background__", "background")
+"""Categories that tools list beside the classes (LabelMe's exporter does)."""
+
+SAMPLED = 9
+"""File names that decide which folder the images of an annotation file lie in."""
+
+OUTSIDE = 0.1
+"""Share of boxes that reach out of their images from which they may be corners."""
+
+Id = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+"""VIA writes 1 in one list and "1" in the other."""
 
 
 class _Image(BaseModel):
-    id: int | str
+    id: Id
     file_name: str
     width: int | None = None
     height: int | None = None
@@ -37,13 +49,14 @@ class _Image(BaseModel):
 class _Category(BaseModel):
     id: int
     name: str
+    supercategory: str | None = None
 
 
 class _Box(BaseModel):
     model_config = ConfigDict(allow_inf_nan=False)
 
-    id: int | str | None = None
-    image_id: int | str
+    id: Id | None = None
+    image_id: Id
     category_id: int
     bbox: tuple[float, float, float, float]
     iscrowd: int = 0
@@ -61,11 +74,15 @@ def read_coco(
 ) -> Dataset:
     """One split of a dataset in COCO's detection format.
 
-    The annotation file is the one JSON file in ``root``, ``root/annotations`` or ``root/<split>``
-    whose path holds the split's name. File names in it start from the first of ``.``, ``images``,
-    ``<split>``, ``images/<split>`` and its own folder that holds the first image. Classes are the
-    five of OPIXray where all categories are (or are mapped) among them, else the categories' names
-    by their id.
+    The annotation file is a JSON file whose path holds the split's name in any case and spelling
+    (:mod:`doamlib.data.layouts` tells which), in the layouts of COCO itself, CVAT, Roboflow, Label
+    Studio, VIA and LabelMe's exporter. Where there is no test split the validation split takes its
+    place, with a warning. PIDray's three test lists become one split with levels 1 (easy), 2 (hard)
+    and 3 (hidden).
+
+    Classes are the five of OPIXray where all categories are (or are mapped) among them, else the
+    categories' names by their id. A root (Roboflow's, whose name is the others' supercategory) or a
+    background category is no class unless it has boxes.
 
     Image ids are the stems of the file names, or the whole names without suffix where two stems are
     alike. Crowd regions are left out. Faults of an entry name it by its place in the file, since
@@ -86,19 +103,68 @@ def read_coco(
     folder, log = Folder(root), FaultLog()
     found = Dataset(folder.path, split, (), ())
     with log.catching():
-        file = _find_annotations(folder, split)
-        content = _Content(folder, file, log)
-        categories = content.entries(_Category, "categories")
-        images = content.entries(_Image, "images")
-        if not images:
-            raise error("empty-list", "names no image", file, fix="export it with its images")
-        classes, class_of = _classes(categories.values(), names or {})
-        start = _find_images(folder, split, file, next(iter(images.values())).file_name)
-        records = content.records(images, content.rows(images, classes, class_of), start)
-        found = Dataset(folder.path, split, classes, records, (file,))
+        own, files = split_files(folder, split)
+        if own != split:
+            message = f"there is no test split: {own!r} ({files[0][0]}) is used in its place"
+            fix = "tune nothing on it, or its results are too good"
+            log.add("warning", "val-as-test", message, files[0][0], fix=fix)
+        for file, level in files:
+            with log.catching():
+                part = read_file(folder, file, names or {}, log, level)
+                found = _joined(found, part)
+    found = replace(found, faults=tuple(log.faults))
     if strict:
         log.raise_first_error()
-    return replace(found, faults=tuple(log.faults))
+    return found
+
+
+def read_file(
+    folder: Folder,
+    file: str,
+    names: Mapping[str, str],
+    log: FaultLog,
+    level: int | None = None,
+) -> Dataset:
+    """The images of one annotation file; its faults go into ``log``.
+
+    Args:
+        folder: the root.
+        file: below it.
+        names: category name -> class name; ``""`` leaves a category out.
+        log: gets what is at fault.
+        level: the occlusion level of all images, where the file stands for one.
+
+    Raises:
+        DataError: nothing in the file can be used.
+    """
+    content = _Content(folder, file, log)
+    categories = content.entries(_Category, "categories")
+    images = content.entries(_Image, "images")
+    boxes = content.entries(_Box, "annotations")
+    if not images:
+        raise error("empty-list", "names no image", file, fix="export it with its images")
+    used = {box.category_id for box in boxes.values()}
+    classes, class_of = _classes(categories.values(), used, names, file)
+    start = image_folder(folder, file, _sample([i.file_name for i in images.values()]), level)
+    rows = content.rows(images, boxes, classes, class_of)
+    return Dataset(folder.path, "", classes, content.records(images, rows, start, level), (file,))
+
+
+def _joined(found: Dataset, part: Dataset) -> Dataset:
+    """Both under the first one's split; an empty one has no say in the classes."""
+    if found.sources and part.classes != found.classes:
+        message = f"classes {part.classes} differ from {found.classes} in {found.sources[0]}"
+        raise error("classes-differ", message, part.sources[0], fix="give both files one list")
+    records = (*found.records, *part.records)
+    if twice := Counter(r.image_id for r in records) - Counter({r.image_id for r in records}):
+        message = f"image {next(iter(twice))!r} is in {found.sources[0]} too"
+        raise error("two-images", message, part.sources[0], fix="keep one of them")
+    sources = (*found.sources, *part.sources)
+    return replace(found, classes=part.classes, records=records, sources=sources)
+
+
+def _sample(names: list[str]) -> list[str]:
+    return names[:: max(1, len(names) // SAMPLED)]
 
 
 def write_coco(dataset: Dataset, path: Path | str) -> None:
@@ -122,55 +188,20 @@ def write_coco(dataset: Dataset, path: Path | str) -> None:
     write_text(path, json.dumps(whole, indent=1) + "\n")
 
 
-def find_splits(root: Path | str) -> tuple[str, ...]:
-    """The splits among ``train``, ``val`` and ``test`` that have an annotation file."""
-    folder = Folder(root)
-    return tuple(split for split in ("train", "val", "test") if _candidates(folder, split))
-
-
-def _candidates(folder: Folder, split: str) -> list[str]:
-    """JSON files that could be the split's annotations."""
-    word = re.compile(rf"(^|[^a-zA-Z]){re.escape(split)}([^a-zA-Z]|$)")
-    found = [
-        path
-        for place in (".", "annotations", split)
-        if (folder.path / place).is_dir()
-        for name in folder.names(place)
-        if word.search(path := _join(place, name)) and name.endswith(".json")
-    ]
-    return [path for path in found if PurePosixPath(path).stem == split] or found
-
-
-def _join(place: str, name: str) -> str:
-    return posixpath.normpath(f"{place}/{name}")
-
-
-def _find_annotations(folder: Folder, split: str) -> str:
-    found = _candidates(folder, split)
-    if len(found) == 1:
-        return found[0]
-    what = f"several JSON files fit: {', '.join(found)}" if found else "no JSON file fits"
-    fix = f"rename it: {split}.json"
-    raise error("no-annotations", f"split {split!r}: {what}", ".", fix=fix)
-
-
-def _find_images(folder: Folder, split: str, file: str, first: str) -> str:
-    own = PurePosixPath(file).parent.as_posix()
-    places = (".", "images", split, f"images/{split}", own)
-    for place in places:
-        if folder.exists(_join(place, first)):
-            return place
-    message = f"images[0]: {first!r} is in none of {', '.join(places)}"
-    raise error("missing-image", message, file, fix="move the images to one of them")
-
-
 def _classes(
-    categories: Iterable[_Category], names: Mapping[str, str]
+    categories: Iterable[_Category], used: set[int], names: Mapping[str, str], file: str
 ) -> tuple[tuple[str, ...], dict[int, str]]:
     """The classes in label order, and the class of each category id (empty: left out)."""
     by_id = sorted(categories, key=lambda category: category.id)
-    class_of = {category.id: names.get(category.name, category.name) for category in by_id}
+    roots = {category.supercategory for category in by_id if category.supercategory}
+    roots -= {c.name for c in by_id if c.supercategory == c.name}  # its own: no root
+    idle = {c.id for c in by_id if c.name in (roots | set(BACKGROUNDS)) and c.id not in used}
+    class_of = {c.id: "" if c.id in idle else names.get(c.name, c.name) for c in by_id}
     kept = tuple(dict.fromkeys(name for name in class_of.values() if name))
+    for name in kept:
+        if why := unfit(name):
+            fix = "give it another name with class_names"
+            raise error("bad-class", why, file, fix=fix)
     return (CLASSES if set(kept) <= set(CLASSES) else kept), class_of
 
 
@@ -207,11 +238,15 @@ class _Content:
         return found
 
     def rows(
-        self, images: Mapping[str, _Image], classes: tuple[str, ...], class_of: Mapping[int, str]
-    ) -> dict[int | str, list[Row] | None]:
+        self,
+        images: Mapping[str, _Image],
+        boxes: Mapping[str, _Box],
+        classes: tuple[str, ...],
+        class_of: Mapping[int, str],
+    ) -> dict[str, list[Row] | None]:
         """Image id -> its boxes; None if one of them is at fault."""
-        rows: dict[int | str, list[Row] | None] = {image.id: [] for image in images.values()}
-        for place, box in self.entries(_Box, "annotations").items():
+        rows: dict[str, list[Row] | None] = {image.id: [] for image in images.values()}
+        for place, box in boxes.items():
             with self.log.catching():
                 if box.image_id not in rows:
                     message = f"{place}: there is no image with id {box.image_id!r}"
@@ -230,11 +265,15 @@ class _Content:
         return rows
 
     def records(
-        self, images: Mapping[str, _Image], rows: Mapping[int | str, list[Row] | None], start: str
+        self,
+        images: Mapping[str, _Image],
+        rows: Mapping[str, list[Row] | None],
+        start: str,
+        level: int | None,
     ) -> tuple[Annotation, ...]:
         """The images that have no fault, in the order of the file."""
         stems = Counter(PurePosixPath(image.file_name).stem for image in images.values())
-        records, taken = [], set()
+        records, taken, sized = [], set(), []
         for place, image in images.items():
             name = PurePosixPath(image.file_name)
             image_id = name.stem if stems[name.stem] == 1 else name.with_suffix("").as_posix()
@@ -243,16 +282,32 @@ class _Content:
                     message = f"{place}: {name} is a second image named {image_id}"
                     raise error("two-images", message, self.file, fix="rename one of them")
                 taken.add(image_id)
-                path = _join(start, image.file_name)
+                path = posixpath.normpath(f"{start}/{image.file_name}")
                 size = self._measure(image, path, place)
                 if (own := rows[image.id]) is None:
                     continue
                 if not own:
                     message = f"{place}: {name} has no box: a background image"
                     self.log.add("note", "no-box", message, self.file)
+                sized += [(row, *size) for row in own]
                 found = boxes_within(own, *size, self.log)
-                records.append(Annotation(image_id, path, *found, image.occlusion_level, *size))
+                own_level = level or image.occlusion_level
+                records.append(Annotation(image_id, path, *found, own_level, *size))
+        self._refuse_corners(sized)
         return tuple(records)
+
+    def _refuse_corners(self, sized: list[tuple[Row, int, int]]) -> None:
+        """Boxes that reach outside as x, y, width, height and all fit as x1, y1, x2, y2."""
+        outside = fits = 0
+        for row, width, height in sized:
+            x1, y1, x, y = row.box
+            x2, y2 = x - x1, y - y1  # as they stand in the file
+            outside += x > width or y > height
+            fits += x1 < x2 <= width and y1 < y2 <= height
+        if outside > OUTSIDE * len(sized) and fits == len(sized):
+            message = f"{outside:,} of {len(sized):,} boxes reach outside, and all fit as corners"
+            fix = "bbox is x, y, width, height in pixels, not x1, y1, x2, y2"
+            self.log.add("error", "corners", message, self.file, fix=fix)
 
     def _measure(self, image: _Image, path: str, place: str) -> tuple[int, int]:
         size = image_size(self.folder.file(path, self.file), path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,6 +17,12 @@ from doamlib.data.faults import DataError, error
 
 MAX_PIXELS = 50_000_000
 """Larger images are refused before a pixel is decoded (OPIXray's have 1.2 million)."""
+
+SUFFIXES = (".jpg", ".jpeg", ".tiff", ".tif", ".png")
+"""Of image files, compared without regard to case."""
+
+UPRIGHT = (None, 0, 1)
+"""Values of EXIF's orientation tag that leave the pixels as they are stored."""
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
 MODES = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK")
@@ -30,16 +36,24 @@ def image_size(path: Path, file: str) -> tuple[int, int]:
         file: what messages call it.
 
     Raises:
-        DataError: not an image that can be read (``unreadable-image``), or one of more than
-            :data:`MAX_PIXELS` pixels (``huge-image``).
+        DataError: not an image that can be read (``unreadable-image``), one of more than
+            :data:`MAX_PIXELS` pixels (``huge-image``), or one that viewers turn (``turned``).
     """
     # Pillow also warns of huge images; the error says it better. Filters belong to the process.
     with warnings.catch_warnings(action="ignore"), _opened(path, file) as image:
+        # A PNG's own getexif decodes the whole image; a TIFF is turned by Pillow itself.
+        tag = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
+        if tag not in UPRIGHT and image.format != "TIFF":
+            message = f"{path.name} is turned by its EXIF orientation tag ({tag})"
+            fix = "boxes may be drawn on the turned picture: save it upright without the tag"
+            raise error("turned", message, file, fix=fix)
         return image.size
 
 
 def decode(path: Path, file: str) -> Tensor:
-    """The pixels of an image: uint8 tensor 3,H,W, RGB, values 0..255. Orientation tags are ignored.
+    """The pixels of an image: uint8 tensor 3,H,W, RGB, values 0..255.
+
+    Orientation tags are ignored; :func:`image_size` refuses them.
 
     Raises:
         DataError: as :func:`image_size`; also when the file is cut short.

@@ -1,21 +1,20 @@
-"""Reader for OPIXray as it lies on disk, and for generated data, which uses the same layout."""
+"""Reader for OPIXray as it lies on disk, for HiXray, and for generated data: one layout."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from doamlib.data.classes import CLASSES
+from doamlib.data.classes import CLASSES, HIXRAY_CLASSES
 from doamlib.data.dataset import Dataset
 from doamlib.data.faults import FaultLog, error
 from doamlib.data.files import Folder
-from doamlib.data.images import image_size
+from doamlib.data.images import SUFFIXES, image_size
+from doamlib.data.layouts import CONVERT, describe, find_splits
 from doamlib.data.sample import Annotation, Row, boxes_within
-
-SUFFIXES = (".jpg", ".jpeg", ".tiff", ".tif", ".png")
-"""Image files, compared without regard to case; where a stem has several, the first kind wins."""
 
 
 def read_opixray(
@@ -32,6 +31,9 @@ def read_opixray(
     (``\r\n`` or ``\n``), and for the test split ``test_knife-1.txt`` to ``-3.txt``, the occlusion
     levels. An empty annotation file makes a background image (version 2 of the dataset).
 
+    HiXray lies there in the same way with eight classes of its own; its split list may be called
+    ``<split>_name.txt``. The first row of the split tells whose classes they are.
+
     The official loader skips rows of unknown classes, drops boxes that start right of the frame and
     turns an image without rows into a box of class 5; here the first is an error, boxes are clipped
     and dropped only without area, and such an image has no box.
@@ -39,7 +41,7 @@ def read_opixray(
     Args:
         root: the folder that holds ``train`` and ``test``.
         split: ``train`` or ``test``.
-        names: spelling in the files -> name in :data:`CLASSES`; ``""`` leaves a class out.
+        names: spelling in the files -> name of a class; ``""`` leaves a class out.
         strict: raise at the first error; otherwise leave out what is at fault and go on.
 
     Returns:
@@ -57,7 +59,7 @@ def read_opixray(
     if strict:
         log.raise_first_error()
     sources = tuple(name for name in reader.lists() if folder.exists(name))
-    return Dataset(folder.path, split, CLASSES, tuple(records), sources, tuple(log.faults))
+    return Dataset(folder.path, split, reader.classes, tuple(records), sources, tuple(log.faults))
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,47 @@ class _Reader:
     names: Mapping[str, str]
     log: FaultLog
 
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """HiXray's where the first row of the split names one of them, else OPIXray's."""
+        place = f"{self.split}/{self.split}_annotation"
+        files = self.folder.names(place) if self.folder.exists(place) else []
+        for file in files:
+            for _, text in self._quiet_lines(f"{place}/{file}"):
+                name = [*text.split(), ""][1]
+                return HIXRAY_CLASSES if self._named(name) in HIXRAY_CLASSES else CLASSES
+        return CLASSES
+
+    def _named(self, name: str) -> str:
+        return self.names.get(name, name)
+
+    def _quiet_lines(self, file: str) -> list[tuple[int, str]]:
+        """The lines of a file; none where it is at fault, which its own reading tells."""
+        with FaultLog().catching():
+            return list(self.folder.lines(file))
+        return []
+
     def lists(self) -> list[str]:
         """The split list, then the three level lists."""
         name = f"{self.split}/{self.split}_knife"
-        return [f"{name}.txt", *(f"{name}-{level}.txt" for level in (1, 2, 3))]
+        other = f"{self.split}/{self.split}_name.txt"
+        whole = other if self.folder.exists(other) else f"{name}.txt"
+        return [whole, *(f"{name}-{level}.txt" for level in (1, 2, 3))]
+
+    def _look_around(self) -> None:
+        """What lies there where this is not OPIXray's layout at all."""
+        ours = (self.lists()[0], "train/train_image", "test/test_image")
+        if any(map(self.folder.exists, ours)):
+            return
+        fix = f"convert it: {CONVERT.format(root=self.folder.path)}"
+        if {"train", "test"} <= set(find_splits(self.folder.path)):
+            fix = "it looks like COCO JSON: set dataset: coco"
+        message = f"is not there: not OPIXray's layout; found {describe(self.folder)}"
+        raise error("missing", message, self.lists()[0], fix=fix)
 
     def read(self) -> list[Annotation]:
         """Everything that is not at fault, in the order of the split list."""
+        self._look_around()
         stems = self._read_list(self.lists()[0])
         if not stems:
             raise error("empty-list", "names no image", self.lists()[0], fix="write one a line")
@@ -109,6 +145,7 @@ class _Reader:
         """Stem -> path relative to the root."""
         place = f"{self.split}/{self.split}_image"
         files = [name for name in self.folder.names(place) if _suffix(name)]
+        # Where a stem has several images, the first kind wins.
         found: dict[str, str] = {}
         for name in sorted(files, key=lambda name: SUFFIXES.index(_suffix(name).lower())):
             if (stem := _stem(name)) in found:
@@ -173,12 +210,12 @@ class _Reader:
         except ValueError:
             message, fix = f"not a class and a box: {text!r}", "write: image class x1 y1 x2 y2"
             raise error("bad-row", message, file, line, fix) from None
-        ours = self.names.get(name, name)
-        if ours not in (*CLASSES, ""):
-            message = f"class {ours!r} is not one of {', '.join(CLASSES)}"
+        ours = self._named(name)
+        if ours not in (*self.classes, ""):
+            message = f"class {ours!r} is not one of {', '.join(self.classes)}"
             fix = f"correct it, or map it: names={{{name!r}: ''}} leaves it out"
             raise error("unknown-class", message, file, line, fix)
-        label = CLASSES.index(ours) + 1 if ours else 0
+        label = self.classes.index(ours) + 1 if ours else 0
         return Row((x1, y1, x2, y2), label, file, line, name)
 
 

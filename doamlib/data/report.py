@@ -71,6 +71,7 @@ class Report(Config):
         ok: whether training can go on: there is no error.
         splits: by name.
         comparisons: with the paper's tables; empty for data with other classes.
+        line: images, boxes and what was dropped, clipped or suspicious, as training prints it.
         known: what does not add up in the paper's own numbers; read it beside the comparisons.
         faults: all of them, in the order of the files. ``str(report)`` cuts long lists of one kind
             and says so; this has them whole.
@@ -83,6 +84,7 @@ class Report(Config):
     splits: dict[str, SplitReport]
     comparisons: tuple[Comparison, ...]
     known: tuple[str, ...]
+    line: str
     faults: tuple[Fault, ...]
 
     def __str__(self) -> str:
@@ -100,6 +102,7 @@ class Report(Config):
             lines += [str(number) for number in self.comparisons if number.explanation]
         lines += [f"known: {fact}" for fact in self.known]
         lines += self._fault_lines()
+        lines += [self.line] if self.splits else []
         errors = sum(fault.severity == "error" for fault in self.faults)
         verdict = "training can go on" if self.ok else "training cannot go on"
         return "\n".join([*lines, f"errors: {errors:,}; {verdict}"])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from doamlib.data.dataset import Dataset
+from doamlib.data.faults import error
 from doamlib.data.files import write_text
 from doamlib.data.sample import Annotation
 
@@ -76,7 +77,7 @@ def few_shot_ids(dataset: Dataset, shots: int, seed: int) -> tuple[str, ...]:
     ``shots`` images.
 
     Raises:
-        ValueError: a class has fewer such images.
+        DataError: a class has fewer such images.
     """
     pure = defaultdict(list)
     for record in dataset.records:
@@ -85,7 +86,9 @@ def few_shot_ids(dataset: Dataset, shots: int, seed: int) -> tuple[str, ...]:
     drawn: set[str] = set()
     for label, name in enumerate(dataset.classes, start=1):
         if len(pure[label]) < shots:
-            raise ValueError(f"{name}: {len(pure[label])} images of it alone, {shots} are wanted")
+            message = f"{name}: {len(pure[label])} images of it alone, {shots} are wanted"
+            fix = "add images, or leave the few-shot arms out"
+            raise error("few-images", message, next(iter(dataset.sources), "."), fix=fix)
         drawn.update(_shuffled(pure[label], seed)[:shots])
     return tuple(image_id for image_id in dataset.image_ids if image_id in drawn)
 

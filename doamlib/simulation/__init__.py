@@ -5,7 +5,7 @@ step.
 """
 
 from doamlib.simulation.config import GENERATOR_VERSION, SimulationConfig
-from doamlib.simulation.dataset import generate
+from doamlib.simulation.dataset import generate, is_complete
 from doamlib.simulation.steps import Placement, Rendering, render, render_cutter, render_level
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Rendering",
     "SimulationConfig",
     "generate",
+    "is_complete",
     "render",
     "render_cutter",
     "render_level",

@@ -27,6 +27,7 @@ import cv2
 from filelock import FileLock
 
 from doamlib.config import canonical_json
+from doamlib.data.faults import error
 from doamlib.data.files import write_bytes
 from doamlib.memory import reuse_freed_memory
 from doamlib.simulation.config import GENERATOR_VERSION, SimulationConfig
@@ -124,27 +125,23 @@ def _begin(root: Path, config: SimulationConfig) -> None:
         )
 
 
-def _already_complete(root: Path, config: SimulationConfig) -> bool:
-    """Whether a finished dataset lies here.
+def is_complete(root: Path, config: SimulationConfig) -> bool:
+    """Whether a finished dataset lies here. Writes nothing.
 
     Raises:
-        ValueError: it is another one, or files are missing.
+        DataError: it is another one, or files are missing.
     """
     manifest = root / MANIFEST
     if not manifest.exists():
         return False
     stored = json.loads(manifest.read_text())
     if stored["fingerprint"] != config.fingerprint:
-        raise ValueError(
-            f"{root} holds dataset {stored['fingerprint']}, wanted {config.fingerprint}: "
-            "choose another folder"
-        )
+        message = f"{root} holds dataset {stored['fingerprint']}, wanted {config.fingerprint}"
+        raise error("other-dataset", message, MANIFEST, fix="choose another folder")
     missing = [name for name in stored["files"] if not (root / name).exists()]
     if missing:
-        raise ValueError(
-            f"{root}: {len(missing)} files are missing, first {missing[0]}: delete the folder and "
-            "generate it again"
-        )
+        message = f"{root}: {len(missing)} files are missing, first {missing[0]}"
+        raise error("missing", message, MANIFEST, fix="delete the folder and generate it again")
     return True
 
 
@@ -209,7 +206,7 @@ def generate(
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock"):
-        if _already_complete(root, config):
+        if is_complete(root, config):
             shutil.rmtree(root / UNFINISHED, ignore_errors=True)
             return root
         _begin(root, config)

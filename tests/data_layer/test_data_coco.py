@@ -9,8 +9,9 @@ import torch
 from pycocotools.coco import COCO
 
 from doamlib.data.classes import CLASSES
-from doamlib.data.coco import find_splits, read_coco, write_coco
+from doamlib.data.coco import read_coco, write_coco
 from doamlib.data.faults import DataError
+from doamlib.data.layouts import find_splits
 from doamlib.data.opixray import read_opixray
 
 
