@@ -1,4 +1,4 @@
-"""The command line: ``doam book``, ``doam plan``, ``doam train``, ``doam data``."""
+"""The command line: ``doam book``, ``plan``, ``train``, ``verify`` and ``data``."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def train(
 
     Runs are taken seed by seed, so that whole comparisons get finished. Archives hold metrics,
     histories, scores of attention maps and provenance, and of the smallest seed detections too,
-    but no weights.
+    but no weights. To contribute them, check them with doam verify.
     """
     from doamlib.reference import MixedProcessors
     from doamlib.reference import pack as write_archives
@@ -109,6 +109,25 @@ def train(
             _say(f"wrote {path}, {path.stat().st_size / 2**20:.1f} MB")
     except MixedProcessors as error:
         raise typer.Exit(_refusal(error)) from None
+
+
+@app.command()
+def verify(
+    archives: Annotated[list[Path], typer.Argument(help="Archives that doam train --pack wrote.")],
+) -> None:
+    """Check archives of results, yours before you contribute them or a stranger's before a merge.
+
+    Example: doam verify results/opixray-seed*.zip
+
+    Nothing in an archive is trusted or executed. It is refused, in one line that names the file and
+    the value, where a number contradicts its configuration, its history or the detections kept.
+    That the images were the right ones only a run on them can tell.
+
+    The exit status is 0 when every archive is fine, 1 otherwise.
+    """
+    from doamlib.verify import verify as examine
+
+    raise typer.Exit(0 if examine(archives, _say) else 1)
 
 
 data_app = typer.Typer(

@@ -125,7 +125,17 @@ def score(detections: Detections, test: TestSet) -> dict[str, Any]:
         sliding window (empty lists where O is not known); ``COCO`` -> AP50 and AP50:95; counts. A
         class without items has no entry.
     """
-    matches = test.match(detections)
+    return {
+        **score_matches(test.match(detections), test),
+        "COCO": _known(coco_ap(test.truth, detections, test.classes)),
+        "images": len(test.image_ids),
+        "items": len(test.truth),
+        "detections": len(detections),
+    }
+
+
+def score_matches(matches: Matches, test: TestSet) -> dict[str, Any]:
+    """The part of :func:`score` that rests on matches: APs, by class, level and occlusion."""
     eleven = average_precisions(matches, rule="11-point")
     levels = ap_by_level(matches, test.levels)
     curve: dict[str, list[float]] = {"median": [], "mAP": []}
@@ -136,10 +146,6 @@ def score(detections: Detections, test: TestSet) -> dict[str, Any]:
         "AP_11_point": _known(as_mapping(test.classes, eleven)),
         "levels": {f"OL{level}": _known(ap) for level, ap in levels.items()},
         "by_occlusion": curve,
-        "COCO": _known(coco_ap(test.truth, detections, test.classes)),
-        "images": len(test.image_ids),
-        "items": len(test.truth),
-        "detections": len(detections),
     }
 
 

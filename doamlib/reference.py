@@ -22,20 +22,22 @@ from doamlib import paths
 from doamlib.arms import ARMS
 from doamlib.comparison import of_arms, processor
 from doamlib.data.files import npz_bytes, write_bytes
+from doamlib.detections import Detections
 from doamlib.experiments import PlannedRun, Study, run_config
+from doamlib.inference import score
 from doamlib.parameters import Parameters, from_values
 from doamlib.runs import RESULTS_VERSION, Result
 
 PACKED = ("identity.json", "metrics.json", "provenance.json")
 STRONGEST = 20
 """Detections an image that an archive keeps, of its profile's first seed; what was scored (200) is
-in ``metrics.json``."""
+in ``metrics.json``, and what the kept ones score in ``kept.json``."""
 
 DIGITS = 5
 """Significant digits of losses and learning rates in an archive."""
 
 MAX_BYTES = 16 * 2**20
-RUNS_ONLY = {"profile", "arms", "seeds", "device", "processes"}
+RUNS_ONLY = {"profile", "arms", "seeds", "device", "processes", "data_root"}
 """Parameters that say which runs there are and where, not how each is made."""
 
 Runs = dict[tuple[str, int], Result]
@@ -70,19 +72,35 @@ def references(folder: Path | None = None) -> list[Reference]:
     Args:
         folder: of the archives; the committed one by default.
     """
+    archives = sorted((folder or paths.reference_results()).glob("*.zip"))
+    return merged(read_archive(zipfile.Path(archive), archive.name) for archive in archives)
+
+
+def merged(parts: Iterable[Reference]) -> list[Reference]:
+    """One layer for each recipe and, of real data, each copy of them; order as `references`."""
     found: dict[str, list[Reference]] = {}
-    for archive in sorted((folder or paths.reference_results()).glob("*.zip")):
-        read = _read_archive(archive)
-        recipe = read.parameters.model_dump_json(exclude=RUNS_ONLY)
-        found.setdefault(recipe, []).append(read)
-    merged = [_merged(parts) for parts in found.values()]
-    return sorted(merged, key=lambda r: -len(r.results))
+    for part in parts:
+        recipe = part.parameters.model_dump_json(exclude=RUNS_ONLY)
+        if part.parameters.dataset != "simulation":
+            data = {result.identity["fingerprint"] for result in part.results.values()}
+            recipe += " ".join(sorted(data))
+        found.setdefault(recipe, []).append(part)
+    layers = [_merged(same) for same in found.values()]
+    return sorted(layers, key=lambda r: -len(r.results))
 
 
-def _read_archive(archive: Path) -> Reference:
-    root = zipfile.Path(archive)
+def read_archive(root: zipfile.Path, name: str) -> Reference:
+    """One archive's runs; it is trusted (:mod:`doamlib.verify` reads one that is not).
+
+    Args:
+        root: of the archive.
+        name: put before a message.
+
+    Raises:
+        doamlib.parameters.ParameterError: its parameters are refused.
+    """
     index = json.loads((root / "runs.json").read_text(encoding="utf-8"))
-    reference = Reference(from_values(index["parameters"], f"{archive.name}: "), {}, {})
+    reference = Reference(from_values(index["parameters"], f"{name}: "), {}, {})
     for run in index["runs"]:
         result = Result(root / run["key"], "reference")
         result.stale = why_stale(result, reference.parameters, run["arm"], run["seed"])
@@ -126,8 +144,9 @@ def pack(study: Study, folder: Path | None = None) -> list[Path]:
     """Write a study's finished runs as archives, one a seed or more where 16 MB do not hold it.
 
     Every run keeps its metrics, history, provenance and the scores of its maps. What takes most
-    room, detections and pictures of maps, is kept of the smallest seed only. Losses and learning
-    rates are rounded to ``DIGITS`` digits.
+    room, detections and pictures of maps, is kept of the smallest seed only, with what exactly
+    these detections score (``kept.json``). Losses and learning rates are rounded to ``DIGITS``
+    digits. Of a real dataset's folder only the name is kept.
 
     Args:
         study: its parameters name the runs; what is not trained is left out.
@@ -148,7 +167,7 @@ def pack(study: Study, folder: Path | None = None) -> list[Path]:
         contents = [_content(run.result, whole=first) for run in runs]
         for part, members in enumerate(_parts([sum(map(len, c.values())) for c in contents])):
             index = {
-                "parameters": study.parameters.model_dump(mode="json"),
+                "parameters": _shared(study.parameters),
                 "runs": [
                     {"key": runs[i].result.key, "arm": runs[i].arm, "seed": seed} for i in members
                 ],
@@ -177,6 +196,14 @@ def _one_processor(seed: int, runs: Iterable[PlannedRun]) -> None:
         )
 
 
+def _shared(parameters: Parameters) -> dict[str, Any]:
+    """The parameters without the path of a folder, which names a person as often as not."""
+    values = parameters.model_dump(mode="json")
+    if root := parameters.data_root:
+        values["data_root"] = Path(root).name or parameters.dataset
+    return values
+
+
 def _content(result: Result, whole: bool) -> dict[str, bytes]:
     """A result's files; detections and pictures only if ``whole``."""
     files = {name: _compact(json.loads(result.read(name))) for name in PACKED}
@@ -186,7 +213,10 @@ def _content(result: Result, whole: bool) -> dict[str, bytes]:
             kept = {n: a for n, a in arrays.items() if whole or not n.endswith("examples")}
         files["maps.npz"] = npz_bytes(**kept)
     if whole:
-        files["detections.npz"] = result.detections().strongest(STRONGEST).as_bytes()
+        detections = result.detections().strongest(STRONGEST).as_bytes()
+        files["detections.npz"] = detections
+        kept = Detections.load(io.BytesIO(detections))  # boxes as a reader gets them, to the digit
+        files["kept.json"] = _compact(score(kept, result.test_set()))
     return files
 
 

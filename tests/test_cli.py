@@ -30,10 +30,11 @@ def run(monkeypatch, capsys, *arguments):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ([], ["book", "plan", "train", "data", "params/quick.yaml"]),
+        ([], ["book", "plan", "train", "verify", "data", "params/quick.yaml"]),
         (["book"], ["Interrupt it at any time", "-f"]),
         (["plan"], ["how long"]),
         (["train"], ["--time-budget", "9m"]),
+        (["verify"], ["exit status", "names the file and the value", "--pack"]),
         (["data"], ["check"]),
         (["data", "check"], ["exit status", "file and line"]),
     ],
