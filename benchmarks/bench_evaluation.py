@@ -13,18 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from doamlib.coco_ap import coco_ap
 from doamlib.data.classes import CLASSES
-from doamlib.detections import Detections, GroundTruth
-from doamlib.evaluation import (
+from doamlib.evaluation.average_precision import (
     ap_by_level,
     ap_by_occlusion,
     average_precision,
     average_precisions,
     mean_ap,
 )
-from doamlib.matching import match
-from doamlib.statistics import image_resamples
+from doamlib.evaluation.coco import coco_ap
+from doamlib.evaluation.detections import Detections, GroundTruth
+from doamlib.evaluation.matching import match
+from doamlib.evaluation.statistics import image_resamples
 
 IMAGES, PER_IMAGE, RESAMPLES = 1776, 200, 1000
 

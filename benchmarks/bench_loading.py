@@ -20,11 +20,11 @@ import cv2
 import numpy as np
 import torch
 
+from doamlib.core.files import write_text
+from doamlib.core.provenance import record
 from doamlib.data.cache import open_cache
-from doamlib.data.files import write_text
 from doamlib.data.images import resize
 from doamlib.data.opixray import read_opixray
-from doamlib.provenance import record
 
 
 def write_pictures(root: Path, count: int) -> None:

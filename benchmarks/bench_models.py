@@ -30,14 +30,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from doamlib.arms import ARMS
-from doamlib.counting import count_layers, totals
-from doamlib.detectors import Detector, DetectorConfig, build_detector
-from doamlib.doam import DOAMConfig
-from doamlib.experiments import run_config
-from doamlib.memory import reuse_freed_memory
-from doamlib.parameters import from_file
-from doamlib.provenance import record
+from doamlib.core.memory import reuse_freed_memory
+from doamlib.core.provenance import record
+from doamlib.experiments.arms import ARMS
+from doamlib.experiments.parameters import from_file
+from doamlib.experiments.study import run_config
+from doamlib.models.counting import count_layers, totals
+from doamlib.models.detector import Detector, DetectorConfig, build_detector
+from doamlib.models.doam import DOAMConfig
 
 Step = Callable[[], None]
 Table = dict[str, dict[str, float]]

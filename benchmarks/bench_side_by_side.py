@@ -16,16 +16,16 @@ from pathlib import Path
 
 import torch
 
-from doamlib.arms import ARMS
-from doamlib.data.files import write_text
-from doamlib.detectors import build_detector
-from doamlib.experiments import run_config
-from doamlib.memory import reuse_freed_memory
-from doamlib.parameters import from_file
-from doamlib.provenance import record
-from doamlib.runs import RunConfig
+from doamlib.core.files import write_text
+from doamlib.core.memory import reuse_freed_memory
+from doamlib.core.provenance import record
+from doamlib.core.workers import worker_processes
+from doamlib.experiments.arms import ARMS
+from doamlib.experiments.parameters import from_file
+from doamlib.experiments.results import RunConfig
+from doamlib.experiments.study import run_config
+from doamlib.models.detector import build_detector
 from doamlib.training import make_optimizer
-from doamlib.workers import worker_processes
 
 STEPS, WARM_STEPS = 60, 10
 

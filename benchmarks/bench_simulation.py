@@ -13,13 +13,13 @@ from pathlib import Path
 import cv2
 import torch
 
-from doamlib.data.files import write_text
-from doamlib.memory import reuse_freed_memory
-from doamlib.provenance import record
+from doamlib.core.files import write_text
+from doamlib.core.memory import reuse_freed_memory
+from doamlib.core.provenance import record
 from doamlib.simulation import SimulationConfig
 from doamlib.simulation.config import GENERATOR_VERSION
-from doamlib.simulation.image import make_image
-from doamlib.simulation.quotas import plan_images
+from doamlib.simulation.scenes.image import make_image
+from doamlib.simulation.scenes.quotas import plan_images
 
 BEFORE = {"1225 x 954": 3.1, "300 x 300": 18.5}
 """Images a second and core of the throw-away prototype, by size of the image, as its notes say."""

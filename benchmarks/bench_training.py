@@ -18,14 +18,14 @@ from pathlib import Path
 
 import torch
 
-from doamlib.arms import ARMS
-from doamlib.data.files import write_text
-from doamlib.detectors import build_detector
-from doamlib.experiments import Study, run_config
-from doamlib.memory import reuse_freed_memory
-from doamlib.parameters import from_file
-from doamlib.precision import chosen, forward_in
-from doamlib.provenance import record
+from doamlib.core.files import write_text
+from doamlib.core.memory import reuse_freed_memory
+from doamlib.core.precision import chosen, forward_in
+from doamlib.core.provenance import record
+from doamlib.experiments.arms import ARMS
+from doamlib.experiments.parameters import from_file
+from doamlib.experiments.study import Study, run_config
+from doamlib.models.detector import build_detector
 from doamlib.training import Training, make_optimizer, reproducible
 
 

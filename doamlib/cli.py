@@ -34,8 +34,8 @@ def _say(line: str) -> None:
 
 
 def _study(file: Path):
-    from doamlib.experiments import Study
-    from doamlib.parameters import from_file
+    from doamlib.experiments.parameters import from_file
+    from doamlib.experiments.study import Study
 
     return Study(from_file(file).check_machine(), _say)
 
@@ -48,7 +48,7 @@ def book(file: File = QUICK) -> None:
 
     Interrupt it at any time: the next call goes on where this one stopped.
     """
-    from doamlib.book import BuildError, build
+    from doamlib.book.build import BuildError, build
 
     start = time.monotonic()
     study = _study(file)
@@ -91,8 +91,8 @@ def train(
     histories, scores of attention maps and provenance, and of the smallest seed detections too,
     but no weights. To contribute them, check them with doam verify.
     """
-    from doamlib.reference import MixedProcessors
-    from doamlib.reference import pack as write_archives
+    from doamlib.experiments.archive import MixedProcessors
+    from doamlib.experiments.archive import pack as write_archives
     from doamlib.training import OutOfTime
 
     deadline = time.monotonic() + _seconds(time_budget) if time_budget else float("inf")
@@ -125,7 +125,7 @@ def verify(
 
     The exit status is 0 when every archive is fine, 1 otherwise.
     """
-    from doamlib.verify import verify as examine
+    from doamlib.claims.verify import verify as examine
 
     raise typer.Exit(0 if examine(archives, _say) else 1)
 
@@ -167,7 +167,7 @@ def check(
 
     The exit status is 0 when training can go on, 1 when it cannot.
     """
-    from doamlib.data.doctor import check as examine
+    from doamlib.data.doctor.doctor import check as examine
 
     root, more = _what_to_check(path, file)
     report = examine(root, **more)
@@ -202,8 +202,8 @@ def convert(
     The exit status is 0 when training can go on with the result, 1 when it cannot.
     """
     from doamlib.data import convert as converter
-    from doamlib.data.doctor import check as examine
-    from doamlib.parameters import read_mapping
+    from doamlib.data.doctor.doctor import check as examine
+    from doamlib.experiments.parameters import read_mapping
 
     if split is not None and not 0 < split < 1:
         raise typer.BadParameter(f"--split {split}: give a share above 0 and below 1, e.g. 0.8")
@@ -225,9 +225,9 @@ def convert(
 
 def _what_to_check(path: Path | None, file: Path | None) -> tuple[Path, dict]:
     """The folder, and the doctor's other arguments."""
-    from doamlib.datasets import simulated
-    from doamlib.experiments import data_config
-    from doamlib.parameters import from_file
+    from doamlib.experiments.data import simulated
+    from doamlib.experiments.parameters import from_file
+    from doamlib.experiments.study import data_config
 
     if file is None:
         if path is None:
@@ -265,7 +265,7 @@ def main() -> None:
 
 def _run() -> None:
     from doamlib.data.faults import DataError
-    from doamlib.parameters import ParameterError
+    from doamlib.experiments.parameters import ParameterError
     from doamlib.training import TrainingError
 
     try:
@@ -277,7 +277,7 @@ def _run() -> None:
 
 
 def _in_a_line(error: OSError) -> str:
-    from doamlib import paths
+    from doamlib.core import paths
 
     if isinstance(error, paths.PlaceError) or error.strerror is None:
         return str(error)

@@ -20,7 +20,7 @@ with X_i; in Eq. 18 the batch that leaves is the one with the largest loss. What
 open is a field of `SamplingConfig`.
 
 Where we differ on purpose: the pool compares a batch's *excess*, its loss above the trend of the
-losses just before it (:mod:`doamlib.trend`), and L is a quantile of recent excesses. The paper
+losses just before it (:mod:`doamlib.core.trend`), and L is a quantile of recent excesses. The paper
 compares the losses L_i themselves. They fall while a network learns, so that "largest loss" means
 "first ten batches of the epoch", and a threshold from the last epoch is one that hardly any batch
 of this one reaches. ``priority_is="loss"`` is Algorithm 2 as printed.
@@ -37,8 +37,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from doamlib.config import Config
-from doamlib.trend import WINDOW, next_loss
+from doamlib.core.config import Config
+from doamlib.core.trend import WINDOW, next_loss
 
 
 class SamplingConfig(Config):

@@ -16,9 +16,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from doamlib.config import Config
+from doamlib.core.config import Config
+from doamlib.core.precision import Precision, forward_in
 from doamlib.data.cache import CachedDataset
-from doamlib.precision import Precision, forward_in
 from doamlib.sampling import SamplingConfig, make_strategy
 
 EXPLODED = 1.0e4
@@ -60,7 +60,7 @@ class TrainingConfig(Config):
         description="share of the steps at the end whose weights are averaged; 0: none",
     )
     precision: Precision = Field(
-        "float32", description="of the forward pass; see doamlib.precision"
+        "float32", description="of the forward pass; see doamlib.core.precision"
     )
 
     def rate_at(self, step: int, planned_steps: int) -> float:
@@ -113,7 +113,7 @@ class Training:
     """A run in progress: detector, optimiser, sampling strategy and history, at one epoch's end.
 
     Args:
-        detector: any detector of :mod:`doamlib.detectors`, on ``device``.
+        detector: any detector of :mod:`doamlib.models.detector`, on ``device``.
         dataset: training images at the network's input size.
         config: the recipe.
         sampling: the strategy of Section IV-B or IV-D.

@@ -21,17 +21,17 @@ import json
 import math
 from itertools import product
 
-from doamlib import paths
-from doamlib.arms import ARMS
-from doamlib.config import digest_of
-from doamlib.data.files import write_text
+from doamlib.core import paths
+from doamlib.core.config import digest_of
+from doamlib.core.files import write_text
+from doamlib.core.provenance import record
 from doamlib.data.splits import validation_split
-from doamlib.datasets import Data
-from doamlib.experiments import Study, run_config
-from doamlib.parameters import from_file
-from doamlib.provenance import record
-from doamlib.runs import Result
-from doamlib.side_by_side import Task, Trainer
+from doamlib.experiments.arms import ARMS
+from doamlib.experiments.data import Data
+from doamlib.experiments.parallel import Task, Trainer
+from doamlib.experiments.parameters import from_file
+from doamlib.experiments.results import Result
+from doamlib.experiments.study import Study, run_config
 
 LEARNING_RATES = (5.0e-4, 1.0e-3)
 BATCH_SIZES = (16, 32, 64)

@@ -16,7 +16,10 @@ from collections import defaultdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-IMPORTED = ("doamlib.cli", "doamlib.reference", "doamlib.maps", "doamlib.simulation")
+IMPORTED = (
+    *("doamlib.cli", "doamlib.experiments.archive"),
+    *("doamlib.evaluation.maps", "doamlib.simulation"),
+)
 """All that ``doam train --pack`` imports; the book's floor, which wants Jupyter, is not in it."""
 
 MAX_BYTES = 15 * 2**20
@@ -65,7 +68,7 @@ def machine(file: Path) -> None:
             sys.exit(f"{error}: add the package to CARRIED in scripts/reference_on_gpu.sh")
     import torch
 
-    from doamlib.parameters import from_file
+    from doamlib.experiments.parameters import from_file
 
     device = from_file(file).device
     if device != "cpu" and not torch.cuda.is_available():
@@ -83,7 +86,7 @@ def write_trial(file: Path, to: Path) -> None:
 
 def for_this_machine(file: Path) -> dict:
     """The validated parameters as plain values, with a process a core: small runs share a GPU."""
-    from doamlib.parameters import from_file
+    from doamlib.experiments.parameters import from_file
 
     return from_file(file).model_dump(mode="json") | {"processes": os.cpu_count()}
 
@@ -100,7 +103,7 @@ def interrupted() -> dict[str, float]:
     import torch
     from filelock import FileLock, Timeout
 
-    from doamlib import paths
+    from doamlib.core import paths
 
     found = {}
     for path in paths.runs().glob("partial/*/checkpoint.pt"):
@@ -116,7 +119,7 @@ def interrupted() -> dict[str, float]:
 
 def resumed(first_epochs: dict[str, float]) -> None:
     """Fail unless every interrupted run is finished and kept its first epoch."""
-    from doamlib import paths
+    from doamlib.core import paths
 
     if not first_epochs:
         sys.exit("nothing was interrupted: the trial proves no resumption")
@@ -131,8 +134,8 @@ def resumed(first_epochs: dict[str, float]) -> None:
 
 def check(file: Path, folder: Path) -> int:
     """Read the archives back; the exit status says whether all runs of the file are in them."""
-    from doamlib.parameters import from_file
-    from doamlib.reference import references, stale_lines
+    from doamlib.experiments.archive import references, stale_lines
+    from doamlib.experiments.parameters import from_file
 
     wanted = from_file(file)
     found = references(folder)
@@ -154,8 +157,8 @@ def check(file: Path, folder: Path) -> int:
 
 def rates(file: Path) -> None:
     """Print images a second of each arm and of all runs together."""
-    from doamlib.experiments import Study
-    from doamlib.parameters import from_file
+    from doamlib.experiments.parameters import from_file
+    from doamlib.experiments.study import Study
 
     per_arm: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
     for run in Study(from_file(file)).plan():
@@ -176,10 +179,10 @@ def rates(file: Path) -> None:
 
 def write_missing(file: Path, to: Path) -> None:
     """The parameters with the seeds that the committed results lack; an empty file if none."""
-    from doamlib.arms import ARMS
-    from doamlib.experiments import run_config
-    from doamlib.parameters import from_file
-    from doamlib.reference import references
+    from doamlib.experiments.archive import references
+    from doamlib.experiments.arms import ARMS
+    from doamlib.experiments.parameters import from_file
+    from doamlib.experiments.study import run_config
 
     wanted = from_file(file)
     done = {r.config.digest() for layer in references() for r in layer.results.values()}
@@ -196,9 +199,9 @@ def write_missing(file: Path, to: Path) -> None:
 
 def pack(file: Path, folder: Path) -> None:
     """Archives of what is finished, as ``doam train --pack`` writes them for all of these seeds."""
-    from doamlib.experiments import Study
-    from doamlib.parameters import from_file
-    from doamlib.reference import pack as write_archives
+    from doamlib.experiments.archive import pack as write_archives
+    from doamlib.experiments.parameters import from_file
+    from doamlib.experiments.study import Study
 
     for path in write_archives(Study(from_file(file)), folder):
         print(f"wrote {path}, {path.stat().st_size / 2**20:.1f} MB")
@@ -211,8 +214,8 @@ def keep(file: Path, to: Path) -> None:
     unfinished seeds, without weights, and with detections only where archives keep them; then
     checkpoints.
     """
-    from doamlib.experiments import Study
-    from doamlib.parameters import from_file
+    from doamlib.experiments.parameters import from_file
+    from doamlib.experiments.study import Study
 
     study = Study(from_file(file))
     plan, root = study.plan(), study.store.root

@@ -15,11 +15,12 @@ import json
 
 import numpy as np
 
-from doamlib import paths, statistics
-from doamlib.data.files import write_text
-from doamlib.experiments import Study
-from doamlib.parameters import from_file
-from doamlib.provenance import record
+from doamlib.core import paths
+from doamlib.core.files import write_text
+from doamlib.core.provenance import record
+from doamlib.evaluation import statistics
+from doamlib.experiments.parameters import from_file
+from doamlib.experiments.study import Study
 
 SEEDS = tuple(range(15))
 LEVELS = ("OL1", "OL2", "OL3")

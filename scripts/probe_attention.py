@@ -3,7 +3,7 @@
 Trains an SSD with each reading of the module on the training part of the reference data, under two
 recipes, and looks at the validation part only. Watched: gamma, the gradient that each step gives
 it, and at the end what M looks like and what the detections lose when M is exchanged
-(:mod:`doamlib.map_swaps`). Recipes:
+(:mod:`doamlib.evaluation.map_swaps`). Recipes:
 
 - ``ours``: that of params/reference.yaml, shorter.
 - ``official``: SGD at the official code's rate, momentum and weight decay, pixels of 0 to 255 that
@@ -30,16 +30,16 @@ from pathlib import Path
 import torch
 from choose_recipe import held_out  # beside this file
 
-from doamlib import paths
-from doamlib.arms import ARMS
-from doamlib.data.files import write_text
-from doamlib.detectors import MEAN, STD, Detector, build_detector, load_weights
-from doamlib.doam import DOAMConfig
-from doamlib.experiments import Study, run_config
-from doamlib.inference import TestSet
-from doamlib.map_swaps import map_effect
-from doamlib.parameters import Parameters, from_file
-from doamlib.provenance import record
+from doamlib.core import paths
+from doamlib.core.files import write_text
+from doamlib.core.provenance import record
+from doamlib.evaluation.map_swaps import map_effect
+from doamlib.evaluation.test_set import TestSet
+from doamlib.experiments.arms import ARMS
+from doamlib.experiments.parameters import Parameters, from_file
+from doamlib.experiments.study import Study, run_config
+from doamlib.models.detector import MEAN, STD, Detector, build_detector, load_weights
+from doamlib.models.doam import DOAMConfig
 from doamlib.sampling import SamplingConfig
 from doamlib.training import Training, TrainingConfig, reproducible
 

@@ -22,15 +22,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from doamlib import paths
-from doamlib.data.files import write_text
+from doamlib.core import paths
+from doamlib.core.files import write_text
+from doamlib.core.provenance import record
 from doamlib.data.images import resize
-from doamlib.doam import DOAM, DOAMConfig, load_official_state_dict
-from doamlib.map_swaps import looking
-from doamlib.provenance import record
+from doamlib.evaluation.map_swaps import looking
+from doamlib.models.doam import DOAM, DOAMConfig, load_official_state_dict
 from doamlib.simulation import SimulationConfig
-from doamlib.simulation.image import make_image
-from doamlib.simulation.quotas import plan_images
+from doamlib.simulation.scenes.image import make_image
+from doamlib.simulation.scenes.quotas import plan_images
 
 COMMIT = "a3d37ff"
 SHA256 = "4b13859315a6eff0ee2dd16097c19a5d94ca6b1572e3f136254f7074c7de8b29"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from doamlib import plots
+from doamlib.book import plots
 from doamlib.data.opixray import read_opixray
-from doamlib.edges import SobelEdges
+from doamlib.models.edges import SobelEdges
 from doamlib.simulation import SimulationConfig, generate
 
 TARGET = Path(__file__).resolve().parent.parent / "book" / "_static" / "readme.png"

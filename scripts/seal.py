@@ -1,6 +1,6 @@
 """List the committed results with their hashes: python scripts/seal.py, after adding one."""
 
-from doamlib import seal
+from doamlib.book import seal
 
 if __name__ == "__main__":
     print(f"wrote {seal.write()}, {len(seal.sums())} files")

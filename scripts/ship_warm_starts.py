@@ -15,17 +15,17 @@ import math
 import torch
 from safetensors.torch import load_file, save_file
 
-from doamlib import paths
-from doamlib.arms import ARMS
+from doamlib.core import paths
+from doamlib.core.files import write_text
 from doamlib.data.classes import CLASSES
-from doamlib.data.files import write_text
-from doamlib.datasets import open_data
-from doamlib.detectors import build_detector
-from doamlib.experiments import Study, run_config
-from doamlib.parameters import from_file
-from doamlib.runs import Result, RunConfig, warm_name
-from doamlib.side_by_side import Task, Trainer
-from doamlib.weights import fold_batch_norm
+from doamlib.experiments.arms import ARMS
+from doamlib.experiments.data import open_data
+from doamlib.experiments.parallel import Task, Trainer
+from doamlib.experiments.parameters import from_file
+from doamlib.experiments.results import Result, RunConfig, warm_name
+from doamlib.experiments.study import Study, run_config
+from doamlib.models.detector import build_detector
+from doamlib.models.weights import fold_batch_norm
 
 DETECTORS = ("SSD", "YOLOv3", "FCOS")
 

@@ -3,10 +3,10 @@
 Scenes are composed once; then a random search changes one set of constants at a time and keeps
 what brings histograms of luma and gradient, and the noise of tray floors, closer to
 ``tests/data/simulation/real_statistics.npz``. The best set, rounded, became the defaults of
-``doamlib.simulation.display.DisplayChain``, except three constants set by eye afterwards: the score
-rewards a coarser grain (0.95 px, now 0.75), more structure noise (0.068, now 0.058) and less colour
-smoothing (1.05 px, now 2.0) than the published crops show. Goodness of fit on 21 pictures, nothing
-more.
+``doamlib.simulation.optics.display.DisplayChain``, except three constants set by eye afterwards:
+the score rewards a coarser grain (0.95 px, now 0.75), more structure noise (0.068, now 0.058) and
+less colour smoothing (1.05 px, now 2.0) than the published crops show. Goodness of fit on 21
+pictures, nothing more.
 
     python scripts/simulation_fit_display.py [scenes] [trials]
 """
@@ -28,10 +28,10 @@ from simulation_realism import (
 )
 
 from doamlib.data.classes import CLASSES
-from doamlib.simulation.compose import Composition, compose, render_pixels
 from doamlib.simulation.dice import Dice
-from doamlib.simulation.display import DisplayChain
-from doamlib.simulation.scene import FRAME
+from doamlib.simulation.optics.display import DisplayChain
+from doamlib.simulation.scenes.compose import Composition, compose, render_pixels
+from doamlib.simulation.scenes.scene import FRAME
 
 WINDOW = (612, 477)
 FITTED = (

@@ -10,7 +10,7 @@ re-created in 100 variants (shapes, places and classes vary) and O is measured.
   of OL1 among natural scenes closest to the paper's 51.9%.
 
 The results are rounded to two decimals and frozen as
-``doamlib.simulation.occlusion.LEVEL_LIMITS``.
+``doamlib.simulation.scenes.occlusion.LEVEL_LIMITS``.
 
     python scripts/simulation_fit_occlusion.py [OUT.json]
 
@@ -27,10 +27,10 @@ from pathlib import Path
 import numpy as np
 
 from doamlib.data.classes import CLASSES
-from doamlib.simulation.compose import compose
 from doamlib.simulation.dice import Dice
-from doamlib.simulation.occlusion import LEVEL_LIMITS, level_of
-from doamlib.simulation.steps import Placement, arrange, measure_subject
+from doamlib.simulation.scenes.compose import compose
+from doamlib.simulation.scenes.occlusion import LEVEL_LIMITS, level_of
+from doamlib.simulation.scenes.steps import Placement, arrange, measure_subject
 
 VARIANTS = 100
 NATURAL_SCENES = 600

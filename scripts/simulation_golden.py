@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 
 from doamlib.simulation import GENERATOR_VERSION, SimulationConfig
-from doamlib.simulation.image import make_image
-from doamlib.simulation.quotas import plan_images
+from doamlib.simulation.scenes.image import make_image
+from doamlib.simulation.scenes.quotas import plan_images
 
 TARGET = Path(__file__).resolve().parents[1] / "tests/data/simulation/golden.json"
 GRID = (8, 6)

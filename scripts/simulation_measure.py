@@ -31,14 +31,14 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from doamlib import paths
+from doamlib.core import paths
 from doamlib.data.classes import CLASSES
-from doamlib.simulation.compose import LOOK_ALIKES, compose, render_pixels
 from doamlib.simulation.config import GENERATOR_VERSION, SimulationConfig
 from doamlib.simulation.dice import Dice
-from doamlib.simulation.display import DisplayChain
-from doamlib.simulation.image import BOX_MARGIN, make_image
-from doamlib.simulation.quotas import plan_images
+from doamlib.simulation.optics.display import DisplayChain
+from doamlib.simulation.scenes.compose import LOOK_ALIKES, compose, render_pixels
+from doamlib.simulation.scenes.image import BOX_MARGIN, make_image
+from doamlib.simulation.scenes.quotas import plan_images
 
 STORE = paths.measurements() / "simulation.json"
 FRAME_AREA = 1225 * 954

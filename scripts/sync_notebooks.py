@@ -4,7 +4,7 @@ from pathlib import Path
 
 import nbformat
 
-from doamlib.parameters import cell_source, from_file
+from doamlib.experiments.parameters import cell_source, from_file
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

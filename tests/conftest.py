@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from doamlib.experiments import Study
-from doamlib.parameters import from_file
+from doamlib.experiments.parameters import from_file
+from doamlib.experiments.study import Study
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from doamlib.arms import ARMS, CORE, READINGS
-from doamlib.comparison import printed
+from doamlib.claims.comparison import printed
 from doamlib.data.classes import CLASSES, SHORT_NAMES
-from doamlib.reference import Reference
+from doamlib.experiments.archive import Reference
+from doamlib.experiments.arms import ARMS, CORE, READINGS
 
 FULL = {
     "dataset": "simulation",

@@ -5,13 +5,22 @@ from types import SimpleNamespace
 import pytest
 from fabricated import FULL, fabricate, reference
 
-from doamlib import admission as rule
-from doamlib.admission import FULL_SIZE, OPIXRAY, SHORT, SMALL, acts, admission, late_rise, scale_of
-from doamlib.arms import ARMS
-from doamlib.doam import DOAMConfig
-from doamlib.experiments import run_config
-from doamlib.parameters import from_file
-from doamlib.paths import repository
+from doamlib.claims import admission as rule
+from doamlib.claims.admission import (
+    FULL_SIZE,
+    OPIXRAY,
+    SHORT,
+    SMALL,
+    acts,
+    admission,
+    late_rise,
+    scale_of,
+)
+from doamlib.core.paths import repository
+from doamlib.experiments.arms import ARMS
+from doamlib.experiments.parameters import from_file
+from doamlib.experiments.study import run_config
+from doamlib.models.doam import DOAMConfig
 
 PAIR = ("SSD+DOAM-T", "SSD")
 

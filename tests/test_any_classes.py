@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from coco_tools import edit, write_coco
 
-from doamlib.detections import Detections
-from doamlib.experiments import Study
-from doamlib.parameters import from_values
+from doamlib.evaluation.detections import Detections
+from doamlib.experiments.parameters import from_values
+from doamlib.experiments.study import Study
 
 TINY = {
     "dataset": "coco",

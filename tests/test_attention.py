@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from doamlib import attention
-from doamlib.attention import (
+from doamlib.models import attention
+from doamlib.models.attention import (
     ChannelAttention,
     PositionAttention,
     attend,
     make_attention,
 )
-from doamlib.detectors import DetectorConfig, build_detector
+from doamlib.models.detector import DetectorConfig, build_detector
 
 RIVALS = ["se", "nonlocal", "dual"]
 

@@ -17,8 +17,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from doamlib import paths
-from doamlib.book import (
+from doamlib.book.build import (
     BuildError,
     build,
     check_claims,
@@ -27,11 +26,12 @@ from doamlib.book import (
     run_all,
     toc_notebooks,
 )
-from doamlib.claims import CLAIMS, outcomes
-from doamlib.experiments import Study
-from doamlib.parameters import ParameterError, cell_source, from_values
-from doamlib.runs import RunStore
-from doamlib.scoreboard import show, statuses
+from doamlib.claims.claims import CLAIMS, outcomes
+from doamlib.claims.scoreboard import show, statuses
+from doamlib.core import paths
+from doamlib.experiments.parameters import ParameterError, cell_source, from_values
+from doamlib.experiments.results import RunStore
+from doamlib.experiments.study import Study
 
 pytestmark = pytest.mark.slow
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -148,7 +148,7 @@ def scoreboard_page(tmp_path, monkeypatch):
     def make(change=lambda verdicts: None, name="index.ipynb"):
         shown = {}
         monkeypatch.setattr(
-            "doamlib.scoreboard.display", lambda data, raw, metadata: shown.update(metadata)
+            "doamlib.claims.scoreboard.display", lambda data, raw, metadata: shown.update(metadata)
         )
         show(outcomes([]))
         change(shown["doam"]["verdicts"])
@@ -320,7 +320,7 @@ def test_after_an_interrupt_pages_at_work_are_finished_and_no_other_begins(
         assert told.wait(60)
         done.append(name)
 
-    monkeypatch.setattr("doamlib.book.as_completed", wait_for)
+    monkeypatch.setattr("doamlib.book.build.as_completed", wait_for)
     with pytest.raises(KeyboardInterrupt):
         run_all([partial(page, name) for name in ("first", "second", "third", "fourth")], report)
     assert sorted(done) == ["first", "second"]

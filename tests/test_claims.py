@@ -5,12 +5,12 @@ import re
 import pytest
 from fabricated import FULL, fabricate, reference
 
-from doamlib import evidence
-from doamlib.arms import READINGS
-from doamlib.claims import CLAIMS, outcomes
-from doamlib.reference import Reference
-from doamlib.scoreboard import MADE_AGAIN, as_html, drawn_interval, in_words, statuses
-from doamlib.verdict import judge
+from doamlib.claims import rules
+from doamlib.claims.claims import CLAIMS, outcomes
+from doamlib.claims.scoreboard import MADE_AGAIN, as_html, drawn_interval, in_words, statuses
+from doamlib.claims.verdict import judge
+from doamlib.experiments.archive import Reference
+from doamlib.experiments.arms import READINGS
 
 TRAINED = [claim.number for claim in CLAIMS if claim.arms]
 SMALL = {"width": 0.2, "image_size": 96}
@@ -213,7 +213,7 @@ def test_the_reading_that_acts_is_judged_and_the_codes_beside_it(smoke):
     assert at.verdict.parts["SSD+DOAM-T − SSD"].status == "supported"
     assert "the code's reading" in as_html({1: found[1]}) and PAPER in as_html({1: found[1]})
     assert found[11].scales["full size"].verdict.status == "supported"
-    assert found[11].scales["full size"].code.parts[evidence.USED].status == "no effect"
+    assert found[11].scales["full size"].code.parts[rules.USED].status == "no effect"
     assert (f"full size: {PAPER}", 0) in found[1].runs
     # Claims with arms that exist in the code's reading alone are judged on that.
     at = found[5].scales["full size"]
@@ -302,7 +302,7 @@ def test_a_pool_must_be_notably_more_occluded_than_the_average(smoke, pooled, st
 
 
 def test_the_paper_against_itself():
-    checks = evidence.arithmetic()
+    checks = rules.arithmetic()
     wrong = {name for name, verdict in checks.items() if verdict.status == "contradicted"}
     assert "mAP is the mean of the classes (Table IX)" not in wrong
     assert "74.57, mean 74.32" in checks["mAP is the mean of the classes (Table IV)"].reason

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from doamlib import comparison
-from doamlib.arms import TABLES
+from doamlib.claims import comparison
 from doamlib.data.classes import CLASSES, SHORT_NAMES
+from doamlib.experiments.arms import TABLES
+from doamlib.experiments.results import of_arms
 
 
 def spread(mean: float, sd: float) -> str:
@@ -212,6 +213,6 @@ def test_what_exchanging_a_map_costs_by_seed(runs):
 
 
 def test_runs_of_some_arms_come_arm_by_arm(runs):
-    found = comparison.of_arms(runs, ["SSD+SE", "SSD"])
+    found = of_arms(runs, ["SSD+SE", "SSD"])
     assert list(found) == [("SSD+SE", 5), ("SSD", 0), ("SSD", 1), ("SSD", 2)]
     assert found["SSD+SE", 5] is runs["SSD+SE", 5]

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from doamlib.attention import NonLocal, make_attention
-from doamlib.complexity import (
+from doamlib.models.attention import NonLocal, make_attention
+from doamlib.models.complexity import (
     EXPLANATIONS,
     DANetHead,
     SEBasicBlock,
@@ -20,9 +20,9 @@ from doamlib.complexity import (
     totals,
     truncated,
 )
-from doamlib.counting import run
-from doamlib.detectors import DetectorConfig, build_detector
-from doamlib.doam import DOAM, DOAMConfig
+from doamlib.models.counting import run
+from doamlib.models.detector import DetectorConfig, build_detector
+from doamlib.models.doam import DOAM, DOAMConfig
 
 PRINTED = {  # Table VIII: parameters in millions, MiB, "GFLOPs"
     "SSD": (24.2, 92.6, 30.6522),

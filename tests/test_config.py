@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from doamlib.config import Config, canonical_json, digest_of
+from doamlib.core.config import Config, canonical_json, digest_of
 
 
 class Old(Config):

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from doamlib.detections import Detections, GroundTruth, from_records
-from doamlib.evaluation import average_precisions, mean_ap
-from doamlib.matching import match
+from doamlib.evaluation.average_precision import average_precisions, mean_ap
+from doamlib.evaluation.detections import Detections, GroundTruth, from_records
+from doamlib.evaluation.matching import match
 
 GOLDEN = json.loads((Path(__file__).parent / "data/evaluation/voc_ap_seed5.json").read_text())
 

@@ -11,9 +11,9 @@ from safetensors import safe_open
 from torch.testing import assert_close
 
 from doamlib.data.images import resize
-from doamlib.detectors import DetectorConfig, build_detector, load_weights, save_weights
-from doamlib.doam import DOAMConfig
-from doamlib.weights import load_imagenet_backbone
+from doamlib.models.detector import DetectorConfig, build_detector, load_weights, save_weights
+from doamlib.models.doam import DOAMConfig
+from doamlib.models.weights import load_imagenet_backbone
 
 SIZE = 96
 NAMES = ["ssd", "yolov3", "fcos"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch.testing import assert_close
 
-from doamlib.doam import (
+from doamlib.models.doam import (
     DOAM,
     DOAMConfig,
     GatedConvolution,
@@ -18,7 +18,7 @@ from doamlib.doam import (
     RegionInformationAggregation,
     load_official_state_dict,
 )
-from doamlib.edges import SobelEdges, normalise_edges
+from doamlib.models.edges import SobelEdges, normalise_edges
 
 GOLDEN = Path(__file__).parent / "data" / "models" / "doam_reference_seed11.npz"
 BGR_EDGE = [2, 1, 0, 3]

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from doamlib import estimate, maps, randomisation
-from doamlib.arms import ARMS
-from doamlib.detectors import Detector
-from doamlib.estimate import Rates, Work, measured_rates, work_of
-from doamlib.experiments import run_config
+from doamlib.evaluation import maps, randomisation
+from doamlib.experiments import estimate
+from doamlib.experiments.arms import ARMS
+from doamlib.experiments.estimate import Rates, Work, measured_rates, work_of
+from doamlib.experiments.study import run_config
+from doamlib.models.detector import Detector
 
 
 def work(smoke, arm, **changes):

@@ -8,9 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from doamlib.coco_ap import coco_ap
-from doamlib.detections import Detections, GroundTruth, from_records
-from doamlib.evaluation import (
+from doamlib.evaluation.average_precision import (
     ap_by_level,
     ap_by_occlusion,
     average_precision,
@@ -19,8 +17,10 @@ from doamlib.evaluation import (
     mean_ap,
     precision_recall,
 )
-from doamlib.inference import within_reach
-from doamlib.matching import Matches, iou, match
+from doamlib.evaluation.coco import coco_ap
+from doamlib.evaluation.detections import Detections, GroundTruth, from_records
+from doamlib.evaluation.matching import Matches, iou, match
+from doamlib.evaluation.test_set import within_reach
 
 GOLDEN = json.loads((Path(__file__).parent / "data/evaluation/voc_ap_seed5.json").read_text())
 BOX, ELSEWHERE = [0, 0, 10, 10], [50, 50, 60, 60]

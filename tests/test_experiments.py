@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from doamlib.arms import ARMS, SHOTS
 from doamlib.data.classes import CLASSES
-from doamlib.estimate import work_of
-from doamlib.experiments import Study, run_config
-from doamlib.parameters import ParameterError, from_file
+from doamlib.experiments.arms import ARMS, SHOTS
+from doamlib.experiments.estimate import work_of
+from doamlib.experiments.parameters import ParameterError, from_file
+from doamlib.experiments.study import Study, run_config
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from numpy.testing import assert_allclose
 
-from doamlib import explain
-from doamlib.detectors import DetectorConfig, build_detector, load_weights
-from doamlib.doam import DOAMConfig
-from doamlib.explain import cover, evenness, lift, pointing
-from doamlib.inference import TestSet
+from doamlib.evaluation import map_scores
+from doamlib.evaluation.map_scores import cover, evenness, lift, pointing
+from doamlib.evaluation.test_set import TestSet
+from doamlib.models.detector import DetectorConfig, build_detector, load_weights
+from doamlib.models.doam import DOAMConfig
 
 SIZE = 96
-UPPER_LEFT = explain.box_region((0, 0, 2, 5), 10)  # 2 wide, 5 high: a tenth of a 10 x 10 map
+UPPER_LEFT = map_scores.box_region((0, 0, 2, 5), 10)  # 2 wide, 5 high: a tenth of a 10 x 10 map
 
 
 def spot(y, x, size=10, value=1.0):
@@ -29,7 +29,7 @@ def spot(y, x, size=10, value=1.0):
 
 
 def test_a_box_covers_its_area_and_fractions_of_its_border():
-    region = explain.box_region((1.5, 2, 4, 3.25), 6)
+    region = map_scores.box_region((1.5, 2, 4, 3.25), 6)
     assert_allclose(region.sum(), 2.5 * 1.25)
     assert_allclose(region[2], [0, 0.5, 1, 1, 0, 0])
     assert_allclose(region[3], [0, 0.125, 0.25, 0.25, 0, 0])
@@ -39,7 +39,7 @@ def test_a_box_covers_its_area_and_fractions_of_its_border():
     "box, area", [((-5, -5, 2, 3), 6), ((8, 8, 30, 30), 4), ((3, 3, 3, 9), 0), ((20, 0, 30, 5), 0)]
 )
 def test_boxes_are_cut_at_the_frame(box, area):
-    assert_allclose(explain.box_region(box, 10).sum(), area)
+    assert_allclose(map_scores.box_region(box, 10).sum(), area)
 
 
 @pytest.mark.parametrize("height, width", [(10, 20), (33, 7), (5, 5), (100, 64)])
@@ -49,13 +49,13 @@ def test_a_mask_of_a_box_is_the_region_of_that_box(height, width):
     mask[1 : height // 2, 2 : width - 1] = True
     across, down = 10 / width, 10 / height
     box = (2 * across, down, (width - 1) * across, height // 2 * down)
-    assert_allclose(explain.mask_region(mask, 10), explain.box_region(box, 10), atol=1e-12)
+    assert_allclose(map_scores.mask_region(mask, 10), map_scores.box_region(box, 10), atol=1e-12)
 
 
 def test_a_blade_thinner_than_a_pixel_does_not_vanish():
     mask = np.zeros((640, 640), bool)
     mask[:, 301] = True
-    region = explain.mask_region(mask, 64)
+    region = map_scores.mask_region(mask, 64)
     assert_allclose(region.sum(), 6.4)
     assert_allclose(region[:, 30], 0.1)
 
@@ -87,7 +87,7 @@ def test_lift_is_share_of_energy_over_share_of_area():
 def test_no_score_depends_on_the_scale_of_a_map():
     values = np.random.default_rng(1).random((10, 10))
     first, second = (
-        explain.score_map(scale * values, UPPER_LEFT, UPPER_LEFT / 2) for scale in (1, 250)
+        map_scores.score_map(scale * values, UPPER_LEFT, UPPER_LEFT / 2) for scale in (1, 250)
     )
     assert first == pytest.approx(second)
 
@@ -102,12 +102,12 @@ def test_pointing_asks_where_the_maximum_is():
 def test_cover_counts_from_half_of_the_largest_value_in_the_whole_image():
     values = np.linspace(0, 9, 10)[:, None].repeat(10, axis=1) / 9
     assert cover(values, np.ones((10, 10))) == 0.5
-    assert cover(values, explain.box_region((0, 4, 10, 6), 10)) == 0.5
+    assert cover(values, map_scores.box_region((0, 4, 10, 6), 10)) == 0.5
     assert cover(values, UPPER_LEFT) == 0
 
 
 def test_evenness_is_one_minus_gini():
-    region = explain.box_region((0, 0, 4, 1), 4)
+    region = map_scores.box_region((0, 0, 4, 1), 4)
     row = np.zeros((4, 4))
     row[0] = [1, 2, 3, 4]
     gini = np.abs(row[0][:, None] - row[0]).sum() / (2 * 4 * row[0].sum())  # mean difference
@@ -124,8 +124,8 @@ def test_evenness_weighs_a_half_covered_pixel_half():
 
 
 def test_an_empty_region_has_no_score():
-    empty = explain.box_region((3, 3, 3, 9), 10)
-    assert all(np.isnan(s) for s in explain.score_map(spot(0, 0), empty, None).values())
+    empty = map_scores.box_region((3, 3, 3, 9), 10)
+    assert all(np.isnan(s) for s in map_scores.score_map(spot(0, 0), empty, None).values())
 
 
 # --- maps ---------------------------------------------------------------------------------------
@@ -158,26 +158,26 @@ def test_gradcam_is_the_gradients_mean_times_the_activations():
     weights = slope.mean(dim=(2, 3), keepdim=True)
     cam = (weights * kept["features"]).sum(dim=1, keepdim=True).clamp(min=0)
     expected = F.interpolate(cam, (SIZE, SIZE), mode="bilinear", align_corners=False)[:, 0]
-    found = explain.gradcam_maps(detector, images, [LARGE, LARGE])
+    found = map_scores.gradcam_maps(detector, images, [LARGE, LARGE])
     assert expected.max() > 0
     torch.testing.assert_close(found, expected.detach())
 
 
 def test_gradcam_is_empty_where_only_the_finest_map_matches():
     """conv4_3 lies before conv5_3: nothing that only its priors see depends on conv5_3."""
-    assert not explain.gradcam_maps(make(), photos(1), [SMALL]).any()
+    assert not map_scores.gradcam_maps(make(), photos(1), [SMALL]).any()
 
 
 def test_gradcam_does_not_depend_on_the_other_images():
     detector, images = make(), photos(2)
-    together = explain.gradcam_maps(detector, images, [LARGE, SMALL])
-    torch.testing.assert_close(together[:1], explain.gradcam_maps(detector, images[:1], [LARGE]))
+    together = map_scores.gradcam_maps(detector, images, [LARGE, SMALL])
+    torch.testing.assert_close(together[:1], map_scores.gradcam_maps(detector, images[:1], [LARGE]))
 
 
 def test_attention_is_what_the_module_multiplies_with():
     detector, images = make(), photos()
     detector.doam.gamma.data.fill_(1)  # D = M * P
-    attention = explain.attention_maps(detector, images)
+    attention = map_scores.attention_maps(detector, images)
     assert attention.shape == (2, SIZE, SIZE) and 0 <= attention.min() <= attention.max() <= 1
     with torch.no_grad():
         weighted = detector.doam(images.float())[:, :3]
@@ -185,19 +185,19 @@ def test_attention_is_what_the_module_multiplies_with():
 
 
 def test_which_maps_a_detector_has():
-    assert explain.kinds_of(make()) == ("attention", "gradcam")
-    assert explain.kinds_of(make(doam=False)) == ("gradcam",)
-    assert explain.kinds_of(make(name="fcos")) == ("attention",)
+    assert map_scores.kinds_of(make()) == ("attention", "gradcam")
+    assert map_scores.kinds_of(make(doam=False)) == ("gradcam",)
+    assert map_scores.kinds_of(make(name="fcos")) == ("attention",)
     with pytest.raises(ValueError, match="no attention map"):
-        explain.attention_maps(make(doam=False), photos())
+        map_scores.attention_maps(make(doam=False), photos())
 
 
 def test_plain_maps_find_a_dark_square():
     images = torch.full((1, 3, SIZE, SIZE), 255, dtype=torch.uint8)
     images[..., 20:40, 50:80] = 0
-    region = explain.box_region((50, 20, 80, 40), SIZE)
+    region = map_scores.box_region((50, 20, 80, 40), SIZE)
     darkness, edges = (
-        explain.plain_maps(images, kind)[0].numpy() for kind in ("darkness", "edges")
+        map_scores.plain_maps(images, kind)[0].numpy() for kind in ("darkness", "edges")
     )
     assert lift(darkness, region) == pytest.approx(1 / region.mean())
     assert lift(edges[5:-5, 5:-5], region[5:-5, 5:-5]) > 1  # without the padding's frame
@@ -217,50 +217,51 @@ def trained(study):
 
 def test_silhouettes_lie_in_their_boxes_and_on_dark_pixels(trained):
     _, cached = trained
-    places = explain.regions(cached)
+    places = map_scores.regions(cached)
     assert len(places) == len(TestSet.of(cached.dataset).truth)
     for box, silhouette in places:
         assert 0 < silhouette.sum() < box.sum()
         assert_allclose((silhouette * (box > 0)).sum(), silhouette.sum(), rtol=0.02)
-    darkness = explain.score_maps(trained[0], cached, ["darkness"])
+    darkness = map_scores.score_maps(trained[0], cached, ["darkness"])
     assert darkness.lift_silhouette.mean() > darkness.lift_box.mean() > 1  # steel is dark
 
 
 def test_scores_of_a_whole_test_set(trained):
     detector, cached = trained
     test = TestSet.of(cached.dataset)
-    frame = explain.score_maps(detector, cached)
+    frame = map_scores.score_maps(detector, cached)
     assert list(frame.groupby("map").size()) == [len(test.truth)] * 2
     assert frame["class"].tolist()[:3] == [test.classes[i - 1] for i in test.truth.label[:3]]
     index = cached.dataset.image_ids.index(frame.image[0])
-    values = explain.attention_maps(detector, cached.batch([index])[0])[0].numpy()
+    values = map_scores.attention_maps(detector, cached.batch([index])[0])[0].numpy()
     box = cached.batch([index])[1][0]["boxes"][0]
-    assert frame.lift_box[0] == pytest.approx(lift(values, explain.box_region(box, SIZE)), rel=1e-4)
+    expected = lift(values, map_scores.box_region(box, SIZE))
+    assert frame.lift_box[0] == pytest.approx(expected, rel=1e-4)
 
 
 def test_stored_arrays_are_small_and_their_examples_follow_the_rule(trained):
     detector, cached = trained
-    arrays, test = explain.map_scores(detector, cached), TestSet.of(cached.dataset)
+    arrays, test = map_scores.map_scores(detector, cached), TestSet.of(cached.dataset)
     chosen = arrays["examples"]
     counts = np.bincount(test.truth.image_index, minlength=len(cached))
     assert len(chosen) <= 10 and (counts[chosen] == 1).all()
     for kind in ("attention", "gradcam"):
         assert arrays[f"{kind}_examples"].shape == (len(chosen), 80, 80)
         assert arrays[f"{kind}_examples"].dtype == np.uint8
-    values = explain.attention_maps(detector, cached.batch(chosen[:1])[0])[0].numpy()
+    values = map_scores.attention_maps(detector, cached.batch(chosen[:1])[0])[0].numpy()
     assert arrays["attention_examples"][0].mean() / 255 == pytest.approx(values.mean(), abs=0.01)
 
 
 def test_batches_change_no_map(trained):
     detector, cached = trained
     for kind in ("attention", "gradcam"):
-        maps = [list(explain.item_maps(detector, cached, kind, size)) for size in (5, 32)]
+        maps = [list(map_scores.item_maps(detector, cached, kind, size)) for size in (5, 32)]
         assert_allclose(*maps, atol=1e-4)
 
 
 def test_the_summary_is_json_and_its_means_are_over_images(trained):
-    frame = explain.score_maps(*trained)
-    summary = json.loads(json.dumps(explain.summary(frame), allow_nan=False))
+    frame = map_scores.score_maps(*trained)
+    summary = json.loads(json.dumps(map_scores.summary(frame), allow_nan=False))
     attention = frame[frame["map"] == "attention"]
     expected = attention.groupby("image").lift_box.mean().mean()
     found = summary["attention"]["lift_box"]
@@ -270,36 +271,36 @@ def test_the_summary_is_json_and_its_means_are_over_images(trained):
 
 
 def test_the_summary_leaves_out_blank_maps_and_says_how_many(trained):
-    frame = explain.score_maps(*trained)
+    frame = map_scores.score_maps(*trained)
     frame["blank"] = frame["item"] != 0
-    found = explain.summary(frame)["gradcam"]
+    found = map_scores.summary(frame)["gradcam"]
     first = frame[(frame["map"] == "gradcam") & ~frame["blank"]].iloc[0]
     assert found["blank"] == pytest.approx(1 - 1 / frame["item"].nunique())
     assert found["lift_box"]["mean"] == pytest.approx(first.lift_box)
     assert found["lift_box"]["low"] is None and found["lift_box"]["images"] == 1
     frame["blank"] = True
-    assert explain.summary(frame)["gradcam"]["lift_box"]["mean"] is None
+    assert map_scores.summary(frame)["gradcam"]["lift_box"]["mean"] is None
 
 
 def test_few_images_get_no_interval(trained):
-    frame = explain.score_maps(*trained, ["darkness"])
-    few = frame[frame.image.isin(frame.image.unique()[: explain.MIN_IMAGES - 1])]
-    row = explain.intervals(few, ["map"], ["lift_box"]).iloc[0]
+    frame = map_scores.score_maps(*trained, ["darkness"])
+    few = frame[frame.image.isin(frame.image.unique()[: map_scores.MIN_IMAGES - 1])]
+    row = map_scores.intervals(few, ["map"], ["lift_box"]).iloc[0]
     assert np.isfinite(row["mean"]) and np.isnan(row.low) and np.isnan(row.high)
 
 
 def test_a_part_of_the_images_is_scored_as_the_whole_scores_them(trained):
     detector, cached = trained
     test = TestSet.of(cached.dataset)
-    images = explain.chosen_images(cached, 5)
+    images = map_scores.chosen_images(cached, 5)
     assert len(set(images)) == 5 and list(images) == sorted(images)
-    arrays = explain.map_scores(detector, cached, ["attention"], images)
-    part = explain.tidy(arrays, test).set_index("item")
-    whole = explain.score_maps(detector, cached, ["attention"]).set_index("item")
+    arrays = map_scores.map_scores(detector, cached, ["attention"], images)
+    part = map_scores.tidy(arrays, test).set_index("item")
+    whole = map_scores.score_maps(detector, cached, ["attention"]).set_index("item")
     assert set(part.image) == {test.image_ids[index] for index in images}
     pd.testing.assert_frame_equal(part, whole.loc[part.index], rtol=1e-4)
     assert set(arrays["examples"]) <= set(images)
 
 
 def test_few_images_are_all_chosen(trained):
-    assert list(explain.chosen_images(trained[1], 10_000)) == list(range(len(trained[1])))
+    assert list(map_scores.chosen_images(trained[1], 10_000)) == list(range(len(trained[1])))

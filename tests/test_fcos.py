@@ -5,10 +5,10 @@ import torch
 from torch.testing import assert_close
 from torchvision.models.detection import fcos_resnet50_fpn
 
-from doamlib.detector_config import DetectorConfig
-from doamlib.detectors import build_detector
-from doamlib.fcos import FCOS
-from doamlib.weights import load_imagenet_backbone
+from doamlib.models.config import DetectorConfig
+from doamlib.models.detector import build_detector
+from doamlib.models.fcos import FCOS
+from doamlib.models.weights import load_imagenet_backbone
 
 SMALL = DetectorConfig(name="fcos", width=0.125, image_size=96)
 

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from doamlib import comparison, figures, plots
-from doamlib.detections import Detections, GroundTruth
-from doamlib.inference import TestSet
+from doamlib.book import figures, plots
+from doamlib.claims import comparison
+from doamlib.evaluation.detections import Detections, GroundTruth
+from doamlib.evaluation.test_set import TestSet
 
 KNIFE, SCISSOR = 1, 2
 

@@ -7,9 +7,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from doamlib import figures_attention
-from doamlib.arms import READINGS
-from doamlib.findings_attention import EXCHANGES, losses
+from doamlib.book import figures_attention
+from doamlib.claims.findings_attention import EXCHANGES, losses
+from doamlib.experiments.arms import READINGS
 
 CODE, PAPER = READINGS[:2]
 

@@ -5,9 +5,9 @@ import re
 import pytest
 from fabricated import FULL, fabricate, reference
 
-from doamlib.arms import READINGS
-from doamlib.claims import outcomes
-from doamlib.findings import found, how_sure, opening, summary
+from doamlib.claims.claims import outcomes
+from doamlib.claims.findings import found, how_sure, opening, summary
+from doamlib.experiments.arms import READINGS
 
 SMALL = FULL | {"width": 0.2, "image_size": 96}
 

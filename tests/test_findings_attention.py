@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from doamlib import findings_attention as findings
-from doamlib.arms import ARMS, READINGS
-from doamlib.findings_attention import CODE, CONCAT, EXCHANGES
-from doamlib.map_swaps import exchanges
-from doamlib.statistics import summarise
+from doamlib.claims import findings_attention as findings
+from doamlib.claims.findings_attention import CODE, CONCAT, EXCHANGES
+from doamlib.evaluation.map_swaps import exchanges
+from doamlib.evaluation.statistics import summarise
+from doamlib.experiments.arms import ARMS, READINGS
 
 PAPER = READINGS[1]
 

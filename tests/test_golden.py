@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from doamlib.runs import RESULTS_VERSION, RunStore
+from doamlib.experiments.results import RESULTS_VERSION, RunStore
 
 GOLDEN = Path(__file__).parent / "data" / "golden_smoke.json"
 GOLDEN_RUNS = {"arms": ("SSD", "SSD+DOAM-O"), "precision": "float32"}
@@ -48,8 +48,8 @@ def test_the_smoke_run_computes_what_it_did_at_this_results_version(study):
 
 def record():
     """Write the golden file from a fresh run."""
-    from doamlib.experiments import Study
-    from doamlib.parameters import from_file
+    from doamlib.experiments.parameters import from_file
+    from doamlib.experiments.study import Study
 
     smoke = from_file(Path(__file__).parent.parent / "params" / "smoke.yaml")
     parameters = smoke.model_copy(update=GOLDEN_RUNS)

@@ -15,10 +15,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from doamlib.experiments import Study
-from doamlib.parameters import from_file
-from doamlib.reference import pack
-from doamlib.runs import RunStore
+from doamlib.experiments.archive import pack
+from doamlib.experiments.parameters import from_file
+from doamlib.experiments.results import RunStore
+from doamlib.experiments.study import Study
 
 REPOSITORY = Path(__file__).parent.parent
 SCRIPT = REPOSITORY / "scripts" / "reference_on_gpu.sh"
@@ -203,8 +203,9 @@ def test_what_does_not_fit_is_left_and_the_rest_is_kept(tmp_path, monkeypatch):
 def test_seeds_that_are_committed_are_not_trained_again(one_of_two, tmp_path, monkeypatch):
     file, own = one_of_two
     pack(own, tmp_path / "packed")
-    layers = session.importlib.import_module("doamlib.reference").references(tmp_path / "packed")
-    monkeypatch.setattr("doamlib.reference.references", lambda: layers)
+    archive = session.importlib.import_module("doamlib.experiments.archive")
+    layers = archive.references(tmp_path / "packed")
+    monkeypatch.setattr("doamlib.experiments.archive.references", lambda: layers)
     values = own.parameters.model_dump(mode="json")
     for arms, seeds, left in (
         (["SSD"], [0], None),

@@ -11,11 +11,11 @@ from coco_tools import edit, write_coco, write_picture
 from PIL import Image
 
 from doamlib import cli
-from doamlib.data.doctor import check
+from doamlib.data.doctor.doctor import check
 from doamlib.data.faults import DataError
-from doamlib.datasets import DataConfig, open_data
-from doamlib.experiments import Study
-from doamlib.parameters import from_values
+from doamlib.experiments.data import DataConfig, open_data
+from doamlib.experiments.parameters import from_values
+from doamlib.experiments.study import Study
 
 
 def boxes(change, split="train"):

@@ -4,11 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from doamlib.detectors import DetectorConfig, build_detector
-from doamlib.doam import DOAM, DOAMConfig
-from doamlib.edges import normalise_edges
-from doamlib.inference import TestSet
-from doamlib.map_swaps import (
+from doamlib.evaluation.map_swaps import (
     EDGE_SWAPS,
     SWAPS,
     edges_for_map,
@@ -19,6 +15,10 @@ from doamlib.map_swaps import (
     map_effect,
     swapped,
 )
+from doamlib.evaluation.test_set import TestSet
+from doamlib.models.detector import DetectorConfig, build_detector
+from doamlib.models.doam import DOAM, DOAMConfig
+from doamlib.models.edges import normalise_edges
 
 CPU = torch.device("cpu")
 ACTING = DOAMConfig.reference(branch_inputs="standardised", gamma=None)
@@ -67,7 +67,7 @@ def test_a_map_that_is_one_number_everywhere_loses_nothing_by_its_mean(study):
 def test_a_known_map_is_not_evaluated_again_and_gamma_is_told(study, monkeypatch):
     tested = study.data.cached("test", 96, 1, lambda line: None)
     calls = []
-    monkeypatch.setattr("doamlib.map_swaps.detect", lambda *a: calls.append(a))
+    monkeypatch.setattr("doamlib.evaluation.map_swaps.detect", lambda *a: calls.append(a))
     monkeypatch.setattr(TestSet, "mean_ap", lambda *a: 0.5)
     config = DetectorConfig(width=0.125, image_size=96, doam=DOAMConfig.reference(gamma=0.25))
     detector = build_detector(config, seed=0).eval()
@@ -77,7 +77,7 @@ def test_a_known_map_is_not_evaluated_again_and_gamma_is_told(study, monkeypatch
         with torch.no_grad():
             detector.doam(images(2, 96))
 
-    monkeypatch.setattr("doamlib.map_swaps.detect", detect)
+    monkeypatch.setattr("doamlib.evaluation.map_swaps.detect", detect)
     effect = map_effect(detector, tested, TestSet.of(study.data.test), CPU, own=0.75)
     assert len(calls) == len(SWAPS) - 1 + len(EDGE_SWAPS) + 1
     assert (effect["own"], effect["ones"], effect["gamma"]) == (0.75, 0.5, 0.25)

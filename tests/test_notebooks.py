@@ -6,9 +6,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from doamlib.book import toc_notebooks
-from doamlib.claims import CLAIMS
-from doamlib.parameters import cell_source, from_file
+from doamlib.book.build import toc_notebooks
+from doamlib.claims.claims import CLAIMS
+from doamlib.experiments.parameters import cell_source, from_file
 
 REPOSITORY = Path(__file__).parent.parent
 BOOK = REPOSITORY / "book"

@@ -7,10 +7,9 @@ import pytest
 import torch
 import yaml
 
-from doamlib import paths
-from doamlib.arms import ARMS
-from doamlib.experiments import data_config, run_config
-from doamlib.parameters import (
+from doamlib.core import paths
+from doamlib.experiments.arms import ARMS
+from doamlib.experiments.parameters import (
     ParameterError,
     Parameters,
     cell_source,
@@ -18,6 +17,7 @@ from doamlib.parameters import (
     from_notebook,
     from_values,
 )
+from doamlib.experiments.study import data_config, run_config
 from doamlib.simulation import SimulationConfig
 
 PARAMS = Path(__file__).parent.parent / "params"

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from doamlib import cli, paths
-from doamlib.experiments import Study
-from doamlib.parameters import from_file
+from doamlib import cli
+from doamlib.core import paths
+from doamlib.experiments.parameters import from_file
+from doamlib.experiments.study import Study
 
 REPOSITORY = Path(__file__).parent.parent
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT

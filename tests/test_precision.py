@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from doamlib import precision
-from doamlib.detectors import DetectorConfig, build_detector
-from doamlib.doam import DOAM, DOAMConfig
-from doamlib.precision import chosen, forward_in, full_precision, has_bfloat16
+from doamlib.core import precision
+from doamlib.core.precision import chosen, forward_in, full_precision, has_bfloat16
+from doamlib.models.detector import DetectorConfig, build_detector
+from doamlib.models.doam import DOAM, DOAMConfig
 
 CPU = torch.device("cpu")
 SMALL = DOAMConfig.reference().slimmed(0.25)

@@ -6,8 +6,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, output_from_msg
 
-from doamlib import quoting
-from doamlib.quoting import GLUE_PREFIX, quote, stale_quotes
+from doamlib.book import quoting
+from doamlib.book.quoting import GLUE_PREFIX, quote, stale_quotes
 
 
 class Stored:

@@ -9,9 +9,9 @@ import torch
 from numpy.testing import assert_allclose
 from test_explain import LARGE, make, photos
 
-from doamlib import explain, randomisation
-from doamlib.detectors import build_detector, load_weights
-from doamlib.randomisation import randomised
+from doamlib.evaluation import map_scores, randomisation
+from doamlib.evaluation.randomisation import randomised
+from doamlib.models.detector import build_detector, load_weights
 
 # --- the statistic ------------------------------------------------------------------------------
 
@@ -42,10 +42,10 @@ def test_randomising_changes_its_part_and_leaves_the_rest(part, kind):
 def test_attention_ignores_the_network_behind_it_and_gradcam_does_not():
     detector, images = make(), photos()
     late, doam = (randomised(detector, part, 1, images) for part in ("late", "doam"))
-    attention = explain.attention_maps(detector, images)
-    torch.testing.assert_close(explain.attention_maps(late, images), attention)
-    assert not torch.allclose(explain.attention_maps(doam, images), attention, atol=1e-3)
-    maps = [explain.gradcam_maps(d, images, [LARGE, LARGE]).numpy() for d in (detector, late)]
+    attention = map_scores.attention_maps(detector, images)
+    torch.testing.assert_close(map_scores.attention_maps(late, images), attention)
+    assert not torch.allclose(map_scores.attention_maps(doam, images), attention, atol=1e-3)
+    maps = [map_scores.gradcam_maps(d, images, [LARGE, LARGE]).numpy() for d in (detector, late)]
     assert not np.allclose(*maps, rtol=0.05)
 
 
@@ -60,7 +60,7 @@ def test_normalisations_drawn_anew_get_the_statistics_of_training_images():
     other = randomised(make(), "doam", 1, images)
     gate, seen = other.doam.material.regions.gate, []
     gate.norm.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    explain.attention_maps(other, images)
+    map_scores.attention_maps(other, images)
     assert not any(module.training for module in other.modules())
     assert gate.norm.momentum == 0.1
     assert_allclose(seen[0].mean(dim=(0, 2, 3)), 0, atol=1e-3)
@@ -96,7 +96,7 @@ def test_the_check_compares_item_by_item_and_draw_by_draw(trained):
     asked = ("attention", "late", [1], images)
     unchanged = randomisation.randomisation_check(detector, cached, *asked)
     assert_allclose(unchanged.correlation, 1, atol=1e-5)
-    lifts = explain.score_maps(detector, cached, ["attention"]).lift_box
+    lifts = map_scores.score_maps(detector, cached, ["attention"]).lift_box
     assert_allclose(unchanged.lift_box, lifts, rtol=1e-5)
 
 
@@ -104,7 +104,7 @@ def test_a_draw_is_the_map_of_the_randomised_network(trained):
     detector, cached, images = trained
     asked = ("attention", "doam", [1, 2], images)
     frame = randomisation.randomisation_check(detector, cached, *asked)
-    alone = explain.score_maps(randomised(detector, "doam", 2, images), cached, ["attention"])
+    alone = map_scores.score_maps(randomised(detector, "doam", 2, images), cached, ["attention"])
     second = frame[frame["draw"] == 2]
     assert_allclose(second.lift_silhouette, alone.lift_silhouette, rtol=1e-5)
 

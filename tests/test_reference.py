@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from doamlib import reference
-from doamlib.experiments import Study
-from doamlib.reference import Reference, pack, references
-from doamlib.runs import RunStore
+from doamlib.experiments import archive
+from doamlib.experiments.archive import Reference, pack, references
+from doamlib.experiments.results import RunStore
+from doamlib.experiments.study import Study
 
 ARMS = ("SSD", "SSD+DOAM-T")
 
@@ -49,7 +49,7 @@ def test_an_archive_keeps_each_images_strongest_detections(packed):
     for image in range(len(results["SSD", 0].test_set().image_ids)):
         scores = np.sort(whole.score[whole.image_index == image])[::-1]
         kept = np.sort(stored.score[stored.image_index == image])[::-1]
-        np.testing.assert_array_equal(kept, scores[: reference.STRONGEST])
+        np.testing.assert_array_equal(kept, scores[: archive.STRONGEST])
 
 
 def test_only_the_first_seed_keeps_detections_and_pictures(study, tmp_path):
@@ -74,7 +74,7 @@ def test_what_an_archive_rounds_stays_equal_where_it_was_equal():
     """A pooled batch is found again among the losses of its epoch; indices are exact."""
     loss = 1.2345678901
     history = {"loss": [loss, 5.0], "pool": [{"batches": [{"loss": loss, "indices": [7108]}]}]}
-    assert reference._rounded(history) == {
+    assert archive._rounded(history) == {
         "loss": [1.2346, 5.0],
         "pool": [{"batches": [{"loss": 1.2346, "indices": [7108]}]}],
     }
@@ -98,10 +98,10 @@ def test_the_store_knows_committed_results_but_never_writes_there(packed, study)
 
 def test_older_code_makes_results_stale_and_says_so(packed, monkeypatch):
     folder, _ = packed
-    monkeypatch.setattr(reference, "RESULTS_VERSION", reference.RESULTS_VERSION + 1)
+    monkeypatch.setattr(archive, "RESULTS_VERSION", archive.RESULTS_VERSION + 1)
     (found,) = references(folder)
     assert not found.results and len(found.stale) == len(ARMS)
-    lines = reference.stale_lines([found])
+    lines = archive.stale_lines([found])
     assert "SSD, seed 0 is stale: made by results version" in lines[0]
 
 
@@ -159,7 +159,7 @@ def test_a_merged_layer_comes_seed_by_seed(smoke):
         Reference(smoke, {("SSD", 0): "own", ("SSD", 2): "c"}, {}),
         Reference(smoke, {("SSD", 0): "same", ("SSD+SE", 1): "b"}, {("SSD+DA", 0): "old"}),
     ]
-    merged = reference._merged(parts)
+    merged = archive._merged(parts)
     assert list(merged.results.items()) == [
         (("SSD", 0), "own"),
         (("SSD+SE", 1), "b"),
@@ -201,8 +201,8 @@ def test_a_seed_of_two_kinds_of_processors_is_not_packed(study, tmp_path, monkey
     own = Study(parameters, lambda line: None, study.store)
     own.results()
     kinds = iter(["one", "another"] * 9)
-    monkeypatch.setattr(reference, "processor", lambda result: next(kinds))
-    with pytest.raises(reference.MixedProcessors, match=r"SSD on one; SSD\+DOAM-T on another"):
+    monkeypatch.setattr(archive, "processor", lambda result: next(kinds))
+    with pytest.raises(archive.MixedProcessors, match=r"SSD on one; SSD\+DOAM-T on another"):
         pack(own, tmp_path / "packed")
     assert not (tmp_path / "packed").exists()
 
@@ -213,7 +213,7 @@ def test_the_plain_ssd_finds_less_where_items_are_hidden():
     Judged on the plain SSD alone, on stored measurements of many seeds: few test images are OL3, so
     a handful of seeds does not settle the order of OL2 and OL3.
     """
-    found = json.loads((reference.paths.measurements() / "ssd_spread.json").read_text())
+    found = json.loads((archive.paths.measurements() / "ssd_spread.json").read_text())
     levels = {level: np.array(values) for level, values in found["levels"].items()}
     fall = paired_interval(levels["OL1"], levels["OL3"])
     assert len(found["seeds"]) >= 15 and fall.low > 0
@@ -231,8 +231,8 @@ def paired_interval(one, other):
 
 
 def test_parts_stay_below_the_limit_and_lose_nothing():
-    limit = reference.MAX_BYTES - 2**20
+    limit = archive.MAX_BYTES - 2**20
     sizes = [limit // 2, limit // 2, limit // 3, limit, limit // 4]
-    parts = reference._parts(sizes)
+    parts = archive._parts(sizes)
     assert [index for part in parts for index in part] == list(range(len(sizes)))
     assert all(sum(sizes[index] for index in part) <= limit for part in parts)

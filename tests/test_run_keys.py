@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from doamlib.arms import ARMS
-from doamlib.config import digest_of
+from doamlib.core.config import digest_of
 from doamlib.data.classes import CLASSES
-from doamlib.experiments import run_config
-from doamlib.parameters import from_file
-from doamlib.runs import RunConfig, warm_name
+from doamlib.experiments.arms import ARMS
+from doamlib.experiments.parameters import from_file
+from doamlib.experiments.results import RunConfig, warm_name
+from doamlib.experiments.study import run_config
 
 PARAMS = Path(__file__).parent.parent / "params"
 

@@ -15,10 +15,12 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from doamlib import explain, provenance, run_end, runs
-from doamlib.arms import ARMS, READINGS, SWITCHES
-from doamlib.experiments import run_config
-from doamlib.runs import RunStore
+from doamlib.core import provenance
+from doamlib.evaluation import map_scores
+from doamlib.experiments import results, run_end
+from doamlib.experiments.arms import ARMS, READINGS, SWITCHES
+from doamlib.experiments.results import RunStore
+from doamlib.experiments.study import run_config
 from doamlib.training import OutOfTime, Training
 
 REPOSITORY = Path(__file__).parent.parent
@@ -46,7 +48,7 @@ def test_key_names_configuration_data_and_version(config, smoke, monkeypatch):
         run_config(smoke, ARMS["SSD+DOAM-T"], 0).key("f" * 16),
         config.key("e" * 16),
     }
-    monkeypatch.setattr(runs, "RESULTS_VERSION", runs.RESULTS_VERSION + 1)
+    monkeypatch.setattr(results, "RESULTS_VERSION", results.RESULTS_VERSION + 1)
     others.add(config.key("f" * 16))
     assert len(others) == 4 and key not in others
 
@@ -93,8 +95,8 @@ def test_same_seed_same_bits(result, study, config, tmp_path):
 
 
 def test_weights_give_the_stored_detections(result, study):
-    from doamlib.detectors import build_detector, load_weights
-    from doamlib.inference import detect
+    from doamlib.evaluation.test_set import detect
+    from doamlib.models.detector import build_detector, load_weights
 
     detector = build_detector(result.config.detector, seed=99)
     assert load_weights(detector, result.weights()) == []
@@ -143,7 +145,7 @@ def test_an_explained_run_keeps_its_maps_and_another_draws_none(result, study, t
     assert set(maps) == {"gradcam", "edges", "darkness"}
     assert maps["gradcam"]["random"]["all"]["images"] == len(study.data.test)
     with np.load(io.BytesIO(result.read("maps.npz"))) as arrays:
-        scores = explain.tidy(dict(arrays), result.test_set())
+        scores = map_scores.tidy(dict(arrays), result.test_set())
     found = scores[scores["map"] == "edges"].groupby("image").lift_box.mean().mean()
     assert found == pytest.approx(maps["edges"]["lift_box"]["mean"])
     focal = result.config.detector.model_copy(update={"focal_loss": True})
@@ -164,7 +166,7 @@ def test_a_default_that_has_changed_since_is_not_mistaken_for_the_old_one(
     result, study, config, tmp_path
 ):
     """The key leaves defaults out; the stored configuration does not."""
-    shutil.copytree(runs.paths.runs() / result.key, tmp_path / result.key)
+    shutil.copytree(results.paths.runs() / result.key, tmp_path / result.key)
     path = tmp_path / result.key / "identity.json"
     identity = json.loads(path.read_text())
     identity["config"]["detector"]["nms_iou"] = 0.5
@@ -173,8 +175,8 @@ def test_a_default_that_has_changed_since_is_not_mistaken_for_the_old_one(
 
 
 def test_digest_follows_the_stored_numbers(result, tmp_path):
-    shutil.copytree(runs.paths.runs() / result.key, tmp_path / result.key)
-    copy = runs.Result(tmp_path / result.key, "local")
+    shutil.copytree(results.paths.runs() / result.key, tmp_path / result.key)
+    copy = results.Result(tmp_path / result.key, "local")
     assert copy.digest() == result.digest()
     metrics = json.loads((tmp_path / result.key / "metrics.json").read_text())
     metrics["AP"]["mAP"] += 0.01
@@ -222,7 +224,7 @@ def test_killed_for_real_and_resumed_gives_the_same_bits(study, home, tmp_path):
         output, _ = _train(file, own).communicate()
         assert "mAP" in output
         ((made[name]),) = (own / "runs").glob("*/identity.json")
-    whole, killed = (runs.Result(path.parent, "local") for path in made.values())
+    whole, killed = (results.Result(path.parent, "local") for path in made.values())
     assert killed.metrics == whole.metrics
     assert killed.history.loss == whole.history.loss
     one, other = load_file(killed.weights()), load_file(whole.weights())

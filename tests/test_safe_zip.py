@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doamlib.data.files import npz_bytes
-from doamlib.verify.safe_zip import (
+from doamlib.claims.verify.safe_zip import (
     ARRAYS,
     ArchiveError,
     Limits,
@@ -26,6 +25,7 @@ from doamlib.verify.safe_zip import (
     read_file,
     unpack,
 )
+from doamlib.core.files import npz_bytes
 
 NAMES = re.compile(r"[a-z/]+\.json")
 LIMITS = Limits(members=5, member=4 * 2**20, total=6 * 2**20)

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from doamlib import paths, seal
+from doamlib.book import seal
+from doamlib.core import paths
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_the_books_own_numbers_are_sealed():
 
 
 def test_a_build_refuses_numbers_that_were_changed(book, smoke, monkeypatch):
-    from doamlib.book import BuildError, build
+    from doamlib.book.build import BuildError, build
 
     (book / "measurements/m.json").write_text("{}")
     monkeypatch.setenv("DOAM_HOME", str(book / "home"))

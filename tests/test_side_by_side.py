@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from doamlib.arms import ARMS
-from doamlib.experiments import Study, run_config
-from doamlib.runs import RunStore
-from doamlib.side_by_side import Task, Trainer
+from doamlib.core.workers import worker_processes
+from doamlib.experiments.arms import ARMS
+from doamlib.experiments.parallel import Task, Trainer
+from doamlib.experiments.results import RunStore
+from doamlib.experiments.study import Study, run_config
 from doamlib.training import OutOfTime, TrainingError, reproducible
-from doamlib.workers import worker_processes
 
 
 def quiet(line):
@@ -104,7 +104,7 @@ def test_warm_starts_that_are_missing_are_trained_first_and_side_by_side(
         trained.append((trainer.at_once, [(task.name, task.config) for task in tasks]))
 
     monkeypatch.setattr(Trainer, "train_all", record)
-    monkeypatch.setattr("doamlib.experiments.open_data", lambda *arguments: study.data)
+    monkeypatch.setattr("doamlib.experiments.study.open_data", lambda *arguments: study.data)
     changes = {"warm_start": "harmless", "arms": ("SSD", "SSD+SE", "FCOS"), "device": "cpu"}
     own = Study(smoke.model_copy(update=changes), quiet, RunStore(tmp_path, reference=tmp_path))
     own.results()
@@ -156,7 +156,7 @@ def test_an_error_stops_the_workers_at_once():
 
 PARENT = """
 import os, sys, time
-from doamlib.workers import worker_processes
+from doamlib.core.workers import worker_processes
 
 if __name__ == "__main__":
     with worker_processes(1, os.getpid) as pool:

@@ -20,14 +20,14 @@ from numpy.testing import assert_allclose
 from pycocotools import mask as coco_mask
 from pydantic import ValidationError
 
-from doamlib import paths
+from doamlib.core import paths
 from doamlib.data.classes import CLASSES
 from doamlib.simulation import GENERATOR_VERSION, SimulationConfig, generate
-from doamlib.simulation.compose import window_size
 from doamlib.simulation.dataset import _remaining
-from doamlib.simulation.image import make_image, scene_seed
-from doamlib.simulation.occlusion import LEVEL_LIMITS, level_of
-from doamlib.simulation.quotas import ImagePlan, largest_remainder, plan_images
+from doamlib.simulation.scenes.compose import window_size
+from doamlib.simulation.scenes.image import make_image, scene_seed
+from doamlib.simulation.scenes.occlusion import LEVEL_LIMITS, level_of
+from doamlib.simulation.scenes.quotas import ImagePlan, largest_remainder, plan_images
 
 SMALL = SimulationConfig(train_images=5, test_images=4, seed=3, field_of_view=0.25)
 STORED = Path(__file__).parent / "data" / "simulation"

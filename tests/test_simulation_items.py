@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from doamlib.data.classes import CLASSES
-from doamlib.simulation.blades import PLASTICS
-from doamlib.simulation.canvas import Patch, View
-from doamlib.simulation.catalogue import CONTENTS, CUTTER_KINDS, GROUPS, KINDS, RAREST
-from doamlib.simulation.containers import CONTAINERS
 from doamlib.simulation.dice import Dice
-from doamlib.simulation.outlines import ellipse, points, rectangle
-from doamlib.simulation.physics import physics
-from doamlib.simulation.primitives import Lathe, Sheet, Sketch, Slab, Soft, Tube
-from doamlib.simulation.scene import rotation
+from doamlib.simulation.drawing.canvas import Patch, View
+from doamlib.simulation.drawing.outlines import ellipse, points, rectangle
+from doamlib.simulation.drawing.primitives import Lathe, Sheet, Sketch, Slab, Soft, Tube
+from doamlib.simulation.items.blades import PLASTICS
+from doamlib.simulation.items.catalogue import CONTENTS, CUTTER_KINDS, GROUPS, KINDS, RAREST
+from doamlib.simulation.items.containers import CONTAINERS
+from doamlib.simulation.optics.physics import physics
+from doamlib.simulation.scenes.scene import rotation
 
 SEEDS = st.integers(0, 2**32)
 IRON = physics().materials["steel"]

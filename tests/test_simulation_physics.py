@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from doamlib.simulation.display import DisplayChain, clean_colour, colour_table, colourise, expose
-from doamlib.simulation.physics import effective_z, log_attenuation, physics
+from doamlib.simulation.optics.display import (
+    DisplayChain,
+    clean_colour,
+    colour_table,
+    colourise,
+    expose,
+)
+from doamlib.simulation.optics.physics import effective_z, log_attenuation, physics
 
 DATA = physics()
 

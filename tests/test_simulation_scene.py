@@ -14,8 +14,11 @@ from sklearn.preprocessing import StandardScaler
 
 from doamlib.data.classes import CLASSES
 from doamlib.simulation import Placement, SimulationConfig, render, render_cutter, render_level
-from doamlib.simulation.catalogue import CUTTER_KINDS, GROUPS, KINDS, Kind
-from doamlib.simulation.compose import (
+from doamlib.simulation.dice import Dice
+from doamlib.simulation.items.catalogue import CUTTER_KINDS, GROUPS, KINDS, Kind
+from doamlib.simulation.optics.display import DisplayChain
+from doamlib.simulation.optics.physics import log_attenuation
+from doamlib.simulation.scenes.compose import (
     LOOK_ALIKES,
     MIN_VISIBLE,
     belt_load,
@@ -26,14 +29,16 @@ from doamlib.simulation.compose import (
     visible_part,
     window_size,
 )
-from doamlib.simulation.dice import Dice
-from doamlib.simulation.display import DisplayChain
-from doamlib.simulation.image import make_image
-from doamlib.simulation.occlusion import LEVEL_LIMITS, level_of, measure_occlusion, silhouette_of
-from doamlib.simulation.physics import log_attenuation
-from doamlib.simulation.quotas import ImagePlan
-from doamlib.simulation.scene import FRAME, Item, draw_item, draw_scene
-from doamlib.simulation.steps import arrange
+from doamlib.simulation.scenes.image import make_image
+from doamlib.simulation.scenes.occlusion import (
+    LEVEL_LIMITS,
+    level_of,
+    measure_occlusion,
+    silhouette_of,
+)
+from doamlib.simulation.scenes.quotas import ImagePlan
+from doamlib.simulation.scenes.scene import FRAME, Item, draw_item, draw_scene
+from doamlib.simulation.scenes.steps import arrange
 
 
 def plate(size: int, load: float, plane: int = 1) -> np.ndarray:

@@ -12,8 +12,8 @@ from torchvision.models.detection import ssd300_vgg16
 from torchvision.models.detection._utils import BoxCoder, SSDMatcher
 from torchvision.ops import box_iou
 
-from doamlib.detector_config import DetectorConfig, scaled
-from doamlib.priors import (
+from doamlib.models.config import DetectorConfig, scaled
+from doamlib.models.priors import (
     decode,
     default_scales,
     encode,
@@ -21,7 +21,7 @@ from doamlib.priors import (
     map_sizes,
     match_priors,
 )
-from doamlib.ssd import SSD
+from doamlib.models.ssd import SSD
 
 SMALL = DetectorConfig(width=0.125, image_size=96)
 

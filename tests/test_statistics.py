@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from doamlib.statistics import (
+from doamlib.evaluation.statistics import (
     bootstrap_mean,
     image_resamples,
     is_constant,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from doamlib.trend import FEWEST, WINDOW, next_loss
+from doamlib.core.trend import FEWEST, WINDOW, next_loss
 
 
 def test_a_straight_line_goes_on():

@@ -13,9 +13,15 @@ import pytest
 import yaml
 from IPython.core.interactiveshell import InteractiveShell
 
-from doamlib.arms import ARMS
-from doamlib.parameters import ParameterError, Parameters, cell_source, from_file, from_notebook
-from doamlib.values import as_names, as_numbers, as_written, found_folder, read_mapping
+from doamlib.experiments.arms import ARMS
+from doamlib.experiments.parameters import (
+    ParameterError,
+    Parameters,
+    cell_source,
+    from_file,
+    from_notebook,
+)
+from doamlib.experiments.values import as_names, as_numbers, as_written, found_folder, read_mapping
 
 REPOSITORY = Path(__file__).parent.parent
 QUICK = REPOSITORY / "params" / "quick.yaml"
@@ -204,7 +210,7 @@ def test_a_zip_of_the_book_inside_another_repository_records_no_commit(tmp_path)
         copy = thesis / f"book/doamlib/{name}.py"
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text((REPOSITORY / f"doamlib/{name}.py").read_text())
-    code = "import torch, json; from doamlib.provenance import record;"
+    code = "import torch, json; from doamlib.core.provenance import record;"
     code += "r = record(torch.device('cpu')); print(json.dumps([r['commit'], r['dirty']]))"
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "DOAM_"))}
 

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from doamlib.statistics import paired_differences, summarise, trend
-from doamlib.verdict import (
+from doamlib.claims.verdict import (
     Verdict,
     judge,
     judge_all,
@@ -17,6 +16,7 @@ from doamlib.verdict import (
     power,
     seeds_needed,
 )
+from doamlib.evaluation.statistics import paired_differences, summarise, trend
 
 FIVE = [1.0, 2.0, 3.0, 4.0, 5.0]  # mean 3, sd sqrt(2.5), standard error sqrt(0.5)
 HALF = 2.7764451052 * 0.5**0.5  # of its 95% interval: 97.5% point of t with 4 degrees of freedom

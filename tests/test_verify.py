@@ -13,21 +13,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from doamlib import cli
-from doamlib.arms import ARMS as ARMS_BY_NAME
-from doamlib.data.files import npz_bytes
-from doamlib.detections import Detections, GroundTruth
-from doamlib.doam import DOAM
-from doamlib.experiments import Study, run_config
-from doamlib.inference import TestSet, score, score_matches
-from doamlib.map_swaps import exchanges, has_map
-from doamlib.parameters import from_values
-from doamlib.reference import pack, references
-from doamlib.runs import Result
-from doamlib.verify import ArchiveError, archive, check_archive, verify
-from doamlib.verify.bounds import ap_bounds
-from doamlib.verify.history import learning_rates
-from doamlib.verify.packed import PackedRun, differences
-from doamlib.verify.scores import attention_keys, check_scores
+from doamlib.claims.verify import ArchiveError, archive, check_archive, verify
+from doamlib.claims.verify.bounds import ap_bounds
+from doamlib.claims.verify.history import learning_rates
+from doamlib.claims.verify.packed import PackedRun, differences
+from doamlib.claims.verify.scores import attention_keys, check_scores
+from doamlib.core.files import npz_bytes
+from doamlib.evaluation.detections import Detections, GroundTruth
+from doamlib.evaluation.map_swaps import exchanges, has_map
+from doamlib.evaluation.test_set import TestSet, score, score_matches
+from doamlib.experiments.archive import pack, references
+from doamlib.experiments.arms import ARMS as ARMS_BY_NAME
+from doamlib.experiments.parameters import from_values
+from doamlib.experiments.results import Result
+from doamlib.experiments.study import Study, run_config
+from doamlib.models.doam import DOAM
 
 ARMS = ("SSD", "SSD+DOAM-T", "SSD+DOAM-E")
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from doamlib.detectors import DetectorConfig, build_detector, load_weights
-from doamlib.doam import DOAMConfig
-from doamlib.ssd import NormalisedConv2d
-from doamlib.weights import fold_batch_norm
+from doamlib.models.detector import DetectorConfig, build_detector, load_weights
+from doamlib.models.doam import DOAMConfig
+from doamlib.models.ssd import NormalisedConv2d
+from doamlib.models.weights import fold_batch_norm
 
 SLIM = {"image_size": 96, "width": 0.125}
 

@@ -10,8 +10,8 @@ from torch import nn
 from torch.testing import assert_close
 from torchvision.ops import box_iou
 
-from doamlib.detector_config import DetectorConfig
-from doamlib.yolov3 import ANCHORS, Darknet53, YOLOv3
+from doamlib.models.config import DetectorConfig
+from doamlib.models.yolov3 import ANCHORS, Darknet53, YOLOv3
 
 SMALL = DetectorConfig(name="yolov3", width=0.125, image_size=96)
 

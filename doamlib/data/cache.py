@@ -13,13 +13,13 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from doamlib.config import digest_of
+from doamlib.core.config import digest_of
+from doamlib.core.files import write_text
+from doamlib.core.paths import writable
 from doamlib.data.dataset import Dataset
 from doamlib.data.faults import DataError, error
-from doamlib.data.files import write_text
 from doamlib.data.images import resize
 from doamlib.data.sample import scale_boxes
-from doamlib.paths import writable
 
 VERSION = 1
 """Part of the key: raise it whenever the cached bytes would differ."""

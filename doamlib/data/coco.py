@@ -12,10 +12,11 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, field_validator
 
+from doamlib.core.files import write_text
 from doamlib.data.classes import CLASSES, unfit
 from doamlib.data.dataset import Dataset
 from doamlib.data.faults import FaultLog, error
-from doamlib.data.files import Folder, write_text
+from doamlib.data.folder import Folder
 from doamlib.data.images import image_size
 from doamlib.data.layouts import image_folder, split_files
 from doamlib.data.sample import Annotation, Row, boxes_within

@@ -15,7 +15,7 @@ from doamlib.data.classes import CLASSES, unfit
 from doamlib.data.coco import read_file, write_coco
 from doamlib.data.dataset import Dataset
 from doamlib.data.faults import DataError, FaultLog, error
-from doamlib.data.files import Folder
+from doamlib.data.folder import Folder
 from doamlib.data.foreign import Losses, Source, as_records, read_labelme, read_voc, read_yolo
 from doamlib.data.layouts import describe, split_of
 from doamlib.data.sample import Annotation

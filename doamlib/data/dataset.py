@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from doamlib.config import Config, digest_of
+from doamlib.core.config import Config, digest_of
 from doamlib.data.faults import Fault, error
-from doamlib.data.files import Folder
+from doamlib.data.folder import Folder
 from doamlib.data.images import decode
 from doamlib.data.sample import Annotation, Sample
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from doamlib.config import Config
+from doamlib.core.config import Config
 
 Severity = Literal["error", "warning", "note"]
 """An error stops training; a warning was dealt with (a box clipped); a note is worth knowing."""

@@ -17,7 +17,7 @@ import globox
 import yaml
 
 from doamlib.data.faults import DataError, FaultLog
-from doamlib.data.files import Folder
+from doamlib.data.folder import Folder
 from doamlib.data.images import image_size
 from doamlib.data.layouts import SPLITS, is_image, kind_of, split_of, walk
 from doamlib.data.sample import Annotation, Row, boxes_within

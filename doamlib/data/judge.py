@@ -13,7 +13,7 @@ from statistics import median_low
 
 from doamlib.data.dataset import Dataset, read_manifest
 from doamlib.data.faults import DataError, Fault, FaultLog, error
-from doamlib.data.files import Folder
+from doamlib.data.folder import Folder
 from doamlib.data.sidecar import read_sidecar
 from doamlib.data.splits import box_table
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from doamlib.data.faults import DataError, error
-from doamlib.data.files import Folder
+from doamlib.data.folder import Folder
 from doamlib.data.images import SUFFIXES
 
 DEPTH = 4

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from doamlib.data.classes import CLASSES, HIXRAY_CLASSES
 from doamlib.data.dataset import Dataset
 from doamlib.data.faults import FaultLog, error
-from doamlib.data.files import Folder
+from doamlib.data.folder import Folder
 from doamlib.data.images import SUFFIXES, image_size
 from doamlib.data.layouts import CONVERT, describe, find_splits
 from doamlib.data.sample import Annotation, Row, boxes_within

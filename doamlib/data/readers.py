@@ -8,7 +8,7 @@ from typing import Literal
 
 from doamlib.data.coco import read_coco
 from doamlib.data.dataset import Dataset
-from doamlib.data.files import Folder
+from doamlib.data.folder import Folder
 from doamlib.data.layouts import find_splits, walk
 from doamlib.data.opixray import read_opixray
 

@@ -8,9 +8,9 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from pydantic import ConfigDict, Field, ValidationError
 
-from doamlib.config import Config
+from doamlib.core.config import Config
 from doamlib.data.faults import error
-from doamlib.data.files import Folder
+from doamlib.data.folder import Folder
 
 Box = tuple[float, float, float, float]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from doamlib.core.files import write_text
 from doamlib.data.dataset import Dataset
 from doamlib.data.faults import error
-from doamlib.data.files import write_text
 from doamlib.data.sample import Annotation
 
 SMALL = 0.0012

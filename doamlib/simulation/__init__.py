@@ -6,7 +6,13 @@ step.
 
 from doamlib.simulation.config import GENERATOR_VERSION, SimulationConfig
 from doamlib.simulation.dataset import generate, is_complete
-from doamlib.simulation.steps import Placement, Rendering, render, render_cutter, render_level
+from doamlib.simulation.scenes.steps import (
+    Placement,
+    Rendering,
+    render,
+    render_cutter,
+    render_level,
+)
 
 __all__ = [
     "GENERATOR_VERSION",

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from doamlib.config import Config, digest_of
+from doamlib.core.config import Config, digest_of
 
 GENERATOR_VERSION = 5
 """Raised whenever the same configuration would give other images; part of every fingerprint."""

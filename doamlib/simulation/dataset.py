@@ -26,14 +26,14 @@ from typing import Any
 import cv2
 from filelock import FileLock
 
-from doamlib.config import canonical_json
+from doamlib.core.config import canonical_json
+from doamlib.core.files import write_bytes
+from doamlib.core.memory import reuse_freed_memory
+from doamlib.core.workers import worker_processes
 from doamlib.data.faults import error
-from doamlib.data.files import write_bytes
-from doamlib.memory import reuse_freed_memory
 from doamlib.simulation.config import GENERATOR_VERSION, SimulationConfig
-from doamlib.simulation.image import make_image
-from doamlib.simulation.quotas import ImagePlan, plan_images
-from doamlib.workers import worker_processes
+from doamlib.simulation.scenes.image import make_image
+from doamlib.simulation.scenes.quotas import ImagePlan, plan_images
 
 FORMAT = 1
 UNFINISHED, MANIFEST = ".unfinished", "manifest.json"

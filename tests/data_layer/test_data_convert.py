@@ -15,7 +15,7 @@ from doamlib import cli
 from doamlib.data.classes import CLASSES
 from doamlib.data.coco import read_coco
 from doamlib.data.convert import convert
-from doamlib.data.doctor import check
+from doamlib.data.doctor.doctor import check
 from doamlib.data.faults import DataError
 
 SIZE = (60, 40)

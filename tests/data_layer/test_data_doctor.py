@@ -12,10 +12,10 @@ from pathlib import Path
 import jsonschema
 
 from doamlib.data.coco import write_coco
-from doamlib.data.doctor import check
+from doamlib.data.doctor.doctor import check
+from doamlib.data.doctor.published import compare, known
+from doamlib.data.doctor.report import SHOWN, Report, SplitReport
 from doamlib.data.opixray import read_opixray
-from doamlib.data.published import compare, known
-from doamlib.data.report import SHOWN, Report, SplitReport
 
 
 def codes(report: Report) -> list[tuple[str, str, int | None]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from doamlib.data.files import write_bytes, write_text
+from doamlib.core.files import write_bytes, write_text
 
 
 def test_a_written_file_is_what_was_given_and_stands_alone(tmp_path):

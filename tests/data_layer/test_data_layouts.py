@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from coco_tools import edit, write_coco, write_picture
 
 from doamlib.data.coco import read_coco
-from doamlib.data.doctor import check
+from doamlib.data.doctor.doctor import check
 from doamlib.data.faults import DataError
 from doamlib.data.layouts import find_splits, split_of
 from doamlib.data.opixray import read_opixray

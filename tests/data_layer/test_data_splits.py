@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from doamlib.data.dataset import Dataset, read_manifest
 from doamlib.data.faults import DataError
-from doamlib.data.files import Folder
+from doamlib.data.folder import Folder
 from doamlib.data.opixray import read_opixray
 from doamlib.data.sample import Annotation
 from doamlib.data.sidecar import read_sidecar

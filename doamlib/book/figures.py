@@ -1,0 +1,378 @@
+"""Figures of the experiment pages. Layers never share a bar or a line: each has a panel of its own.
+
+A layer is a title and its runs: ``{"stored reference": ..., "this run": ...}``. Empty ones are left
+out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from doamlib.book import plots
+from doamlib.claims.comparison import LEVELS, arms_in, gain, printed, scores
+from doamlib.data.dataset import Dataset
+from doamlib.evaluation.detections import Detections, GroundTruth
+from doamlib.evaluation.statistics import summarise
+from doamlib.evaluation.test_set import TestSet
+from doamlib.experiments.results import Result, Runs
+
+Layers = Mapping[str, Runs]
+PAPER = "the paper, on OPIXray"
+OCCLUSION = "occlusion O (0: visible, 1: invisible)"
+
+
+def _panels(titles: Sequence[str], height: float, stacked: bool = False) -> list[Axes]:
+    """One axis a title, side by side or above each other, on one scale."""
+    count = max(1, len(titles))
+    shape, size = ((count, 1), (9, height * count)) if stacked else ((1, count), (9, height))
+    _, axes = plt.subplots(*shape, figsize=size, squeeze=False, sharey=not stacked, sharex=stacked)
+    for axis, title in zip(axes.flat, titles, strict=False):
+        axis.set_title(title)
+    return list(axes.flat)
+
+
+def arm_colours(arms: Iterable[str]) -> dict[str, str]:
+    """Arm -> its colour, in the order given; more arms than colours share them."""
+    return {arm: plots.PALETTE[i % len(plots.PALETTE)] for i, arm in enumerate(arms)}
+
+
+def _legend(axis: Axes, drawn: Iterable[Axes] = ()) -> None:
+    """Right of ``axis``: every name that it or one of ``drawn`` has, once."""
+    names = {}
+    for other in (*drawn, axis):
+        for handle, name in zip(*other.get_legend_handles_labels(), strict=True):
+            names.setdefault(name, handle)
+    if names:
+        axis.legend(names.values(), names, loc="upper left", bbox_to_anchor=(1, 1), title="")
+
+
+Curve = Callable[[list[Result]], pd.DataFrame]
+"""An arm's results to a column each, with x as the index; without rows there is no line."""
+
+
+def bands(
+    axis: Axes, runs: Runs, curve: Curve, colours: Mapping[str, str], dots: float = 0
+) -> None:
+    """Of each arm a line through the mean over seeds, and a band over them all.
+
+    Args:
+        axis: to draw on.
+        runs: results.
+        curve: what makes the points of an arm's results.
+        colours: of each arm.
+        dots: size of a mark at each point; a line of few points needs one.
+    """
+    for arm in arms_in(runs):
+        points = curve([result for (own, _), result in runs.items() if own == arm])
+        if points.empty:
+            continue
+        style = {"marker": "o", "ms": dots, "lw": 1.5, "color": colours[arm], "label": arm}
+        axis.plot(points.mean(axis=1), **style)
+        if len(points.columns) > 1:
+            band = points.min(axis=1), points.max(axis=1)
+            axis.fill_between(points.index, *band, color=colours[arm], alpha=0.15, lw=0)
+
+
+def _curves(
+    layers: Layers, curve: Curve, height: float, dots: float = 0, **settings: str
+) -> Figure:
+    """A panel a layer with :func:`bands`; ``settings`` are those of every axis."""
+    layers = {title: runs for title, runs in layers.items() if runs}
+    axes = _panels(list(layers), height)
+    colours = arm_colours(dict.fromkeys(arm for runs in layers.values() for arm in arms_in(runs)))
+    for axis, runs in zip(axes, layers.values(), strict=False):
+        bands(axis, runs, curve, colours, dots)
+        axis.set(**settings)
+    _legend(axes[-1], axes)
+    return axes[0].figure
+
+
+def per_class(table: str, layers: Layers, arms: Sequence[str] = ()) -> Figure:
+    """AP of each class and mAP as bars, the paper's in a panel of their own; error bars: sd.
+
+    Args:
+        table: of the paper: IV, VI, VII or IX.
+        layers: title -> runs.
+        arms: only these rows; all of the table by default.
+    """
+    theirs = printed(table)
+    arms = list(arms or theirs.index)
+    frames = {PAPER: theirs.loc[arms].reset_index().melt("arm", var_name="class", value_name="AP")}
+    for title, runs in layers.items():
+        rows = [
+            {"arm": arm, "class": name, "AP": ap}
+            for arm in arms
+            for name in theirs
+            for ap in scores(runs, arm, name).values()
+        ]
+        if rows:
+            frames[title] = pd.DataFrame(rows)
+    stacked = len(arms) > 3
+    axes = _panels(list(frames), 2.5 if stacked else 2.8, stacked)
+    options = {"x": "class", "y": "AP", "hue": "arm", "hue_order": arms, "errorbar": "sd"}
+    for axis, frame in zip(axes, frames.values(), strict=True):
+        last = axis is axes[0 if stacked else -1]
+        sns.barplot(
+            frame, **options, order=list(theirs), palette=arm_colours(arms), legend=last, ax=axis,
+            err_kws={"linewidth": 1.2},
+        )  # fmt: skip
+        axis.set(xlabel="", ylabel="AP (%)")
+        if last:
+            _legend(axis)
+    return axes[0].figure
+
+
+def learning_curves(layers: Layers, window: int = 10) -> Figure:
+    """Training loss against optimiser steps: mean over seeds, band from the lowest to the highest.
+
+    Args:
+        layers: title -> runs.
+        window: steps of the running mean.
+    """
+
+    def smoothed(results: list[Result]) -> pd.DataFrame:
+        losses = pd.concat([pd.Series(result.history.loss) for result in results], axis=1)
+        losses.index += 1
+        return losses.rolling(window, min_periods=1).mean().dropna()
+
+    figure = _curves(layers, smoothed, 3.2, xlabel="step", yscale="log")
+    figure.axes[0].set_ylabel(f"loss (mean of {window} steps)")
+    for axis in figure.axes:
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("{x:g}")
+    return figure
+
+
+def by_epoch(name: str, scale: float = 1.0) -> Curve:
+    """The curve of a number that histories tell after an epoch, times ``scale``, from epoch 1.
+
+    Epochs after which a run was not looked at, and runs that do not tell it, have no point.
+    """
+
+    def curve(results: list[Result]) -> pd.DataFrame:
+        told = [
+            {n: scale * e[name] for n, e in enumerate(result.history.epochs, 1) if name in e}
+            for result in results
+        ]
+        return pd.DataFrame([points for points in told if points]).T.sort_index().dropna()
+
+    return curve
+
+
+def epoch_curves(layers: Layers) -> Figure:
+    """The mAP on the test images after each epoch: a line an arm, a band over seeds.
+
+    It is that of the epoch's last weights, also where a run ends with a mean of weights. No
+    decision looks at it.
+    """
+    figure = _curves(layers, by_epoch("test_mAP", 100), 3.2, dots=3, xlabel="epoch")
+    figure.axes[0].set_ylabel("test mAP at IoU 0.5 (%)")
+    for axis in figure.axes:
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    return figure
+
+
+def forest(frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """Paired differences with their 95% intervals, a row each; the paper's as hollow diamonds.
+
+    Args:
+        frames: title -> table of :func:`doamlib.claims.comparison.differences`. A difference
+        without an
+            interval (one seed) is a bare point.
+    """
+    frames = {title: frame for title, frame in frames.items() if len(frame)}
+    rows = list(dict.fromkeys(name for frame in frames.values() for name in frame.index))
+    figure, axis = plt.subplots(figsize=(9, 0.9 + 0.5 * len(rows)))
+    axis.axvline(0, color="#c9d1d9", lw=1, zorder=0)
+    for nth, (title, frame) in enumerate(frames.items()):
+        y = np.array([rows.index(name) for name in frame.index]) + 0.26 * nth
+        half = (frame["ours"] - frame["low"]).to_numpy(), (frame["high"] - frame["ours"]).to_numpy()
+        style = {"fmt": "o", "color": plots.PALETTE[nth], "capsize": 3, "ms": 5, "label": title}
+        axis.errorbar(frame["ours"], y, xerr=np.nan_to_num(half), **style)
+    theirs = pd.concat([frame["paper"] for frame in frames.values()]) if frames else pd.Series()
+    theirs = theirs[~theirs.index.duplicated()].dropna()
+    y = np.array([rows.index(name) for name in theirs.index]) - 0.22
+    axis.scatter(theirs, y, marker="D", fc="white", ec=plots.ACCENT, lw=1.5, s=34, label=PAPER)
+    axis.set_yticks(range(len(rows)), rows)
+    axis.set(ylim=(len(rows) - 0.4, -0.6), xlabel="difference in AP at IoU 0.5 (points)")
+    _legend(axis)
+    return figure
+
+
+def gains_by_level(runs: Runs, arm: str, rivals: Sequence[str]) -> pd.DataFrame:
+    """``arm - rival`` on each level, a row a seed: ``over``, ``level``, ``seed``, ``gain``.
+
+    Rivals without a common seed, and levels without items, have no row.
+    """
+    rows = [
+        {"over": rival, "level": level, "seed": seed, "gain": points}
+        for rival in rivals
+        for level in LEVELS
+        for seed, points in gain(runs, arm, rival, level).items()
+    ]
+    return pd.DataFrame(rows, columns=["over", "level", "seed", "gain"])
+
+
+def gain_bars(frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """Fig. 5 as bars: gain over each rival by level; error bars: 95% t interval over seeds.
+
+    Args:
+        frames: title -> table of :func:`gains_by_level`; empty ones are left out.
+    """
+    frames = {title: frame for title, frame in frames.items() if len(frame)}
+    axes = _panels(list(frames), 2.6, stacked=True)
+    rivals = list(dict.fromkeys(name for frame in frames.values() for name in frame["over"]))
+    for axis, frame in zip(axes, frames.values(), strict=False):
+        options = {"palette": list(plots.PALETTE[:3]), "errorbar": _interval, "order": rivals}
+        sns.barplot(
+            frame, x="over", y="gain", hue="level", hue_order=LEVELS, ax=axis, **options,
+            legend=axis is axes[0], err_kws={"linewidth": 1.2},
+        )  # fmt: skip
+        axis.axhline(0, color=plots.INK, lw=0.8)
+        axis.set(xlabel="", ylabel="gain (points)")
+    axes[-1].set_xlabel("gain over")
+    _legend(axes[0])
+    return axes[0].figure
+
+
+def _interval(values: pd.Series) -> tuple[float, float]:
+    estimate = summarise(values.tolist())
+    return (np.nan, np.nan) if estimate.low is None else (estimate.low, estimate.high)
+
+
+def occlusion_curves(layers: Layers) -> Figure:
+    """Mean AP against continuous occlusion O: mean over seeds, band from lowest to highest.
+
+    Each point is the mAP on a window that holds a quarter of the items (see
+    :func:`doamlib.evaluation.average_precision.ap_by_occlusion`), drawn at the window's median O.
+    Runs on data whose O is not known have no line.
+    """
+
+    def by_window(results: list[Result]) -> pd.DataFrame:
+        curves = [result.metrics["by_occlusion"] for result in results]
+        points = [100 * np.array(curve["mAP"]) for curve in curves]
+        return pd.DataFrame(points, columns=curves[0]["median"]).T
+
+    figure = _curves(layers, by_window, 3.4, xlabel=OCCLUSION)
+    figure.axes[0].set_ylabel("mAP at IoU 0.5 (%)")
+    figure.axes[0].set_ylim(0)  # last, and for all: a limit ends autoscaling
+    return figure
+
+
+def gains_by_occlusion(runs: Runs, arm: str, base: str) -> pd.DataFrame:
+    """``arm - base`` in mAP points on each window of occlusion: ``O``, ``seed``, ``gain``.
+
+    Seeds that only one of them has, and runs on data whose O is not known, have no row.
+    """
+    rows = []
+    for own, seed in runs:
+        if own == arm and (base, seed) in runs:
+            ours, theirs = (runs[name, seed].metrics["by_occlusion"] for name in (arm, base))
+            points = zip(ours["median"], ours["mAP"], theirs["mAP"], strict=True)
+            rows += [{"O": o, "seed": seed, "gain": 100 * (a - b)} for o, a, b in points]
+    return pd.DataFrame(rows, columns=["O", "seed", "gain"])
+
+
+def gain_curves(frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """The gain against occlusion O: a thin line a seed, a thick one through their mean.
+
+    Args:
+        frames: title -> table of :func:`gains_by_occlusion`; empty ones are left out.
+    """
+    frames = {title: frame for title, frame in frames.items() if len(frame)}
+    axes = _panels(list(frames), 3.0)
+    for axis, frame in zip(axes, frames.values(), strict=False):
+        by_seed = frame.pivot_table(index="O", columns="seed", values="gain")
+        axis.axhline(0, color=plots.INK, lw=0.8)
+        axis.plot(by_seed, color=plots.PALETTE[0], lw=0.8, alpha=0.5)
+        axis.plot(by_seed.mean(axis=1), color=plots.PALETTE[0], lw=2)
+        axis.set(xlabel=OCCLUSION)
+    axes[0].set_ylabel("gain in mAP (points)")
+    return axes[0].figure
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One detection or item that was chosen to be shown.
+
+    Attributes:
+        image: position in the test set.
+        label: class of the detection or of the missed item, from 1.
+        box: x1, y1, x2, y2 in pixels.
+        score: of the detection; None for a missed item.
+    """
+
+    image: int
+    label: int
+    box: tuple[float, float, float, float]
+    score: float | None = None
+
+
+def choose_samples(test: TestSet, detections: Detections) -> dict[str, Sample]:
+    """What to show of a run, by a rule and not by eye.
+
+    Kept are as many detections as the test set has items, those of highest score. *Right* is the
+    kept hit of highest score; *wrong* the kept detection of highest score that is no hit (a second
+    box on an item included); *missed* the item without a kept hit whose occlusion O is lowest, or,
+    where O is not known, the first one of the lowest level. Ties go to the first in stored order.
+
+    Returns:
+        right, wrong and missed -> sample; a kind that does not occur has no entry.
+    """
+    ranked = detections.select(np.argsort(-detections.score, kind="stable"))
+    matches = test.match(ranked)
+    kept = np.arange(len(ranked)) < len(test.truth)
+    chosen = {}
+    for kind, rows in (("right", kept & matches.hit), ("wrong", kept & ~matches.hit)):
+        if rows.any():
+            row = np.flatnonzero(rows)[0]
+            chosen[kind] = _sample(ranked, row, float(ranked.score[row]))
+    missed = np.setdiff1d(np.arange(len(test.truth)), matches.item[kept & matches.hit])
+    if len(missed):
+        known = np.isfinite(test.occlusion).all()
+        hardness = test.occlusion if known else test.levels[test.truth.image_index]
+        chosen["missed"] = _sample(test.truth, missed[np.argmin(hardness[missed])])
+    return chosen
+
+
+def _sample(rows: Detections | GroundTruth, row: int, score: float | None = None) -> Sample:
+    image, label = int(rows.image_index[row]), int(rows.label[row])
+    return Sample(image, label, tuple(rows.boxes[row].tolist()), score)
+
+
+def sample_detections(dataset: Dataset, runs: Runs) -> None:
+    """Draw what :func:`choose_samples` chooses: a row a run, right, wrong and missed.
+
+    Args:
+        dataset: the test images that the runs were evaluated on.
+        runs: to show; annotated items are dashed, what was chosen is red. Without any, one line
+            says so.
+    """
+    if not runs:
+        print("This profile trains none of these arms.")
+        return
+    with plots.panels(3, len(runs), aspect=0.78) as axes:
+        for row, ((arm, _), result) in enumerate(runs.items()):
+            test = result.test_set()
+            chosen = choose_samples(test, result.detections())
+            for axis, kind in zip(axes[3 * row :], ("right", "wrong", "missed"), strict=False):
+                axis.set_title(f"{arm}: {kind}" if kind in chosen else f"{arm}: none {kind}")
+                if kind in chosen:
+                    _draw(axis, dataset, test, chosen[kind])
+
+
+def _draw(axis: Axes, dataset: Dataset, test: TestSet, sample: Sample) -> None:
+    axis.imshow(np.moveaxis(np.asarray(dataset[sample.image].image), 0, -1))
+    others = test.truth.image_index == sample.image
+    plots.boxes(axis, test.truth.boxes[others], colour=plots.INK, line="--")
+    score = "" if sample.score is None else f" {sample.score:.2f}"
+    plots.boxes(axis, [sample.box], [test.classes[sample.label - 1].replace("_", " ") + score])

@@ -1,0 +1,85 @@
+"""What every experiment page says in the same words: the stored layer, a quoted difference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+from IPython.display import display
+
+from doamlib.claims import scoreboard
+from doamlib.claims.claims import Outcome, outcomes
+from doamlib.evaluation.statistics import summarise
+from doamlib.experiments.archive import Reference, Runs, references
+from doamlib.experiments.parameters import Parameters
+
+NOTHING = "not measured"
+
+
+def stored_runs(arms: Iterable[str]) -> tuple[Reference | None, Runs]:
+    """The stored reference results that a page shows beside its own, announced by name.
+
+    One line names profile, seeds and data; another says so where results are stale.
+
+    The first profile of :func:`doamlib.experiments.archive.references` is taken. Its results that
+    still stand are shown; where there is none of these arms, the stale ones are, under a banner.
+
+    Args:
+        arms: rows of the page's table.
+
+    Returns:
+        The profile, None where nothing is stored; and its results of these arms, by (arm, seed).
+    """
+    wanted = list(arms)
+    layers = references()
+    if not layers:
+        print("No reference results are stored yet: their column stays empty.")
+        return None, {}
+    layer = layers[0]
+    stale = {key: result for key, result in layer.stale.items() if key[0] in wanted}
+    shown = layer.of(wanted) or stale
+    print(f"Reference results: {label(layer.parameters, shown)}.")
+    if stale:
+        why = next(iter(stale.values())).stale
+        fate = "shown all the same" if shown is stale else "left out"
+        print(f"STALE: {len(stale)} of them no longer count and are {fate} ({why}).")
+    return layer, shown
+
+
+def label(parameters: Parameters, runs: Runs) -> str:
+    """One line that says what runs are: profile, seeds, network size and data."""
+    seeds = sorted({seed for _, seed in runs})
+    counted = "no seeds" if not seeds else f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
+    data = f"{parameters.train_images} + {parameters.test_images} generated images"
+    if parameters.dataset != "simulation":
+        data = f"the images of dataset {parameters.dataset}"
+    return (
+        f"profile {parameters.profile}, {counted} ({', '.join(map(str, seeds)) or '–'}), "
+        f"width {parameters.width:g} at {parameters.image_size} px, {data}"
+    )
+
+
+def spoken(differences: Mapping[int, float]) -> str:
+    """A paired difference by seed as a text can quote it, with its interval if it has one."""
+    return str(summarise(differences)) if differences else NOTHING
+
+
+def show(frames: Mapping[str, pd.DataFrame], digits: int = 2) -> None:
+    """Display tables below each other, each under its title; missing numbers as a dash.
+
+    Args:
+        frames: title -> table; an empty one is announced as not measured.
+        digits: decimals of every number.
+    """
+    for title, frame in frames.items():
+        if frame.empty:
+            print(f"{title}: {NOTHING}")
+            continue
+        display(frame.style.format(precision=digits, na_rep="–").set_caption(title))
+
+
+def show_verdicts(*numbers: int) -> dict[int, Outcome]:
+    """Display the scoreboard's rows of these claims (1 to 13), and return what they rest on."""
+    judged = outcomes(references(), numbers)
+    scoreboard.show(judged)
+    return judged

@@ -1,0 +1,135 @@
+"""Numbers in prose: quoted from stored results in a notebook, checked again when the book is built.
+
+A notebook says ``quote("ssd-map", value, result)``; the text says ``{glue:text}`ssd-map:.1f` ``.
+The executed notebook then holds the number and the digest of each result that it came from, so a
+build can tell when either has changed since.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from IPython.display import display
+
+from doamlib import IMPORTED_AT
+from doamlib.claims import findings
+from doamlib.claims.claims import Outcome
+from doamlib.core.config import digest_of
+from doamlib.experiments.parameters import Parameters
+from doamlib.experiments.results import Result
+
+GLUE_PREFIX = "application/papermill.record/"
+"""How MyST-NB finds a value that is stored in an executed notebook but not shown."""
+
+
+def quote(name: str, value: float | int | str, *sources: Result) -> None:
+    """Store a number for the text of this page, with what it came from.
+
+    Args:
+        name: how the text asks for it: ``{glue:text}`name` `` or ``{glue:text}`name:.1f` ``.
+        value: the number, at full precision; the text rounds it.
+        sources: the results it was computed from; none for a number of the paper or of the code.
+    """
+    text = value if isinstance(value, str) else repr(float(value) if value % 1 else int(value))
+    metadata = {
+        "scrapbook": {"name": name, "mime_prefix": GLUE_PREFIX},
+        "doam": {"quote": name, "digest": digest_of(text), "sources": source_digests(sources)},
+    }
+    display({GLUE_PREFIX + "text/plain": text}, raw=True, metadata=metadata)
+
+
+def quote_findings(outcomes: Mapping[int, Outcome]) -> None:
+    """Store what was found about each claim, and how sure that is, for the top of this page.
+
+    As ``found-1`` and ``sure-1`` for claim 1; see :mod:`doamlib.claims.findings`.
+    """
+    for number, outcome in outcomes.items():
+        sources = outcome.runs.values()
+        quote(f"found-{number}", findings.found(outcome), *sources)
+        quote(f"sure-{number}", findings.how_sure(outcome), *sources)
+
+
+def colophon(parameters: Parameters, results: Iterable[Result] = ()) -> None:
+    """Close a page: where its numbers come from, and what it cost (quoted at the page's top).
+
+    Args:
+        parameters: this page's.
+        results: every stored result that its tables and figures show.
+    """
+    results = list(results)
+    rows = [
+        {
+            "result": result.key,
+            "origin": result.origin,
+            "seed": result.provenance["seed"],
+            "commit": result.provenance["commit"][:10]
+            + ("+" if result.provenance["dirty"] else ""),
+            "data": result.identity["fingerprint"],
+            "hardware": _machine(result.provenance["hardware"]),
+            "trained for": f"{result.provenance['training_seconds']:.0f} s",
+        }
+        for result in results
+    ]
+    record = {"sources": source_digests(results)}
+    if rows:
+        table = pd.DataFrame(rows).style.hide(axis="index").to_html()
+        display({"text/html": table}, raw=True, metadata={"doam": record})
+    quote("page-profile", parameters.profile)
+    quote("page-seconds", time.monotonic() - IMPORTED_AT)
+    quote("page-gib", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+
+
+def _machine(hardware: Mapping[str, Any]) -> str:
+    return f"{hardware['cores']} cores" if hardware["device"] == "cpu" else hardware["device"]
+
+
+def source_digests(sources: Iterable[Result]) -> dict[str, str]:
+    """Name and digest of each result, as an executed notebook records them."""
+    return {source.name: source.digest() for source in sources}
+
+
+def stale_quotes(notebook: Path, stored: Mapping[str, str]) -> list[str]:
+    """What in an executed notebook no longer matches the stored results.
+
+    Args:
+        notebook: an executed copy.
+        stored: name -> digest of every result that exists now.
+
+    Returns:
+        One line a fault: a quoted number that was altered, or a result that changed or vanished
+        since the notebook ran. Empty when all is well.
+    """
+    faults = []
+    for cell, record, data in records(notebook):
+        name = record.get("quote", "the provenance table")
+        where = f"{notebook.name}, code cell {cell}, {name}"
+        text = data.get(GLUE_PREFIX + "text/plain", "")
+        if "quote" in record and digest_of(text) != record["digest"]:
+            faults.append(f"{where}: the quoted number is not the one that was computed")
+        for key, digest in record["sources"].items():
+            if key not in stored:
+                faults.append(f"{where}: result {key} is gone; build again to make it")
+            elif stored[key] != digest:
+                faults.append(f"{where}: result {key} has changed since this page was executed")
+    return faults
+
+
+def records(notebook: Path) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
+    """What the outputs of an executed notebook record for the build to check.
+
+    Yields:
+        The code cell's number, from 1; the record; and the output's data by MIME type.
+    """
+    import nbformat  # takes longer to import than everything else that a page needs of this module
+
+    code_cells = [c for c in nbformat.read(notebook, as_version=4).cells if c.cell_type == "code"]
+    for number, cell in enumerate(code_cells, start=1):
+        for output in cell.outputs:
+            record = output.get("metadata", {}).get("doam")
+            if record is not None:
+                yield number, record, output.get("data", {})

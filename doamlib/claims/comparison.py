@@ -1,0 +1,184 @@
+"""Runs set beside each other and beside the paper: the tables that every experiment page shows.
+
+All APs are in points (0 to 100). ``Runs`` are results by (arm, seed), of a reader's own run or of
+the reference layer; the paper's numbers never mix with them, they stand in columns of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pandas as pd
+
+from doamlib import paper
+from doamlib.data.classes import CLASSES, SHORT_NAMES
+from doamlib.evaluation.statistics import BySeed, summarise
+from doamlib.experiments.arms import TABLES
+from doamlib.experiments.results import Runs, processor
+
+LEVELS = ("OL1", "OL2", "OL3")
+NUMBERS = {"IV": 4, "V": 5, "VI": 6, "VII": 7, "IX": 9}
+_STORED_AS = dict(zip(SHORT_NAMES, CLASSES, strict=True)) | dict.fromkeys(("mAP", *LEVELS), "mAP")
+
+
+def printed(table: str) -> pd.DataFrame:
+    """A table of the paper by arm, as it is printed.
+
+    Args:
+        table: IV, V, VI, VII or IX.
+
+    Returns:
+        Indexed by arm; columns ``mAP`` and the classes' abbreviations, or OL1 to OL3 for V.
+    """
+    frame = paper.table(NUMBERS[table])
+    rows = frame["method"] if table != "VI" else frame["detector"] + " " + frame["method"]
+    frame.index = pd.Index([TABLES[table][row] for row in rows], name="arm")
+    return frame.drop(columns=["method", "detector"], errors="ignore")
+
+
+def arms_in(runs: Runs) -> list[str]:
+    """The arms that have a result, in the order in which they come."""
+    return list(dict.fromkeys(arm for arm, _ in runs))
+
+
+def scores(runs: Runs, arm: str, name: str = "mAP") -> dict[int, float]:
+    """AP of an arm by seed.
+
+    Args:
+        runs: results.
+        arm: its name; without results the mapping is empty.
+        name: mAP, a class's abbreviation, or OL1 to OL3 for the mAP on that occlusion level. A
+            class or a level without items has no entry.
+    """
+    found = {}
+    for (own, seed), result in runs.items():
+        if own == arm:
+            metrics = result.metrics
+            values = metrics["levels"].get(name, {}) if name in LEVELS else metrics["AP"]
+            if _STORED_AS[name] in values:
+                found[seed] = 100 * values[_STORED_AS[name]]
+    return found
+
+
+def map_losses(runs: Runs, arm: str, exchange: str) -> dict[int, float]:
+    """Points of mAP that an arm loses by an exchange of :mod:`doamlib.evaluation.map_swaps`, by
+    seed.
+    """
+    effects = {s: r.metrics.get("attention", {}) for (own, s), r in runs.items() if own == arm}
+    return {
+        seed: 100 * (effect["own"] - effect[exchange])
+        for seed, effect in effects.items()
+        if exchange in effect
+    }
+
+
+def measured(runs: Runs, columns: Iterable[str] = ("mAP", *SHORT_NAMES)) -> pd.DataFrame:
+    """Mean and standard deviation over seeds, as text.
+
+    Args:
+        runs: results.
+        columns: mAP, classes, or OL1 to OL3 (then the mAP on that level).
+
+    Returns:
+        Indexed by arm; ``12.3 ± 0.4`` in a cell with spaces that keep it on one line, without the
+        second part for one seed, and the number of seeds in the column ``n``.
+    """
+    rows = {}
+    for arm in arms_in(runs):
+        seeds = {seed for own, seed in runs if own == arm}
+        rows[arm] = {name: _cell(scores(runs, arm, name)) for name in columns} | {"n": len(seeds)}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm")
+
+
+def _cell(by_seed: BySeed) -> str:
+    if not by_seed:
+        return "–"
+    estimate = summarise(by_seed)
+    spread = f" ± {estimate.sd:.1f}" if estimate.sd is not None else ""
+    return f"{estimate.mean:.1f}{spread}".replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def paired(runs: Runs, arm: str, base: str, of: Callable[[str], BySeed]) -> dict[int, float]:
+    """``of(arm) - of(base)`` by seed, where both were trained on one kind of processor."""
+    return {
+        seed: difference
+        for seed, difference in minus(of(arm), of(base)).items()
+        if processor(runs[arm, seed]) == processor(runs[base, seed])
+    }
+
+
+def minus(first: BySeed, second: BySeed) -> dict[int, float]:
+    """``first - second`` by seed, for the seeds that both have; empty where there is none."""
+    return {seed: first[seed] - second[seed] for seed in sorted(set(first) & set(second))}
+
+
+def gain(runs: Runs, arm: str, base: str, name: str = "mAP") -> dict[int, float]:
+    """``arm - base`` by seed in a column of :func:`scores`; see :func:`paired`."""
+    return paired(runs, arm, base, lambda own: scores(runs, own, name))
+
+
+def differences(
+    runs: Runs, pairs: Iterable[tuple[str, str]], table: str, name: str = "mAP"
+) -> pd.DataFrame:
+    """Paired differences with their intervals, beside the paper's.
+
+    Args:
+        runs: results; arms of one seed share initial weights and the order of batches.
+        pairs: (arm, base).
+        table: which of the paper's tables prints them; a row that it lacks gives NaN.
+        name: a column of :func:`measured`.
+
+    Returns:
+        Indexed by ``arm - base``: ``paper``, ``ours`` (mean), ``low``, ``high`` (95% t interval
+        over seeds, NaN for one seed), ``n``. Pairs without a common seed are left out.
+    """
+    theirs = printed(table)
+    rows = {}
+    for arm, base in pairs:
+        by_seed = gain(runs, arm, base, name)
+        if not by_seed:
+            continue
+        estimate = summarise(by_seed)
+        known = arm in theirs.index and base in theirs.index and name in theirs
+        rows[f"{arm} − {base}"] = {
+            "paper": theirs.loc[arm, name] - theirs.loc[base, name] if known else np.nan,
+            "ours": estimate.mean,
+            "low": np.nan if estimate.low is None else estimate.low,
+            "high": np.nan if estimate.high is None else estimate.high,
+            "n": estimate.n,
+        }
+    columns = ["paper", "ours", "low", "high", "n"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def beside_paper(runs: Runs, reference: Runs, table: str, name: str = "mAP") -> pd.DataFrame:
+    """One column each, never mixed: the paper, the stored reference results, this run.
+
+    Args:
+        runs: this run's.
+        reference: the reference layer's.
+        table: of the paper.
+        name: a column of :func:`measured`.
+    """
+    theirs = printed(table)
+    columns = {"paper (OPIXray)": theirs[name].map("{:.2f}".format) if name in theirs else None}
+    for title, own in (("reference", reference), ("this run", runs)):
+        columns[title] = pd.Series({arm: _cell(scores(own, arm, name)) for arm in theirs.index})
+    return pd.DataFrame(columns, index=theirs.index)
+
+
+def cost(runs: Runs) -> pd.DataFrame:
+    """Time and compute of each arm: mean over seeds of training seconds, steps, images a second."""
+    rows = [
+        {
+            "arm": arm,
+            "training (s)": result.provenance["training_seconds"],
+            "steps": len(result.history.loss),
+            "images/s": np.mean([e["images_per_second"] for e in result.history.epochs]),
+            "evaluation (s)": result.provenance["evaluation_seconds"],
+        }
+        for (arm, _), result in runs.items()
+    ]
+    frame = pd.DataFrame(rows)
+    return frame.groupby("arm", sort=False).mean() if rows else frame

@@ -1,0 +1,180 @@
+"""What was found, in sentences: made from verdicts, so that they are true whatever comes out.
+
+Every experiment page opens with :func:`opening`, the landing page with :func:`summary`. A sentence
+names its scale, because a result holds there and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from doamlib.claims.admission import acts
+from doamlib.claims.claims import AtScale, Outcome
+from doamlib.claims.comparison import map_losses
+from doamlib.claims.verdict import Status, Verdict
+from doamlib.evaluation.statistics import Estimate, summarise
+from doamlib.experiments.arms import READINGS
+
+SHOWN = 3
+"""Parts that a sentence names; the rest are counted."""
+
+VERBS: dict[Status, str] = {
+    "supported": "holds",
+    "contradicted": "does not hold",
+    "no effect": "shows no effect",
+    "open": "stays open",
+    "not admitted": "cannot be decided",
+}
+
+
+def opening(outcomes: Mapping[int, Outcome]) -> list[str]:
+    """The first lines of a page: each claim's finding and how sure it is.
+
+    Args:
+        outcomes: of :func:`doamlib.claims.claims.outcomes`, for the page's claims.
+
+    Returns:
+        Two sentences a claim: what was found, and how sure that is.
+    """
+    return [s for outcome in outcomes.values() for s in (found(outcome), how_sure(outcome))]
+
+
+def found(outcome: Outcome) -> str:
+    """What was found about a claim, in one sentence, with up to three numbers."""
+    claim = f"Claim {outcome.claim.number}"
+    if outcome.fact is not None:
+        return f"{claim} {VERBS[outcome.fact.status]}: {outcome.fact.reason}."
+    at = outcome.best
+    if at is None:
+        return f"{claim} was not run yet, at any scale."
+    verdict, numbers = at.verdict, _numbers(at.verdict, outcome.claim.unit)
+    counted = "" if verdict.headline == verdict.status else f" ({verdict.headline})"
+    said = f"claim {outcome.claim.number} {VERBS[verdict.status]}{counted}"
+    return f"On {at.scale.data}, {said}: {numbers}."
+
+
+def how_sure(outcome: Outcome) -> str:
+    """How sure :func:`found` is: seeds, power, readings, and the scales where nothing ran."""
+    if outcome.fact is not None:
+        return "That needs no training and has no chance in it."
+    at = outcome.best
+    if at is None:
+        return "Nothing may be said about it before it has run."
+    verdict = at.verdict
+    said = []
+    if verdict.status == "not admitted":
+        said.append(f"these runs may not decide it ({verdict.reason})")
+    else:
+        said.append(f"judged by {_seeds(verdict)} and 95% intervals")
+    if verdict.power is not None:
+        times = f"{100 * verdict.power:.0f} of 100"
+        said.append(
+            f"differences as large as the paper's would show as a whole in {times} such studies"
+        )
+    if at.code is not None:
+        said.append(f"judged is {_reading(at)}; the code's own reading {VERBS[at.code.status]}")
+    missing = [name for name, other in outcome.scales.items() if other.reference is None]
+    if missing:
+        said.append(f"not run yet: {' and '.join(missing)}")
+    return _sentence("; ".join(said))
+
+
+def summary(outcomes: Mapping[int, Outcome]) -> list[str]:
+    """What was found, in five sentences: DOAM, occlusion, over-sampling, attention, cost and data.
+
+    Args:
+        outcomes: of :func:`doamlib.claims.claims.outcomes`, all thirteen.
+    """
+    return [
+        _about(outcomes[1], "Does DOAM help?"),
+        _about(outcomes[3], "Does it help more where items are hidden?"),
+        _about(outcomes[6], "Does over-sampling add to it?"),
+        _about_attention(outcomes[11]),
+        _about_cost(outcomes),
+    ]
+
+
+def _about(outcome: Outcome, question: str) -> str:
+    at = outcome.best
+    if at is None:
+        return f"{question} Not run yet."
+    answers: dict[Status, str] = {
+        "supported": "Yes",
+        "contradicted": "No",
+        "no effect": "It makes no difference",
+        "open": "Open",
+        "not admitted": "Not decided, these runs may not",
+    }
+    verdict = at.verdict
+    answer = answers[verdict.status]
+    if verdict.status == "contradicted" and "supported" in {
+        p.status for p in verdict.parts.values()
+    }:
+        answer = "Not everywhere"
+    counted = "" if verdict.headline == verdict.status else f" ({verdict.headline})"
+    numbers = _numbers(verdict, outcome.claim.unit, shown=1)
+    code = f"; the code's own reading: {at.code.headline}" if at.code is not None else ""
+    return f"{question} {answer}{counted}, on {at.scale.data}: {numbers}{code}."
+
+
+def _about_attention(outcome: Outcome) -> str:
+    question = "Does the attention act?"
+    at = outcome.best
+    lost = {arm: map_losses(at.reference.results, arm, "other") for arm in READINGS} if at else {}
+    known = {arm: list(values.values()) for arm, values in lost.items() if values}
+    if not known:
+        return f"{question} Not run yet."
+    acting = [arm for arm in known if acts(at.reference.results, arm)]
+    numbers = "; ".join(
+        f"{arm} loses {_interval(summarise(values))} mAP with another image's map"
+        for arm, values in known.items()
+    )
+    answer = f"Only in {' and '.join(acting)}" if acting else "In no reading of the module"
+    if len(acting) == len(known):
+        answer = "Yes"
+    return f"{question} {answer}, on {at.scale.data}: {numbers}."
+
+
+def _about_cost(outcomes: Mapping[int, Outcome]) -> str:
+    cheap = outcomes[8].fact
+    decided = [o for o in outcomes.values() if o.scales and o.scales["OPIXray"].reference]
+    real = "no run on the real OPIXray data has been contributed yet"
+    if decided:
+        real = f"{len(decided)} claims were run on the real OPIXray data"
+    return f"What it costs: {cheap.parts['cheap in use'].reason}; {real}."
+
+
+def _numbers(verdict: Verdict, unit: str, shown: int = SHOWN) -> str:
+    """The first parts with their intervals and the paper's numbers; the others counted."""
+    known = {name: part for name, part in verdict.parts.items() if part.estimate}
+    if not known:
+        return verdict.reason
+    listed = []
+    for name, part in list(known.items())[:shown]:
+        theirs = "" if part.paper is None else f" (paper {part.paper:+z.2f})"
+        listed.append(f"{name} {_interval(part.estimate)} {unit}{theirs}".replace("  ", " "))
+    if len(known) > shown:
+        listed.append(f"and {len(known) - shown} more")
+    return "; ".join(listed)
+
+
+def _interval(estimate: Estimate) -> str:
+    if estimate.low is None:
+        return f"{estimate.mean:+z.2f} (one seed)"
+    return f"{estimate.mean:+z.2f} [{estimate.low:+z.2f}, {estimate.high:+z.2f}]"
+
+
+def _seeds(verdict: Verdict) -> str:
+    counts = sorted({part.estimate.n for part in verdict.parts.values() if part.estimate})
+    if not counts:
+        return "no seed"
+    few, many = counts[0], counts[-1]
+    return f"{few} seed{'s' if few > 1 else ''}" if few == many else f"{few} to {many} seeds"
+
+
+def _reading(at: AtScale) -> str:
+    return f"the reading whose attention acts, {at.reading}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."

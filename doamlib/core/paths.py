@@ -1,0 +1,81 @@
+"""Where things lie: one function a place."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def repository() -> Path:
+    """The checkout that this package was installed from: sources of the book, committed results."""
+    return Path(__file__).resolve().parent.parent.parent
+
+
+def home() -> Path:
+    """The folder that holds what is made: ``runs``, ``datasets`` and ``build``.
+
+    ``DOAM_HOME`` where it is set, else the repository.
+    """
+    configured = os.environ.get("DOAM_HOME")
+    return Path(configured).expanduser().resolve() if configured else repository()
+
+
+class PlaceError(OSError):
+    """A folder that is to be written to cannot be; the message says what to set."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows in place of a traceback (a hook of IPython's)."""
+        return [f"PlaceError: {self}"]
+
+
+def writable(folder: Path) -> Path:
+    """The folder, made where it is missing.
+
+    Raises:
+        PlaceError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        refused = "" if os.access(folder, os.W_OK | os.X_OK) else "permission denied"
+    except OSError as failed:
+        refused = (failed.strerror or str(failed)).lower()
+    if refused:
+        raise PlaceError(
+            f"{folder} cannot be written to ({refused}); set DOAM_HOME to a folder of your own"
+        )
+    return folder
+
+
+def runs() -> Path:
+    """The local run store (ignored by git)."""
+    return home() / "runs"
+
+
+def datasets() -> Path:
+    """Generated datasets and image caches (ignored by git)."""
+    return home() / "datasets"
+
+
+def build() -> Path:
+    """Executed notebooks and the rendered book (ignored by git)."""
+    return home() / "build"
+
+
+def book() -> Path:
+    """The sources of the book."""
+    return repository() / "book"
+
+
+def measurements() -> Path:
+    """Committed JSON that scripts and benchmarks wrote: what pages quote beside stored runs."""
+    return book() / "measurements"
+
+
+def reference_results() -> Path:
+    """The read-only layer of committed results."""
+    return book() / "reference_results"
+
+
+def warm_starts() -> Path:
+    """Committed starting weights of small detectors."""
+    return reference_results() / "warm_starts"

@@ -1,0 +1,91 @@
+"""Where a result came from: recorded with every run, never compared."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from doamlib.core import paths
+
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "opencv-python-headless", "pydantic")
+
+
+def record(device: torch.device) -> dict[str, Any]:
+    """Commit, package versions, hardware and the time now, as plain values.
+
+    Args:
+        device: the one that is computed on.
+
+    Returns:
+        ``commit`` (hex digits; outside the book's own checkout what ``DOAM_COMMIT`` says, or
+        ``unknown``), ``dirty`` (uncommitted changes to tracked files; ``DOAM_COMMIT`` then ends in
+        ``-dirty``),
+        ``packages``, ``python``, ``hardware``, ``started`` (UTC).
+    """
+    commit, dirty = _commit()
+    return {
+        "commit": commit or "unknown",
+        "dirty": dirty if commit else None,
+        "packages": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "hardware": _hardware(device),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _commit() -> tuple[str, bool]:
+    """Of the book's own repository: a zip of it may lie inside somebody else's."""
+    top = _git("rev-parse", "--show-toplevel")
+    ours = bool(top) and Path(top).resolve() == paths.repository()
+    if ours and (commit := _git("rev-parse", "HEAD")):
+        return commit, bool(_git("status", "--porcelain", "--untracked-files=no"))
+    told = os.environ.get("DOAM_COMMIT", "")  # a copy of the files on another machine
+    return told.removesuffix("-dirty"), told.endswith("-dirty")
+
+
+def _hardware(device: torch.device) -> dict[str, Any]:
+    """The processor, cores and memory of this machine, and its GPU where that is the device."""
+    allowed = hasattr(os, "sched_getaffinity")  # Linux; containers often get a part of the cores
+    gpu = device.type == "cuda"
+    return {
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)) if allowed else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "device": torch.cuda.get_device_name(device) if gpu else "cpu",
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _git(*arguments: str) -> str:
+    folder = Path(__file__).resolve().parent
+    # A hook of another repository's sets variables that would make git ask that one.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    call = {"cwd": folder, "env": own, "capture_output": True, "text": True, "timeout": 20}
+    try:
+        done = subprocess.run(["git", *arguments], check=True, **call)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"

@@ -1,0 +1,138 @@
+"""How long a run will take: counted work times measured rates."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from doamlib.core.precision import Precision, forward_in
+from doamlib.evaluation.map_swaps import EDGE_SWAPS, SWAPS
+from doamlib.experiments.results import RunConfig
+from doamlib.models.detector import Detector, DetectorConfig, build_detector
+from doamlib.sampling import planned_steps
+from doamlib.training import STOPS, TrainingConfig, make_optimizer
+
+MAP_IMAGES, DRAWS, CALIBRATION_IMAGES = 60, 10, 128
+"""As in doamlib.evaluation.maps and doamlib.evaluation.randomisation, which take seconds to import
+(a test compares)."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Images that pass through a run's network.
+
+    Attributes:
+        trained: forward, backward and optimiser step, one image at a time.
+        forward: a forward pass alone: test images, attention maps, calibration.
+        explained: a Grad-CAM, or a map that needs no network, with what scores it.
+    """
+
+    trained: int
+    forward: int
+    explained: int
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds an image for each kind of work."""
+
+    trained: float
+    forward: float
+    explained: float
+
+    def seconds(self, work: Work) -> float:
+        """The time that the work takes."""
+        kinds = ("trained", "forward", "explained")
+        return sum(getattr(self, kind) * getattr(work, kind) for kind in kinds)
+
+
+def work_of(config: RunConfig, train_images: int, test_images: int) -> Work:
+    """The images of a run.
+
+    Every epoch's images are trained on, and the batches that over-sampling repeats; the test images
+    are evaluated after each epoch, at the end, and where there is attention once for each map put
+    in its place. Where the run is explained, there are edges, darkness and each learned map; then
+    for each part that is drawn anew the learned map again and ``DRAWS`` draws, and calibrations of
+    DOAM; one item an image.
+
+    Args:
+        config: the run.
+        train_images: images of an epoch.
+        test_images: in the test set.
+    """
+    training, doam = config.training, config.detector.doam is not None
+    batches = math.ceil(train_images / training.batch_size)
+    steps = planned_steps(config.sampling, batches, training.epochs)
+    trained = round(steps / batches * train_images)
+    has_map = doam and (config.detector.doam.edge_guidance or config.detector.doam.material)
+    # As it is, it is evaluated anyway; with M, plain edges take its place once.
+    swaps = (len(EDGE_SWAPS) if doam else 0) + (len(SWAPS) if has_map else 0)
+    evaluations = min(STOPS, training.epochs) + 1 + swaps
+    forward, explained = evaluations * test_images, 0
+    if config.explained:
+        images = min(MAP_IMAGES, test_images)
+        explained = images * (3 + 2 * (1 + DRAWS))  # edges, darkness, Grad-CAM; late and all anew
+        if doam:  # attention; doam drawn anew, and calibrated there and where all is
+            calibrated = 2 * DRAWS * min(CALIBRATION_IMAGES, train_images)
+            forward += images * (1 + 1 + DRAWS) + calibrated
+    return Work(trained, forward, explained)
+
+
+def measured_rates(
+    config: DetectorConfig, precision: Precision, batch_size: int, device: torch.device
+) -> Rates:
+    """Rates of an untrained detector on this machine, from two batches of each kind.
+
+    Args:
+        config: which detector.
+        precision: of the forward pass in training, as in the parameters.
+        batch_size: of training.
+        device: where runs are trained.
+    """
+    detector = build_detector(config, seed=0).to(device)
+    size = detector.image_size
+    images = torch.randint(0, 256, (batch_size, 3, size, size), dtype=torch.uint8, device=device)
+    target = {
+        "boxes": torch.tensor([[size / 4, size / 4, size / 2, size / 2]], device=device),
+        "labels": torch.ones(1, dtype=torch.int64, device=device),
+    }
+    optimizer = make_optimizer(detector, TrainingConfig(optimizer="adamw"))
+
+    def train() -> None:
+        with forward_in(precision, device):
+            loss = sum(detector(images, [target] * batch_size).values())
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    trained = _seconds_a_call(train, device) / batch_size
+    detector.eval()
+    forward = _seconds_a_call(lambda: _detect(detector, images), device) / batch_size
+    # Grad-CAM is a forward and half a backward pass, and a millisecond of ranking and averaging
+    # over 96 x 96 pixels on the CPU.
+    explained = (forward + trained) / 2 + 1e-3 * (size / 96) ** 2
+    return Rates(trained, forward, explained)
+
+
+@torch.inference_mode()
+def _detect(detector: Detector, images: torch.Tensor) -> None:
+    detector(images)
+
+
+def _seconds_a_call(work: Callable[[], None], device: torch.device) -> float:
+    """The mean of two calls, after one that warms up."""
+    for repeat in range(3):
+        if repeat == 1:
+            start = _now(device)
+        work()
+    return (_now(device) - start) / 2
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()

@@ -1,0 +1,245 @@
+"""The parameters: one flat, typed, documented set that every notebook, run and file shares."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from doamlib.core.config import Config
+from doamlib.core.precision import Precision
+from doamlib.experiments.arms import ARMS, CORE
+from doamlib.experiments.values import (
+    CELL_HEAD,
+    ParameterError,
+    as_names,
+    as_numbers,
+    as_written,
+    found_folder,
+    notebook_values,
+    places,
+    read_mapping,
+    read_yaml,
+)
+
+__all__ = [
+    "ParameterError",
+    "Parameters",
+    "cell_source",
+    "from_file",
+    "from_notebook",
+    "from_values",
+    "read_mapping",
+]
+
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Parameters(Config):
+    """Every knob of the book. ``params/*.yaml`` hold values for it; no other knob exists.
+
+    The defaults are those of ``params/quick.yaml`` and so of every notebook's parameters cell: a
+    file that leaves keys out means the same study for ``doam`` and for papermill.
+
+    Raises:
+        ParameterError: through :func:`from_notebook`, :func:`from_file` and :func:`from_values`.
+    """
+
+    profile: str = Field(
+        "quick", pattern=r"^[a-z0-9-]+$", description="name shown beside every number"
+    )
+
+    dataset: Literal["simulation", "opixray", "coco"] = Field(
+        "simulation", description="generated images, OPIXray as it lies on disk, or COCO JSON"
+    )
+    data_root: str | None = Field(None, description="folder of a real dataset; none for simulation")
+    class_names: dict[str, str] = Field(
+        {}, description="coco: your category name -> the class it stands for; empty: as they are"
+    )
+    train_images: Positive = Field(1600, description="simulation: images to train on")
+    test_images: Positive = Field(300, description="simulation: images to test on")
+    data_seed: Seed = Field(0, description="simulation: seed of the dataset")
+    field_of_view: Share = Field(0.3, description="simulation: share of the frame that is rendered")
+
+    arms: tuple[str, ...] = Field(CORE, description="rows of the tables to train")
+    seeds: tuple[Seed, ...] = Field((0,), description="one run an arm and seed")
+    image_size: int = Field(
+        96, ge=96, le=1024, description="side of the square network input, pixels"
+    )
+    width: Share = Field(0.2, description="share of the published channel counts")
+    doam_width: Share = Field(0.5, description="the same for DOAM itself")
+
+    warm_start: Literal["none", "harmless"] = Field(
+        "harmless", description="starting weights: random, or trained on harmless objects"
+    )
+    warm_start_per_seed: bool = Field(
+        False, description="each seed has its own warm start; else all share seed 0's"
+    )
+    warm_images: Positive = Field(32000, description="warm start: generated images")
+    warm_epochs: Positive = Field(12, description="warm start: passes over them")
+    warm_learning_rate: float = Field(2.0e-3, gt=0, description="warm start: peak of a cosine")
+
+    optimizer: Literal["sgd", "adamw"] = Field("adamw", description="sgd is the paper's")
+    epochs: Positive = Field(3, description="passes over the training images")
+    batch_size: Positive = Field(16, description="images a step (paper: 24)")
+    learning_rate: float = Field(5.0e-4, gt=0, description="peak of the schedule (paper: 1.0e-4)")
+    momentum: float = Field(
+        0.9, ge=0, lt=1, description="SGD's, or AdamW's first beta (paper: 0.9)"
+    )
+    weight_decay: float = Field(1.0e-2, ge=0, description="of the optimizer (paper: 5.0e-4)")
+    warmup_steps: Count = Field(30, description="steps over which the learning rate rises from 0")
+    schedule: Literal["constant", "cosine"] = Field("cosine", description="of the learning rate")
+    clip_norm: float = Field(10.0, ge=0, description="largest gradient norm; 0: no limit")
+    horizontal_flip: bool = Field(True, description="mirror half of the training images")
+    pool_share: Share = Field(0.1, description="over-sampling: pool size, of an epoch's batches")
+    loss_quantile: float = Field(
+        0.5, ge=0, le=1, description="over-sampling: a batch above it is hard enough for the pool"
+    )
+    average_last: float = Field(
+        0.1, ge=0, lt=1, description="share of the last steps whose weights are averaged; 0: none"
+    )
+    precision: Precision = Field(
+        "auto", description="of the forward pass; auto: bfloat16 where the hardware has it"
+    )
+
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run")
+    processes: Positive = Field(2, description="processes that generate and decode images")
+
+    @field_validator("arms")
+    @classmethod
+    def _arms_exist(cls, arms: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in arms if name not in ARMS]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is not an arm; choose from {', '.join(ARMS)}")
+        return arms
+
+    @field_validator("arms", "seeds")
+    @classmethod
+    def _each_once(cls, named: tuple, info: ValidationInfo) -> tuple:
+        if len(set(named)) < len(named) or not named:
+            raise ValueError(f"name at least one of the {info.field_name}, each once")
+        return named
+
+    @model_validator(mode="after")
+    def _data_root_fits(self) -> Parameters:
+        if self.dataset == "simulation" and self.data_root is not None:
+            raise ValueError("data_root: leave it null, or set dataset to opixray or coco")
+        if self.dataset != "simulation" and self.data_root is None:
+            raise ValueError(f"data_root: dataset {self.dataset} needs the folder that holds it")
+        return self
+
+    def check_machine(self) -> Parameters:
+        """Refuse what this machine lacks: the data folder or the device. Returns itself."""
+        if self.data_root is not None and not Path(self.data_root).expanduser().is_dir():
+            looked = ""
+            if not Path(self.data_root).expanduser().is_absolute():
+                looked = f" in {', '.join(map(str, places()))}"
+            raise ParameterError(
+                f"data_root = {self.data_root!r}: no such folder{looked}; give the path of the "
+                "dataset"
+            )
+        import torch
+
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ParameterError(
+                "device = 'cuda': this machine has no usable GPU; use 'auto' or 'cpu'"
+            )
+        return self
+
+
+def from_values(values: Mapping[str, Any], where: str = "") -> Parameters:
+    """Validated parameters from plain values (as YAML or a notebook cell holds them).
+
+    Args:
+        values: key -> bool, int, float, str, None, list or dict. A list or mapping given as text,
+            as ``papermill -p seeds "[0,1]"`` passes it, is read as such, and one name or number
+            (``-p arms SSD``) as a list of it.
+        where: put before the message, e.g. the file's name.
+
+    Raises:
+        ParameterError: names the first offending key, its value and the fix.
+    """
+    decoded = {key: _as_meant(key, value) for key, value in values.items()}
+    try:
+        text = json.dumps(decoded)
+    except TypeError as error:
+        raise ParameterError(f"{where}{error}; use plain numbers, text, lists") from None
+    try:
+        return Parameters.model_validate_json(text)
+    except ValidationError as error:
+        raise ParameterError(where + _one_line(error)) from None
+
+
+def from_file(path: Path | str, **changes: Any) -> Parameters:
+    """Validated parameters from a YAML file, read as papermill reads it.
+
+    Args:
+        path: the file.
+        changes: values that replace the file's, as papermill's ``-p`` does.
+
+    Raises:
+        ParameterError: the file is missing, not a mapping, or holds a value that is refused.
+    """
+    path = Path(path)
+    values = {**read_yaml(path), **changes}
+    return from_values(_with_whole_path(values, places(path)), f"{path}: ")
+
+
+def from_notebook(namespace: Mapping[str, Any]) -> Parameters:
+    """Validated parameters from a notebook's ``globals()``, right after its parameters cell.
+
+    Papermill only warns about a key that the notebook does not know and then runs without it. Here
+    everything that the parameters cell or papermill's own cell assigns must be a parameter, so that
+    key is refused; other variables are not looked at, and the cell may be run again at any time.
+    The machine is checked as well.
+
+    Raises:
+        ParameterError: an unknown key, a refused value, a missing data folder or device.
+    """
+    values = notebook_values(namespace, Parameters.model_fields)
+    return from_values(_with_whole_path(values, places())).check_machine()
+
+
+def _with_whole_path(values: Mapping[str, Any], starts: list[Path]) -> dict[str, Any]:
+    root = values.get("data_root")
+    whole = {"data_root": found_folder(root, starts)} if isinstance(root, str) else {}
+    return {**values, **whole}
+
+
+def cell_source(parameters: Parameters) -> str:
+    """The parameters cell of every notebook: one documented ``key = value`` a line.
+
+    A test compares the notebooks with it, and ``scripts/sync_notebooks.py`` writes it into them.
+    """
+    head = f"{CELL_HEAD}: papermill ... -f params/quick.yaml\n# fmt: off"
+    lines = [  # papermill reads one parameter a line
+        f"{key} = {value!r}  # {Parameters.model_fields[key].description}"
+        for key, value in parameters.model_dump(mode="json").items()
+    ]
+    return "\n".join([head, *lines])
+
+
+def _as_meant(key: str, value: Any) -> Any:
+    if key == "arms":
+        return as_names(value, ARMS)
+    return as_numbers(value) if key == "seeds" else as_written(value)
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = str(first["loc"][0]) if first["loc"] else ""
+    field = Parameters.model_fields.get(key)
+    if first["type"] == "extra_forbidden":
+        keys = ", ".join(Parameters.model_fields)
+        return f"{key} = {first['input']!r}: no such parameter; the keys are {keys}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "float_type" and isinstance(first["input"], str):
+        message = "is text, not a number; YAML wants a point and a sign in 1.0e-4"
+    more = f" ({field.description})" if field is not None else ""
+    return f"{key} = {first['input']!r}: {message}{more}" if key else message

@@ -1,0 +1,348 @@
+"""From parameters to runs: what a page needs, what exists, what is missing, how long it takes."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from doamlib.data.classes import CLASSES
+from doamlib.experiments.arms import ARMS, Arm
+from doamlib.experiments.data import Data, DataConfig, open_data
+from doamlib.experiments.estimate import Rates, measured_rates, work_of
+from doamlib.experiments.parallel import Task, Trainer
+from doamlib.experiments.parameters import ParameterError, Parameters
+from doamlib.experiments.results import Result, RunConfig, RunStore, WarmStart
+from doamlib.models.detector import DetectorConfig
+from doamlib.simulation import SimulationConfig
+from doamlib.training import TrainingConfig, clock, reproducible
+
+Report = Callable[[str], None]
+
+WARM_DATA_SEED = 10_000
+"""Added to ``data_seed``: a warm start never sees an image of the experiments."""
+
+
+WARM_BATCH = 24
+"""Images a step of a warm start."""
+
+
+def data_config(
+    parameters: Parameters, shots: int = 0, classes: Sequence[str] = CLASSES
+) -> DataConfig:
+    """The data that the parameters name, or ``shots`` training images a class of them.
+
+    Args:
+        parameters: which data.
+        shots: training images a class; 0: all images.
+        classes: of the data, in label order; only they themselves tell (see `Study.classes`).
+    """
+    simulation = None
+    if parameters.dataset == "simulation":
+        simulation = SimulationConfig(
+            train_images=parameters.train_images,
+            test_images=parameters.test_images,
+            seed=parameters.data_seed,
+            field_of_view=parameters.field_of_view,
+        )
+    return DataConfig(
+        dataset=parameters.dataset,
+        simulation=simulation,
+        class_names=parameters.class_names,
+        classes=tuple(classes),
+        shots=shots,
+    )
+
+
+def run_config(
+    parameters: Parameters, arm: Arm, seed: int, classes: Sequence[str] = CLASSES
+) -> RunConfig:
+    """The training run of an arm: the parameters' recipe with what the arm changes.
+
+    Args:
+        parameters: recipe and data.
+        arm: a row of a table.
+        seed: of the run.
+        classes: of the data; :meth:`Study.config` fills them in.
+    """
+    pool = {"pool_batches": parameters.pool_share, "threshold": parameters.loss_quantile}
+    pooled = arm.sampling.strategy != "traditional"
+    return RunConfig(
+        data=data_config(parameters, arm.shots, classes),
+        detector=DetectorConfig(
+            name=arm.detector,
+            width=parameters.width,
+            image_size=parameters.image_size,
+            num_classes=len(classes),
+            attention=arm.attention,
+            doam=arm.doam and arm.doam.slimmed(parameters.doam_width),
+            focal_loss=arm.focal,
+            fresh_first_layer=arm.fresh_first_layer,
+        ),
+        sampling=arm.sampling.model_copy(update=pool if pooled else {}),
+        training=_training(parameters).model_copy(
+            update={"epochs": _epochs(parameters, arm, len(classes))}
+        ),
+        seed=seed,
+        warm_start=_warm_start(parameters, seed),
+    )
+
+
+def _epochs(parameters: Parameters, arm: Arm, classes: int) -> int:
+    """Passes of an arm: few images are passed as often as gives the steps of all images.
+
+    With equal passes a handful of images would get a few steps, all within the warm-up: a
+    comparison of starting weights. Counted from ``train_images``, for real data too; `Study.plan`
+    sees that it is right.
+    """
+    if not arm.shots:
+        return parameters.epochs
+    size = parameters.batch_size
+    steps = parameters.epochs * math.ceil(parameters.train_images / size)
+    return math.ceil(steps / math.ceil(arm.shots * classes / size))
+
+
+def _training(parameters: Parameters) -> TrainingConfig:
+    shared = TrainingConfig.model_fields.keys() & Parameters.model_fields.keys()
+    return TrainingConfig(**{name: getattr(parameters, name) for name in shared})
+
+
+def _refuse_one_alone(images: int, image_size: int) -> None:
+    """Batch normalisation has no variance where one image's map has one position."""
+    from doamlib.models.priors import map_sizes  # imports torchvision, which takes a second
+
+    if 1 in map_sizes(image_size):
+        raise ParameterError(
+            f"warm_images = {images}: batches of {WARM_BATCH} leave one image alone, and at "
+            f"image_size {image_size} batch normalisation needs two; take {images + 1}"
+        )
+
+
+def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
+    """Other images than those of the experiments, all without a cutter; one recipe for all files.
+
+    Every choice is made here or is a ``warm_`` parameter, so that files with different recipes for
+    the experiments themselves start from the same weights.
+    """
+    if parameters.warm_start == "none":
+        return None
+    images = parameters.warm_images
+    if images % WARM_BATCH == 1:
+        _refuse_one_alone(images, parameters.image_size)
+    recipe = {
+        "optimizer": "adamw",
+        "epochs": parameters.warm_epochs,
+        "batch_size": WARM_BATCH,
+        "learning_rate": parameters.warm_learning_rate,
+        "momentum": 0.9,
+        "weight_decay": 0.05,
+        "warmup_steps": 100,
+        "schedule": "cosine",
+        "clip_norm": 10.0,
+        "horizontal_flip": True,
+        "average_last": 0.1,
+        "precision": "auto",
+    }
+    return WarmStart(
+        data=DataConfig(
+            simulation=SimulationConfig(
+                train_images=images,
+                test_images=max(1, images // 10),
+                seed=WARM_DATA_SEED + parameters.data_seed,
+                field_of_view=parameters.field_of_view,
+                cutters=False,
+            ),
+            objects="harmless",
+        ),
+        training=TrainingConfig(**recipe),
+        seed=seed if parameters.warm_start_per_seed else 0,
+    )
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run that the parameters need, with its result where there is one."""
+
+    arm: str
+    seed: int
+    config: RunConfig
+    result: Result | None
+
+
+class Study:
+    """The runs of one set of parameters: asks the store, trains what is missing.
+
+    Args:
+        parameters: which arms, seeds, data and recipe.
+        report: gets progress lines.
+        store: where results live.
+    """
+
+    def __init__(
+        self, parameters: Parameters, report: Report = print, store: RunStore | None = None
+    ) -> None:
+        self.parameters, self.report = parameters, report
+        self.store = store or RunStore()
+        device = parameters.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(device)
+
+    @cached_property
+    def data(self) -> Data:
+        """The data, open; generated first where they are missing."""
+        config, root = data_config(self.parameters), self.parameters.data_root
+        return open_data(config, root, self.processes, self.report)
+
+    @property
+    def processes(self) -> int:
+        """Processes that make and decode images: the parameters', or all cores beside a GPU."""
+        given = self.parameters.processes
+        return given if self.device.type == "cpu" else max(given, os.cpu_count())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Names the data; for generated data known without generating them."""
+        simulation = data_config(self.parameters).simulation
+        return self.data.fingerprint if simulation is None else simulation.fingerprint
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The data's own, in label order; of generated data the five kinds of cutter."""
+        return CLASSES if self.parameters.dataset == "simulation" else self.data.classes
+
+    def config(self, arm: str, seed: int) -> RunConfig:
+        """The run of an arm on these data, with their classes."""
+        return run_config(self.parameters, ARMS[arm], seed, self.classes)
+
+    def plan(self, arms: Iterable[str] | None = None) -> list[PlannedRun]:
+        """Every run of these arms (default: the parameters'), seed by seed.
+
+        Raises:
+            doamlib.experiments.parameters.ParameterError: few shots of real data, and
+            ``train_images``, which
+                their steps follow from, is not the number of training images; or fewer images than
+                shots; or a warm start that batch normalisation cannot be trained on.
+            doamlib.data.faults.DataError: the data have an error, or too few images of a class.
+        """
+        names = [name for name in self.parameters.arms if arms is None or name in set(arms)]
+        for shots in sorted({ARMS[name].shots for name in names} - {0}):
+            self._check_shots(shots)
+        runs = []
+        for seed in self.parameters.seeds:
+            for name in names:
+                config = self.config(name, seed)
+                runs.append(
+                    PlannedRun(name, seed, config, self.store.find(config, self.fingerprint))
+                )
+        return runs
+
+    def _check_shots(self, shots: int) -> None:
+        said, root = self.parameters.train_images, self.parameters.data_root
+        if root is not None and (found := len(self.data.train)) != said:
+            raise ParameterError(
+                f"train_images = {said}: {root} holds {found} training images; write {found}, "
+                "because few-shot arms take as many steps as all images would"
+            )
+        if root is not None:
+            self.data.few_shot(shots)
+        elif said < (least := shots * len(self.classes)):
+            raise ParameterError(
+                f"train_images = {said}: {shots} shots of {len(self.classes)} classes need "
+                f"{least} images at least; generate more or leave the few-shot arms out"
+            )
+
+    def announce(self, arms: Iterable[str] | None = None) -> list[PlannedRun]:
+        """Report what exists, what is missing and how long that will take; returns the plan."""
+        runs = self.plan(arms)
+        missing = [run.config for run in runs if run.result is None]
+        self.report(f"{len(runs)} runs needed, {len(runs) - len(missing)} exist")
+        if missing:
+            warm = self._missing_warm_starts(missing)
+            first = f" and {len(warm)} warm starts before them" if warm else ""
+            seconds = self._seconds([*missing, *warm]) / self.runs_at_once(len(missing))
+            self.report(f"{len(missing)} to train{first}, about {clock(seconds)} on this machine")
+        return runs
+
+    def _missing_warm_starts(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
+        warm = {config.digest(): config for run in configs if (config := run.warm_run())}
+        return [run for run in warm.values() if self.store.starting_weights(run) is None]
+
+    def _seconds(self, runs: Iterable[RunConfig]) -> float:
+        """How long runs take, from a few measured batches of each kind of detector."""
+        rates: dict[tuple[DetectorConfig, str], Rates] = {}
+        total = 0.0
+        for run in runs:
+            kind = (run.detector, run.training.precision)
+            if kind not in rates:
+                with reproducible(self.device):
+                    rates[kind] = measured_rates(*kind, run.training.batch_size, self.device)
+            total += rates[kind].seconds(work_of(run, *self._images(run)))
+        return total
+
+    def _images(self, config: RunConfig) -> tuple[int, int]:
+        """How many images the run is trained and tested on."""
+        if simulation := config.data.simulation:
+            train, test = simulation.train_images, simulation.test_images
+        else:
+            train, test = len(self.data.train), len(self.data.test)
+        return config.data.shots * len(config.data.classes) or train, test
+
+    def results(
+        self, arms: Iterable[str] | None = None, deadline: float = float("inf")
+    ) -> dict[tuple[str, int], Result]:
+        """(arm, seed) -> result of every run of these arms, trained now where missing.
+
+        As many runs are trained side by side as `runs_at_once` says, the warm starts that they
+        need before them. On a CPU results do not depend on it.
+
+        Raises:
+            doamlib.training.TrainingError: a loss diverged.
+            doamlib.training.OutOfTime: the deadline passed; the next call goes on from there.
+        """
+        runs = self.plan(arms)
+        missing = [
+            Task(f"[{number}/{len(runs)}] {run.arm}, seed {run.seed}", run.config)
+            for number, run in enumerate(runs, start=1)
+            if run.result is None
+        ]
+        if missing:
+            for shots in {task.config.data.shots for task in missing}:
+                self.data.few_shot(shots)  # refused before anything is trained
+            warm = self._missing_warm_starts(task.config for task in missing)
+            if warm:
+                names = (f"[warm start] {run.detector.name}, seed {run.seed}" for run in warm)
+                tasks = [Task(name, run) for name, run in zip(names, warm, strict=True)]
+                harmless = open_data(warm[0].data, None, self.processes, self.report)
+                self._train_all(tasks, harmless, deadline)
+            self._train_all(missing, self.data, deadline)
+        return {(run.arm, run.seed): run.result for run in self.plan(arms)}
+
+    def _train_all(self, tasks: list[Task], data: Data, deadline: float) -> None:
+        """Train these, which share their data; images are decoded first, by all processes."""
+        for split in ("train", "test"):
+            data.cached(split, self.parameters.image_size, self.processes, self.report)
+        at_once = self.runs_at_once(len(tasks))
+        trainer = Trainer(
+            store=self.store,
+            device=self.device,
+            data=data,
+            deadline=deadline,
+            at_once=at_once,
+            processes=1 if at_once > 1 else self.processes,
+        )
+        trainer.train_all(tasks, self.report)
+
+    def runs_at_once(self, missing: int) -> int:
+        """How many of ``missing`` runs are trained side by side: at least 1, at most one a core.
+
+        On a GPU small networks share it, because one alone leaves it idle most of the time; a
+        full-size network has it for itself.
+        """
+        if self.device.type != "cpu" and self.parameters.width == 1:
+            return 1
+        return max(1, min(self.parameters.processes, os.cpu_count(), missing))

@@ -1,0 +1,246 @@
+"""SSD on VGG16 (Liu et al., ECCV 2016; arXiv:1512.02325), at any input size and width.
+
+The heads, default boxes and VGG16's layers are torchvision's. The feature extractor is written
+here, because torchvision's has fixed widths and fails below 300 pixels; at full size its tensors
+carry the same names. Matching, loss and decoding are written for whole batches, so that they do not
+show beside the convolutions of a slim network; the tests hold them against torchvision's.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.detection.ssd import SSDHead
+from torchvision.models.vgg import cfgs, make_layers
+
+from doamlib.models.config import DetectorConfig, scaled
+from doamlib.models.postprocess import select_detections
+from doamlib.models.priors import decode, encode, make_priors, map_sizes, match_priors
+
+NEGATIVES_PER_POSITIVE = 3
+VGG16 = cfgs["D"]
+# Reduction, output, stride and padding of conv8 to conv11.
+EXTRA_LAYERS = ((256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 1, 0), (128, 256, 1, 0))
+
+
+class VGG16Extractor(nn.Module):
+    """VGG16 up to conv5_3, fc6 and fc7 as convolutions, and SSD's extra layers.
+
+    Returns the maps that SSD detects on: conv4_3 (every position normalised to length 1, then
+    scaled), fc7, conv8_2, conv9_2, and conv10_2 and conv11_2 where
+    :func:`doamlib.models.priors.map_sizes` has them.
+
+    Attributes:
+        out_channels: channels of each map.
+    """
+
+    def __init__(self, image_size: int, width: float):
+        super().__init__()
+        layers = make_layers([c if c == "M" else scaled(c, width) for c in VGG16], batch_norm=False)
+        pools = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
+        layers[pools[2]].ceil_mode = True
+        layers[pools[4] - 1].inplace = False  # Grad-CAM reads conv5_3's own output
+        self.features = layers[: pools[3]]
+        channels, fc7 = scaled(512, width), scaled(1024, width)
+        fully_connected = nn.Sequential(
+            nn.MaxPool2d(3, stride=1, padding=1),
+            nn.Conv2d(channels, fc7, kernel_size=3, padding=6, dilation=6),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(fc7, fc7, kernel_size=1),
+            nn.ReLU(inplace=True),
+        )
+        conv5 = layers[pools[3] : pools[4]]  # with the fourth pooling before it
+        self.extra = nn.ModuleList([nn.Sequential(*conv5, fully_connected)])
+        self.out_channels = [channels, fc7]
+        maps = len(map_sizes(image_size))
+        for layer in EXTRA_LAYERS[: maps - 2]:
+            reduced, out = scaled(layer[0], width), scaled(layer[1], width)
+            self.extra.append(extra_block(self.out_channels[-1], reduced, out, *layer[2:]))
+            self.out_channels.append(out)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+        self.scale_weight = nn.Parameter(torch.full((channels,), 20.0))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Normalised images B,C,H,W to the maps, finest first."""
+        features = self.features(images)
+        maps = [self.scale_weight.view(1, -1, 1, 1) * F.normalize(features)]
+        for layer in self.extra:
+            features = layer(features)
+            maps.append(features)
+        return maps
+
+
+class NormalisedConv2d(nn.Conv2d):
+    """A convolution with batch normalisation behind it, its tensors named as the convolution's."""
+
+    def __init__(self, plain: nn.Conv2d):
+        super().__init__(
+            *(plain.in_channels, plain.out_channels, plain.kernel_size, plain.stride),
+            *(plain.padding, plain.dilation),
+        )
+        self.load_state_dict(plain.state_dict())
+        self.norm = nn.BatchNorm2d(plain.out_channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """B,C,H,W to B,C',H',W'."""
+        return self.norm(super().forward(features))
+
+
+def normalise(module: nn.Module) -> None:
+    """Give every convolution in a module its batch normalisation, in place."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Conv2d):
+            setattr(module, name, NormalisedConv2d(child))
+        else:
+            normalise(child)
+
+
+def extra_block(
+    in_channels: int, reduced: int, out_channels: int, stride: int, padding: int
+) -> nn.Sequential:
+    """A 1x1 reduction and a 3x3 convolution that shrinks the map."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, reduced, kernel_size=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(reduced, out_channels, kernel_size=3, stride=stride, padding=padding),
+        nn.ReLU(inplace=True),
+    )
+
+
+class SSD(nn.Module):
+    """Network, loss and decoding; :class:`doamlib.models.detector.Detector` prepares its input.
+
+    At 300 pixels it has six maps and 8,732 priors; below 268 conv11_2 falls away, below 140
+    conv10_2 too.
+    """
+
+    first_layer = "backbone.features.0"
+    output_layers = ("head",)
+    keeps_image_losses = False
+    """Whether :meth:`loss` also leaves ``image_losses`` (B,): each image as a batch of its own."""
+    imagenet_weights = "VGG16_Weights.IMAGENET1K_V1"
+
+    def __init__(self, config: DetectorConfig):
+        super().__init__()
+        self.config = config
+        self.image_size = config.image_size
+        priors, per_location = make_priors(
+            config.image_size, config.prior_scales, config.prior_aspect_ratios
+        )
+        self.register_buffer("priors", priors, persistent=False)
+        self.backbone = VGG16Extractor(config.image_size, config.width)
+        if config.batch_norm:
+            normalise(self.backbone)
+        self.head = SSDHead(self.backbone.out_channels, per_location, config.num_classes + 1)
+        for layer in self.head.modules():
+            if isinstance(layer, nn.Conv2d):  # wider ones start at a loss ten times a blind guess's
+                nn.init.normal_(layer.weight, std=0.01)
+        if config.focal_loss:
+            self._start_with_rare_objects(per_location)
+
+    def _start_with_rare_objects(self, per_location: list[int]) -> None:
+        """Start at a 1% chance of an object, or thousands of background priors drown the rest."""
+        for layer, priors in zip(
+            self.head.classification_head.module_list, per_location, strict=True
+        ):
+            background = layer.bias.detach().view(priors, -1)[:, 0]
+            background.fill_(torch.tensor(99.0 * self.config.num_classes).log())
+
+    def from_imagenet(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Torchvision's VGG16 tensors up to conv5_3, under the names they have in a detector."""
+        own = [f"features.{i}" for i in range(len(self.backbone.features))]
+        own += [f"extra.0.{i}" for i in range(len(self.backbone.extra[0]))]
+        renamed = {}
+        for name in [name for name in tensors if name.startswith("features.")]:
+            _, index, kind = name.split(".")
+            renamed[f"network.backbone.{own[int(index)]}.{kind}"] = tensors[name]
+        return renamed
+
+    @property
+    def last_vgg_layer(self) -> nn.Module:
+        """conv5_3, the last convolution of VGG16: where Fig. 6 looks."""
+        return self.backbone.extra[0][5]
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Normalised images B,C,S,S to ``offsets`` (B,P,4) and ``logits`` (B,P,1+K), float32."""
+        outputs = self.head(self.backbone(images))
+        return {
+            "offsets": outputs["bbox_regression"].float(),
+            "logits": outputs["cls_logits"].float(),
+        }
+
+    def match(self, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Padded targets (B,G,4), (B,G) to each prior's box (B,P,4) and class (B,P), else 0."""
+        matched = match_priors(self.priors, boxes, labels > 0, self.config.match_iou)
+        index = matched.clamp(min=0)
+        box = boxes.gather(1, index[..., None].expand(-1, -1, 4))
+        return box, labels.gather(1, index).masked_fill(matched < 0, 0)
+
+    def loss(self, outputs: dict[str, Tensor], boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Smooth L1 and classification, summed and divided by the batch's matched priors.
+
+        Args:
+            outputs: of :meth:`forward`.
+            boxes: (B, G, 4) in pixels of the input, padded.
+            labels: int64 (B, G), 1 to K, 0 for padding.
+
+        Returns:
+            Scalars ``bbox_regression`` and ``classification`` (SSD paper, Eq. 1 with alpha 1).
+            An image without items has no positives, hence no negatives either, and adds nothing.
+        """
+        box, label = self.match(boxes, labels)
+        if self.keeps_image_losses:
+            self.image_losses = self._one_by_one(outputs, box, label)
+        return self._matched_loss(outputs, box, label)
+
+    @torch.no_grad()
+    def _one_by_one(self, outputs: dict[str, Tensor], box: Tensor, label: Tensor) -> Tensor:
+        """The loss of each image alone (B,), from the outputs that the whole batch has."""
+        losses = []
+        for image in range(len(label)):
+            own = slice(image, image + 1)
+            alone = {name: value[own] for name, value in outputs.items()}
+            losses.append(sum(self._matched_loss(alone, box[own], label[own]).values()))
+        return torch.stack(losses)
+
+    def _matched_loss(
+        self, outputs: dict[str, Tensor], box: Tensor, label: Tensor
+    ) -> dict[str, Tensor]:
+        """The loss, given each prior's box (B,P,4) and class (B,P)."""
+        positive = label > 0
+        matched = positive.sum().clamp(min=1)
+        priors = self.priors.expand_as(box)
+        localisation = F.smooth_l1_loss(
+            outputs["offsets"][positive], encode(box[positive], priors[positive]), reduction="sum"
+        )
+        classification = self._focal if self.config.focal_loss else self._hard_negatives
+        return {
+            "bbox_regression": localisation / matched,
+            "classification": classification(outputs["logits"], label) / matched,
+        }
+
+    def _hard_negatives(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Cross-entropy of the positives and of each image's three hardest negatives a positive."""
+        entropy = F.cross_entropy(logits.transpose(1, 2), label, reduction="none")
+        positive = label > 0
+        wanted = NEGATIVES_PER_POSITIVE * positive.sum(dim=1, keepdim=True)
+        negatives = entropy.masked_fill(positive, 0.0)
+        hardest = negatives.topk(min(int(wanted.max()), negatives.shape[1]), dim=1).values
+        rank = torch.arange(hardest.shape[1], device=hardest.device)
+        return entropy[positive].sum() + hardest[rank < wanted].sum()
+
+    def _focal(self, logits: Tensor, label: Tensor) -> Tensor:
+        """-alpha_t (1 - p_t)^gamma log(p_t) over all priors (Eq. 20)."""
+        log_p = F.log_softmax(logits, dim=2).gather(2, label[..., None]).squeeze(2)
+        alpha = torch.where(label > 0, self.config.focal_alpha, 1 - self.config.focal_alpha)
+        return -(alpha * (1 - log_p.exp()) ** self.config.focal_gamma * log_p).sum()
+
+    def detect(self, outputs: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+        """Detections of each image in pixels of the input."""
+        boxes = decode(outputs["offsets"], self.priors)
+        scores = outputs["logits"].softmax(dim=2)[..., 1:]
+        return select_detections(boxes, scores, self.config, self.image_size)
