@@ -64,6 +64,7 @@ def fabricate(arm, seed, sign=1.0, noise=0.05, acts=True, steps=17820):
     return SimpleNamespace(
         metrics=metrics,
         config=SimpleNamespace(
+            data=SimpleNamespace(classes=CLASSES),
             detector=SimpleNamespace(doam=ARMS[arm].doam),
             sampling=ARMS[arm].sampling.model_copy(update={"pool_batches": 0.1}),
             training=SimpleNamespace(batch_size=24),

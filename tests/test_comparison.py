@@ -18,7 +18,14 @@ def spread(mean: float, sd: float) -> str:
 
 
 def result(
-    mean_ap, levels=(), classes=(), seconds=10.0, steps=4, rates=(20.0, 30.0), processor="a"
+    mean_ap,
+    levels=(),
+    classes=(),
+    seconds=10.0,
+    steps=4,
+    rates=(20.0, 30.0),
+    processor="a",
+    classes_of_data=CLASSES,
 ):
     """Stands in for a Result; APs in points, stored as shares like the real one's."""
     ap = dict(zip(CLASSES, (v / 100 for v in classes), strict=False)) | {"mAP": mean_ap / 100}
@@ -29,6 +36,7 @@ def result(
     return SimpleNamespace(
         metrics={"AP": ap, "levels": by_level},
         history=history,
+        config=SimpleNamespace(data=SimpleNamespace(classes=classes_of_data)),
         provenance={
             "training_seconds": seconds,
             "evaluation_seconds": 1.0,
@@ -216,3 +224,14 @@ def test_runs_of_some_arms_come_arm_by_arm(runs):
     found = of_arms(runs, ["SSD+SE", "SSD"])
     assert list(found) == [("SSD+SE", 5), ("SSD", 0), ("SSD", 1), ("SSD", 2)]
     assert found["SSD+SE", 5] is runs["SSD+SE", 5]
+
+
+def test_other_data_have_columns_of_their_own():
+    baggage = ("Baton", "Mobile_Phone")
+    own = result(40, classes_of_data=baggage)
+    own.metrics["AP"] = {"Baton": 0.3, "Mobile_Phone": 0.5, "mAP": 0.4}
+    runs = {("SSD", 0): own}
+    assert comparison.scores(runs, "SSD", "BA") == {0: pytest.approx(30)}
+    assert comparison.scores(runs, "SSD", "MP") == {0: pytest.approx(50)}
+    table = comparison.measured(runs)
+    assert list(table) == ["mAP", "BA", "MP", "n"] and table.loc["SSD", "MP"] == "50.0"

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -68,6 +69,15 @@ def test_only_the_first_seed_keeps_detections_and_pictures(study, tmp_path):
     names = [set(np.load(io.BytesIO(r.read("maps.npz")))) for r in (first, other)]
     assert {"gradcam_lift_box", "images"} <= names[1] < names[0]
     assert "gradcam_examples" in names[0]
+
+
+def test_pictures_of_real_images_are_not_passed_on(packed):
+    _, results = packed
+    result = results["SSD", 0]
+    for simulation, kept in ((result.config.data.simulation, True), (None, False)):
+        result.config = SimpleNamespace(data=SimpleNamespace(simulation=simulation))
+        with np.load(io.BytesIO(archive._content(result, whole=True)["maps.npz"])) as arrays:
+            assert ("darkness_examples" in arrays) is kept and "gradcam_lift_box" in arrays
 
 
 def test_what_an_archive_rounds_stays_equal_where_it_was_equal():

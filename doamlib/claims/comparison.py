@@ -12,14 +12,13 @@ import numpy as np
 import pandas as pd
 
 from doamlib import paper
-from doamlib.data.classes import CLASSES, SHORT_NAMES
+from doamlib.data.classes import short_names
 from doamlib.evaluation.statistics import BySeed, summarise
 from doamlib.experiments.arms import TABLES
 from doamlib.experiments.results import Runs, processor
 
 LEVELS = ("OL1", "OL2", "OL3")
 NUMBERS = {"IV": 4, "V": 5, "VI": 6, "VII": 7, "IX": 9}
-_STORED_AS = dict(zip(SHORT_NAMES, CLASSES, strict=True)) | dict.fromkeys(("mAP", *LEVELS), "mAP")
 
 
 def printed(table: str) -> pd.DataFrame:
@@ -56,8 +55,9 @@ def scores(runs: Runs, arm: str, name: str = "mAP") -> dict[int, float]:
         if own == arm:
             metrics = result.metrics
             values = metrics["levels"].get(name, {}) if name in LEVELS else metrics["AP"]
-            if _STORED_AS[name] in values:
-                found[seed] = 100 * values[_STORED_AS[name]]
+            stored = class_names(result).get(name, "mAP")
+            if stored in values:
+                found[seed] = 100 * values[stored]
     return found
 
 
@@ -73,17 +73,29 @@ def map_losses(runs: Runs, arm: str, exchange: str) -> dict[int, float]:
     }
 
 
-def measured(runs: Runs, columns: Iterable[str] = ("mAP", *SHORT_NAMES)) -> pd.DataFrame:
+def class_names(result: Result) -> dict[str, str]:
+    """Abbreviation of each class of a run's data to its name; OPIXray's are the paper's."""
+    classes = result.config.data.classes
+    return dict(zip(short_names(classes), classes, strict=True))
+
+
+def measured(runs: Runs, columns: Iterable[str] | None = None) -> pd.DataFrame:
     """Mean and standard deviation over seeds, as text.
 
     Args:
         runs: results.
-        columns: mAP, classes, or OL1 to OL3 (then the mAP on that level).
+        columns: mAP, classes, or OL1 to OL3 (then the mAP on that level); mAP and the classes of
+            the runs' own data by default.
 
     Returns:
         Indexed by arm; ``12.3 ± 0.4`` in a cell with spaces that keep it on one line, without the
         second part for one seed, and the number of seeds in the column ``n``.
     """
+    if columns is None:
+        columns = (
+            "mAP",
+            *dict.fromkeys(n for result in runs.values() for n in class_names(result)),
+        )
     rows = {}
     for arm in arms_in(runs):
         seeds = {seed for own, seed in runs if own == arm}

@@ -130,7 +130,7 @@ def why_stale(result: Result, parameters: Parameters, arm: str, seed: int) -> st
         return f"made by results version {version}, the code is at {RESULTS_VERSION}"
     if arm not in ARMS:
         return f"there is no arm {arm!r} any more"
-    config = run_config(parameters, ARMS[arm], seed)
+    config = run_config(parameters, ARMS[arm], seed, result.config.data.classes)
     if result.config != config:
         return "its configuration is not the one that these parameters give today"
     today = config.data.simulation and config.data.simulation.fingerprint
@@ -204,12 +204,17 @@ def _shared(parameters: Parameters) -> dict[str, Any]:
 
 
 def _content(result: Result, whole: bool) -> dict[str, bytes]:
-    """A result's files; detections and pictures only if ``whole``."""
+    """A result's files; detections only if ``whole``, pictures only then and of generated images.
+
+    A picture of darkness or edges is a picture of its image, and real data sets are not ours to
+    pass on.
+    """
     files = {name: _compact(json.loads(result.read(name))) for name in PACKED}
     files["history.json"] = _compact(_rounded(json.loads(result.read("history.json"))))
     if maps := result.read("maps.npz"):
         with np.load(io.BytesIO(maps)) as arrays:
-            kept = {n: a for n, a in arrays.items() if whole or not n.endswith("examples")}
+            pictures = whole and result.config.data.simulation is not None
+            kept = {n: a for n, a in arrays.items() if pictures or not n.endswith("examples")}
         files["maps.npz"] = npz_bytes(**kept)
     if whole:
         detections = result.detections().strongest(STRONGEST).as_bytes()
