@@ -15,7 +15,7 @@ from doamlib import paper
 from doamlib.data.classes import short_names
 from doamlib.evaluation.statistics import BySeed, summarise
 from doamlib.experiments.arms import TABLES
-from doamlib.experiments.results import Runs, processor
+from doamlib.experiments.results import Result, Runs, processor
 
 LEVELS = ("OL1", "OL2", "OL3")
 NUMBERS = {"IV": 4, "V": 5, "VI": 6, "VII": 7, "IX": 9}
