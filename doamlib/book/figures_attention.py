@@ -55,27 +55,27 @@ def exchanges(layers: Layers) -> Figure:
         1, max(1, len(tables)), figsize=(9, 3.6), sharex=True, sharey=True, squeeze=False
     )
     arms = list(dict.fromkeys(arm for table in tables.values() for arm, _ in table.index))
+    colours = arm_colours(dict.fromkeys(arm for runs in layers.values() for arm in arms_in(runs)))
     for axis, (title, table) in zip(axes.flat, tables.items(), strict=False):
         axis.axvspan(-ACTS, ACTS, color="#e6eaee", lw=0, zorder=0)
         axis.axvline(0, color=plots.INK, lw=0.8, zorder=1)
         for nth, arm in enumerate(arms):
-            _points(axis, table[table.index.get_level_values("arm") == arm], nth, len(arms), arm)
+            rows = table[table.index.get_level_values("arm") == arm]
+            offset = 0.7 * ((nth + 0.5) / len(arms) - 0.5)
+            _points(axis, rows, offset, color=colours[arm], label=arm)
         axis.set(title=title, xlabel="change in mAP (points)", ylim=(len(EXCHANGES) - 0.5, -0.5))
     axes[0, 0].set_yticks(range(len(EXCHANGES)), [NAMES[name] for name in EXCHANGES])
     _legend_below(figure, axes.flat)
     return figure
 
 
-def _points(axis: Axes, table: pd.DataFrame, nth: int, count: int, arm: str) -> None:
+def _points(axis: Axes, table: pd.DataFrame, offset: float, **style: str) -> None:
     if not len(table):
         return
     rows = [EXCHANGES.index(name) for name in table.index.get_level_values("exchange")]
-    y = np.array(rows) + 0.7 * ((nth + 0.5) / count - 0.5)
     reach = np.nan_to_num([table["high"] - table["lost"], table["lost"] - table["low"]])
-    colour = plots.PALETTE[nth % len(plots.PALETTE)]
-    axis.errorbar(
-        -table["lost"].to_numpy(), y, xerr=reach, fmt="o", ms=5, capsize=3, color=colour, label=arm
-    )
+    style |= {"fmt": "o", "ms": 5, "capsize": 3}
+    axis.errorbar(-table["lost"].to_numpy(), np.array(rows) + offset, xerr=reach, **style)
 
 
 def _legend_below(figure: Figure, axes: Iterable[Axes], columns: int = 2) -> None:
