@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from doamlib.data.classes import CLASSES
-from doamlib.evaluation.average_precision import (
+from doamlib.evaluation.ap import (
     ap_by_level,
     ap_by_occlusion,
     average_precision,

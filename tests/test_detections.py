@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from doamlib.evaluation.average_precision import average_precisions, mean_ap
+from doamlib.evaluation.ap import average_precisions, mean_ap
 from doamlib.evaluation.detections import Detections, GroundTruth, from_records
 from doamlib.evaluation.matching import match
 

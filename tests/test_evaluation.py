@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from doamlib.evaluation.average_precision import (
+from doamlib.evaluation.ap import (
     ap_by_level,
     ap_by_occlusion,
     average_precision,

@@ -1,1 +1,18 @@
-"""Room book."""
+"""What the notebooks need beside the library, and the build that executes and renders them.
+
+``quoting.py`` puts stored numbers into sentences, ``pages.py`` and ``figures.py`` hold what several
+pages show alike, ``plots.py`` the house style, ``seal.py`` guards committed numbers, ``build.py``
+makes the pages (``make book``).
+"""
+
+from doamlib.core.lazy import lazily
+
+__getattr__, __all__ = lazily(
+    __name__,
+    {
+        "quote": "quoting",
+        "quote_findings": "quoting",
+        "colophon": "quoting",
+        "BuildError": "build",
+    },
+)

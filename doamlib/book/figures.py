@@ -253,7 +253,7 @@ def occlusion_curves(layers: Layers) -> Figure:
     """Mean AP against continuous occlusion O: mean over seeds, band from lowest to highest.
 
     Each point is the mAP on a window that holds a quarter of the items (see
-    :func:`doamlib.evaluation.average_precision.ap_by_occlusion`), drawn at the window's median O.
+    :func:`doamlib.evaluation.ap.ap_by_occlusion`), drawn at the window's median O.
     Runs on data whose O is not known have no line.
     """
 

@@ -1,6 +1,6 @@
 """COCO's average precision, computed by pycocotools: the yardstick of other papers.
 
-It differs from :mod:`doamlib.evaluation.average_precision` in four ways: a hit needs an IoU of at
+It differs from :mod:`doamlib.evaluation.ap` in four ways: a hit needs an IoU of at
 least (not more than) the threshold; a detection whose best item is taken may take the next best;
 precision is read at 101 levels of recall; only the 100 best detections of an image and class count.
 """

@@ -133,7 +133,7 @@ def image_resamples(image_count: int, resamples: int, seed: int) -> NDArray[np.i
     """How often each test image is drawn, for a bootstrap over images.
 
     The same rows given to two arms make the comparison paired. They are the ``image_weights`` of
-    `doamlib.evaluation.average_precision.average_precisions`.
+    `doamlib.evaluation.ap.average_precisions`.
 
     Returns:
         int64 (resamples, image_count); each row sums to ``image_count``.

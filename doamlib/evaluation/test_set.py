@@ -15,7 +15,7 @@ from doamlib.core.files import npz_bytes
 from doamlib.data.cache import CachedDataset
 from doamlib.data.dataset import Dataset
 from doamlib.data.sidecar import read_sidecar
-from doamlib.evaluation.average_precision import (
+from doamlib.evaluation.ap import (
     ap_by_level,
     ap_by_occlusion,
     as_mapping,

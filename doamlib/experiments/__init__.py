@@ -1,1 +1,29 @@
-"""Room experiments."""
+"""From a parameter file to stored results.
+
+``parameters.py`` validates the file, ``arms.py`` holds the rows of the tables, ``study.py`` lists
+and trains the runs that are missing, ``results.py`` finds and keeps what a run left behind,
+``archive.py`` packs finished runs for the book's reference layer. The loop that trains one network
+is :mod:`doamlib.training`.
+"""
+
+from doamlib.core.lazy import lazily
+
+__getattr__, __all__ = lazily(
+    __name__,
+    {
+        "Parameters": "parameters",
+        "from_file": "parameters",
+        "from_notebook": "parameters",
+        "ARMS": "arms",
+        "TABLES": "arms",
+        "READINGS": "arms",
+        "Study": "study",
+        "run_config": "study",
+        "Result": "results",
+        "RunConfig": "results",
+        "RunStore": "results",
+        "Reference": "archive",
+        "references": "archive",
+        "pack": "archive",
+    },
+)

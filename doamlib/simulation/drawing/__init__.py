@@ -1,1 +1,1 @@
-"""Room simulation.drawing."""
+"""Shapes by thickness: the canvas, outlines, solid primitives and textures."""

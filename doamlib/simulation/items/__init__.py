@@ -1,1 +1,1 @@
-"""Room simulation.items."""
+"""What is in a suitcase: cutters, look-alike tools, electronics, everyday things, containers."""

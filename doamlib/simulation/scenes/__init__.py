@@ -1,1 +1,1 @@
-"""Room simulation.scenes."""
+"""From items to an annotated image: placing, occlusion, quotas of levels, rendering."""

@@ -1,0 +1,25 @@
+"""A room shows its main names without importing what is behind them before somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazily(room: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], list[str]]:
+    """``__getattr__`` and ``__all__`` for a package (PEP 562).
+
+    Torchvision takes a second and a half to import, and few who import ``doamlib.models`` need it.
+
+    Args:
+        room: the package's ``__name__``.
+        names: public name -> the module of the package that holds it.
+    """
+
+    def find(name: str) -> Any:
+        if name not in names:  # a module of the room: the import system looks for it next
+            raise AttributeError(f"module {room!r} has no attribute {name!r}")
+        return getattr(import_module(f"{room}.{names[name]}"), name)
+
+    return find, sorted(names)
