@@ -30,7 +30,7 @@ from doamlib.claims.claims import CLAIMS, outcomes
 from doamlib.claims.scoreboard import show, statuses
 from doamlib.core import paths
 from doamlib.experiments.parameters import ParameterError, cell_source, from_values
-from doamlib.experiments.results import RunStore
+from doamlib.experiments.store import RunStore
 from doamlib.experiments.study import Study
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from doamlib.experiments.results import RESULTS_VERSION, RunStore
+from doamlib.experiments.results import RESULTS_VERSION
+from doamlib.experiments.store import RunStore
 
 GOLDEN = Path(__file__).parent / "data" / "golden_smoke.json"
 GOLDEN_RUNS = {"arms": ("SSD", "SSD+DOAM-O"), "precision": "float32"}

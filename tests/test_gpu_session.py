@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 from doamlib.experiments.archive import pack
 from doamlib.experiments.parameters import from_file
-from doamlib.experiments.results import RunStore
+from doamlib.experiments.store import RunStore
 from doamlib.experiments.study import Study
 
 REPOSITORY = Path(__file__).parent.parent

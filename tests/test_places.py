@@ -14,6 +14,7 @@ from doamlib import cli
 from doamlib.core import paths
 from doamlib.experiments.parameters import from_file
 from doamlib.experiments.study import Study
+from doamlib.experiments.train_run import result_of
 
 REPOSITORY = Path(__file__).parent.parent
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -46,7 +47,7 @@ def test_a_finished_study_is_read_without_a_lock_or_any_other_write(finished, mo
     watching = True
     result = again.results(["SSD"])["SSD", 0]
     again.data.cached("test", finished.parameters.image_size, 1, print)
-    again.store.get(result.config, again.data, again.device)
+    result_of(again.store, result.config, again.data, again.device)
     watching = False
     assert touched == []
     watching = True

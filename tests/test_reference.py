@@ -11,7 +11,7 @@ from scipy import stats
 
 from doamlib.experiments import archive
 from doamlib.experiments.archive import Reference, pack, references
-from doamlib.experiments.results import RunStore
+from doamlib.experiments.store import RunStore
 from doamlib.experiments.study import Study
 
 ARMS = ("SSD", "SSD+DOAM-T")

@@ -15,12 +15,13 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from doamlib.core import provenance
+from doamlib.core import paths, provenance
 from doamlib.evaluation import map_scores
 from doamlib.experiments import results, run_end
 from doamlib.experiments.arms import ARMS, READINGS, SWITCHES
-from doamlib.experiments.results import RunStore
+from doamlib.experiments.store import RunStore
 from doamlib.experiments.study import run_config
+from doamlib.experiments.train_run import Limits, result_of
 from doamlib.training import OutOfTime, Training
 
 REPOSITORY = Path(__file__).parent.parent
@@ -82,12 +83,12 @@ def test_a_copy_without_git_is_told_its_commit(monkeypatch):
 
 def test_what_exists_is_not_trained_again(result, study, config, monkeypatch):
     monkeypatch.setattr(Training, "run", lambda *a: pytest.fail("trained again"))
-    again = study.store.get(config, study.data, study.device, quiet)
+    again = result_of(study.store, config, study.data, study.device, quiet)
     assert again.key == result.key
 
 
 def test_same_seed_same_bits(result, study, config, tmp_path):
-    again = RunStore(tmp_path).get(config, study.data, study.device, quiet)
+    again = result_of(RunStore(tmp_path), config, study.data, study.device, quiet)
     assert again.metrics == result.metrics
     assert again.history.loss == result.history.loss
     one, other = load_file(again.weights()), load_file(result.weights())
@@ -117,12 +118,12 @@ def test_an_error_at_the_very_end_leaves_nothing_that_looks_finished(
 
     monkeypatch.setattr(run_end, "score", fail)
     with pytest.raises(OSError, match="disk full"):
-        store.get(config, study.data, study.device, quiet)
+        result_of(store, config, study.data, study.device, quiet)
     assert store.find(config, study.fingerprint) is None
     assert not store.digests()
     monkeypatch.undo()
     monkeypatch.setattr(Training, "_run_epoch", lambda self: pytest.fail("trained again"))
-    assert store.get(config, study.data, study.device, quiet).metrics["images"] > 0
+    assert result_of(store, config, study.data, study.device, quiet).metrics["images"] > 0
     assert not (tmp_path / "partial" / config.key(study.fingerprint)).exists()
 
 
@@ -133,11 +134,11 @@ def test_maps_are_the_last_step_and_wait_where_time_is_over(study, config, tmp_p
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(run_end, "_maps", lambda *_: pytest.fail("maps drawn after the deadline"))
     with pytest.raises(OutOfTime):
-        store.get(config, study.data, study.device, quiet, deadline=10.0)
+        result_of(store, config, study.data, study.device, quiet, Limits(deadline=10.0))
     assert store.find(config, study.fingerprint) is None
     monkeypatch.undo()
     monkeypatch.setattr(Training, "_run_epoch", lambda self: pytest.fail("trained again"))
-    assert "maps" in store.get(config, study.data, study.device, quiet).metrics
+    assert "maps" in result_of(store, config, study.data, study.device, quiet).metrics
 
 
 def test_an_explained_run_keeps_its_maps_and_another_draws_none(result, study, tmp_path):
@@ -150,7 +151,7 @@ def test_an_explained_run_keeps_its_maps_and_another_draws_none(result, study, t
     assert found == pytest.approx(maps["edges"]["lift_box"]["mean"])
     focal = result.config.detector.model_copy(update={"focal_loss": True})
     config = result.config.model_copy(update={"detector": focal})
-    other = RunStore(tmp_path).get(config, study.data, study.device, quiet)
+    other = result_of(RunStore(tmp_path), config, study.data, study.device, quiet)
     assert "maps" not in other.metrics and other.read("maps.npz") is None
 
 
@@ -166,7 +167,7 @@ def test_a_default_that_has_changed_since_is_not_mistaken_for_the_old_one(
     result, study, config, tmp_path
 ):
     """The key leaves defaults out; the stored configuration does not."""
-    shutil.copytree(results.paths.runs() / result.key, tmp_path / result.key)
+    shutil.copytree(paths.runs() / result.key, tmp_path / result.key)
     path = tmp_path / result.key / "identity.json"
     identity = json.loads(path.read_text())
     identity["config"]["detector"]["nms_iou"] = 0.5
@@ -175,7 +176,7 @@ def test_a_default_that_has_changed_since_is_not_mistaken_for_the_old_one(
 
 
 def test_digest_follows_the_stored_numbers(result, tmp_path):
-    shutil.copytree(results.paths.runs() / result.key, tmp_path / result.key)
+    shutil.copytree(paths.runs() / result.key, tmp_path / result.key)
     copy = results.Result(tmp_path / result.key, "local")
     assert copy.digest() == result.digest()
     metrics = json.loads((tmp_path / result.key / "metrics.json").read_text())

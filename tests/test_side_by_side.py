@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from doamlib.core.workers import worker_processes
 from doamlib.experiments.arms import ARMS
 from doamlib.experiments.parallel import Task, Trainer
-from doamlib.experiments.results import RunStore
+from doamlib.experiments.store import RunStore
 from doamlib.experiments.study import Study, run_config
 from doamlib.training import OutOfTime, TrainingError, reproducible
 

@@ -28,7 +28,7 @@ from doamlib.core.config import digest_of
 from doamlib.core.files import write_text
 from doamlib.experiments.archive import references
 from doamlib.experiments.parameters import ParameterError, Parameters, cell_source
-from doamlib.experiments.results import RunStore
+from doamlib.experiments.store import RunStore
 from doamlib.experiments.study import Report
 
 NOT_PAGES = ("reference_results", "measurements", "ruff.toml")

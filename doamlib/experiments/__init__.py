@@ -1,9 +1,9 @@
 """From a parameter file to stored results.
 
 ``parameters.py`` validates the file, ``arms.py`` holds the rows of the tables, ``study.py`` lists
-and trains the runs that are missing, ``results.py`` finds and keeps what a run left behind,
-``archive.py`` packs finished runs for the book's reference layer. The loop that trains one network
-is :mod:`doamlib.training`.
+the runs, ``train_run.py`` makes one and ``store.py`` keeps it; ``results.py`` is what a run is and
+what it leaves behind, ``archive.py`` packs finished runs for the book's reference layer. The loop
+that trains one network is :mod:`doamlib.training`.
 """
 
 from doamlib.core.lazy import lazily
@@ -21,7 +21,7 @@ __getattr__, __all__ = lazily(
         "run_config": "study",
         "Result": "results",
         "RunConfig": "results",
-        "RunStore": "results",
+        "RunStore": "store",
         "Reference": "archive",
         "references": "archive",
         "pack": "archive",

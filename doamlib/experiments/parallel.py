@@ -16,7 +16,9 @@ import torch
 
 from doamlib.core.workers import SPAWN, worker_processes
 from doamlib.experiments.data import Data
-from doamlib.experiments.results import RunConfig, RunStore
+from doamlib.experiments.results import RunConfig
+from doamlib.experiments.store import RunStore
+from doamlib.experiments.train_run import Limits, result_of
 from doamlib.training import OutOfTime, TrainingError
 
 Report = Callable[[str], None]
@@ -65,10 +67,9 @@ class Trainer:
             raise OutOfTime
         told(f"training on {self.device.type}")
         data = self.data.few_shot(task.config.data.shots)
-        limits = {"deadline": self.deadline, "processes": self.processes}
-        limits["runs_at_once"] = self.at_once
+        limits = Limits(self.deadline, self.processes, self.at_once)
         try:
-            self.store.get(task.config, data, self.device, told, **limits)
+            result_of(self.store, task.config, data, self.device, told, limits)
         except TrainingError as failed:
             raise TrainingError(f"{task.name}: {failed}") from None
 

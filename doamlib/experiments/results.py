@@ -1,11 +1,8 @@
-"""The run store: a configuration goes in, its result comes out; what exists is never trained again.
+"""What a run is, and what it leaves behind.
 
 A run is a pure function of its configuration, its data and ``RESULTS_VERSION``; these three are its
 key. Commit, packages and hardware are recorded beside the result and never compared.
-
-Two layers hold results of the same form. ``runs/<key>/`` is local and ignored by git. The reference
-layer is read-only: archives (zip) of committed results, so that the book can show large runs
-without a GPU.
+:mod:`doamlib.experiments.store` finds results, :mod:`doamlib.experiments.train_run` makes them.
 """
 
 from __future__ import annotations
@@ -13,38 +10,23 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from filelock import FileLock
 from pydantic import Field, model_validator
-from safetensors.torch import load_file
-from torch import Tensor
 
-from doamlib.core import paths, provenance
 from doamlib.core.config import Config, digest_of
-from doamlib.core.files import write_bytes
-from doamlib.core.memory import reuse_freed_memory
-from doamlib.core.precision import chosen
 from doamlib.evaluation.detections import Detections
 from doamlib.evaluation.test_set import TestSet
-from doamlib.experiments.data import HARMLESS, Data, DataConfig, open_data
-from doamlib.experiments.run_end import RunEnd
+from doamlib.experiments.data import HARMLESS, DataConfig
 from doamlib.models.detector import (
-    Detector,
     DetectorConfig,
-    build_detector,
-    load_weights,
-    save_weights,
 )
 from doamlib.sampling import SamplingConfig
-from doamlib.training import History, Training, TrainingConfig, reproducible
+from doamlib.training import History, TrainingConfig
 
 RESULTS_VERSION = 3
 """Raised in the commit that changes what training or evaluation computes (a test insists)."""
@@ -252,177 +234,6 @@ def processor(result: Result) -> str:
     """
     hardware = result.provenance["hardware"]
     return hardware["cpu"] if hardware["device"] == "cpu" else hardware["device"]
-
-
-class RunStore:
-    """Finds results in both layers and trains what is missing.
-
-    Args:
-        root: the local layer; ``runs`` by default.
-        reference: the folder of archives; the committed one by default.
-    """
-
-    def __init__(self, root: Path | None = None, reference: Path | None = None) -> None:
-        self.root = root or paths.runs()
-        self.reference = reference or paths.reference_results()
-
-    def find(self, config: RunConfig, fingerprint: str) -> Result | None:
-        """The local result of this configuration on these data, if it is finished."""
-        result = Result(self.root / config.key(fingerprint), "local")
-        try:
-            # The key leaves defaults out, and a default may have changed since.
-            return result if result.config == config else None
-        except (OSError, KeyError, ValueError):
-            return None
-
-    def get(
-        self, config: RunConfig, data: Data, device: torch.device, report: Report = print, **limits
-    ) -> Result:
-        """The local result; trained now if it is missing, by one process at a time.
-
-        Args:
-            config: the run.
-            data: its data, open.
-            device: where to train.
-            report: gets progress lines.
-            limits: ``deadline``, ``processes`` and ``runs_at_once``, see :meth:`_train`.
-
-        Raises:
-            doamlib.training.TrainingError: the loss diverged.
-            doamlib.training.OutOfTime: the deadline passed before an epoch or before the maps; the
-                next call goes on from there.
-        """
-        key = config.key(data.fingerprint)
-        if finished := self.find(config, data.fingerprint):
-            return finished  # without a lock: the store may be one that can only be read
-        paths.writable(self.root / "locks")
-        with FileLock(self.root / "locks" / key):
-            if self.find(config, data.fingerprint) is None:
-                with reproducible(device):
-                    self._train(config, data, key, device, report, **limits)
-        return self.find(config, data.fingerprint)
-
-    def starting_weights(self, config: RunConfig) -> Path | None:
-        """Where a warm run's weights lie, committed or local; none if it is not trained yet."""
-        shipped = paths.warm_starts() / f"{warm_name(config)}.safetensors"
-        if shipped.is_file():
-            return shipped
-        found = self.find(config, config.data.simulation.fingerprint)
-        return found.weights() if found else None
-
-    def digests(self) -> dict[str, str]:
-        """Name -> digest of every result in both layers."""
-        reference = [
-            Result(place, "reference")
-            for archive in sorted(self.reference.glob("*.zip"))
-            for place in zipfile.Path(archive).iterdir()
-            if (place / "identity.json").exists()
-        ]
-        local = [Result(path.parent, "local") for path in self.root.glob("*/identity.json")]
-        return {result.name: result.digest() for result in [*reference, *local]}
-
-    def _train(
-        self,
-        config: RunConfig,
-        data: Data,
-        key: str,
-        device: torch.device,
-        report: Report,
-        deadline: float = float("inf"),
-        processes: int = 1,
-        runs_at_once: int = 1,
-    ) -> None:
-        """Train in ``partial/<key>`` and move the finished result into place in one step.
-
-        ``deadline`` is a :func:`time.monotonic`; ``processes`` decode images; ``runs_at_once`` says
-        how many runs share this machine, for the provenance: times depend on it, results do not.
-        """
-        reuse_freed_memory()
-        partial = self.root / "partial" / key
-        made_by = provenance.record(device) | {"seed": config.seed, "runs_at_once": runs_at_once}
-        detector = build_detector(config.detector, config.seed)
-        limits = {"deadline": deadline, "processes": processes, "runs_at_once": runs_at_once}
-        made_by["starting_weights"] = self._warm_start(config, detector, device, report, **limits)
-        detector.to(device)
-        train, tested = (
-            data.cached(split, detector.image_size, processes, report).resident(device)
-            for split in ("train", "test")
-        )
-        end = RunEnd(detector, train, tested, device)
-        training = Training(
-            *(detector, train, config.training, config.sampling, config.seed, partial, device),
-            watch=end.watch,
-        )
-        history = training.run(report, deadline)
-        end.evaluate(history)
-        end.look(config.explained, config.seed, report, deadline)
-        made_by |= {
-            "precision": chosen(config.training.precision, device),
-            "training_seconds": round(sum(entry["seconds"] for entry in history.epochs), 1),
-            **end.seconds,
-        }
-        self._finish(config, data.fingerprint, end, made_by, history)
-
-    def _finish(
-        self,
-        config: RunConfig,
-        fingerprint: str,
-        end: RunEnd,
-        made_by: dict[str, Any],
-        history: History,
-    ) -> None:
-        """The result appears whole, in one step; what led to it is removed."""
-        key = config.key(fingerprint)
-        partial = self.root / "partial" / key
-        identity = config.identity(fingerprint)
-        contents = {"identity": identity, "metrics": end.metrics, "provenance": made_by}
-        files = dict(end.files)
-        for name, content in (contents | {"history": vars(history)}).items():
-            files[f"{name}.json"] = json.dumps(content, indent=1).encode()
-        write_bytes(self.root / "test_sets" / f"{fingerprint}.npz", end.test.as_bytes())
-        made = partial / "result"
-        shutil.rmtree(made, ignore_errors=True)
-        made.mkdir()
-        for name, content in files.items():
-            write_bytes(made / name, content)
-        save_weights(end.detector, made / "weights.safetensors")
-        os.replace(made, self.root / key)
-        shutil.rmtree(partial)
-
-    def _warm_start(
-        self,
-        config: RunConfig,
-        detector: Detector,
-        device: torch.device,
-        report: Report,
-        **limits,
-    ) -> dict[str, Any]:
-        """Load the starting weights, trained first where they are missing; says which they are."""
-        if (warm := config.warm_run()) is None:
-            return {"from": f"random, seed {config.seed}"}
-        if (path := self.starting_weights(warm)) is None:
-            report("training the warm start on harmless objects")
-            data = open_data(warm.data, None, limits["processes"], report)
-            path = self.get(warm, data, device, report, **limits).weights()
-        left = load_weights(detector, _without_classes(path, warm.detector, detector.config))
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        return {"from": warm_name(warm), "sha256": content, "left_as_initialised": left}
-
-
-def _without_classes(
-    path: Path, warm: DetectorConfig, wanted: DetectorConfig
-) -> Path | dict[str, Tensor]:
-    """Weights to start from, less the outputs for the source's classes, which mean other things.
-
-    Their shape tells them apart, and `load_weights` leaves them out, unless both happen to have
-    the same number of classes.
-    """
-    if warm.num_classes != wanted.num_classes:
-        return path
-    more = wanted.model_copy(update={"num_classes": wanted.num_classes + 1})
-    shapes = {n: t.shape for n, t in build_detector(more, 0).state_dict().items()}
-    tensors = load_file(path)
-    return {n: t for n, t in tensors.items() if n not in shapes or shapes[n] == t.shape}
 
 
 def warm_name(config: RunConfig) -> str:

@@ -16,7 +16,8 @@ from doamlib.experiments.data import Data, DataConfig, open_data
 from doamlib.experiments.estimate import Rates, measured_rates, work_of
 from doamlib.experiments.parallel import Task, Trainer
 from doamlib.experiments.parameters import ParameterError, Parameters
-from doamlib.experiments.results import Result, RunConfig, RunStore, WarmStart
+from doamlib.experiments.results import Result, RunConfig, WarmStart
+from doamlib.experiments.store import RunStore
 from doamlib.models.detector import DetectorConfig
 from doamlib.simulation import SimulationConfig
 from doamlib.training import TrainingConfig, clock, reproducible
