@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -76,3 +77,26 @@ def contract(folder):
     return subprocess.run(
         [lint, "--no-cache"], cwd=folder, capture_output=True, text=True, env=environment
     )
+
+
+def test_the_walk_that_contributors_are_told_is_there():
+    """Every file and name of the walk from a parameter file to a stored result exists."""
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    walk = text.split("never going back up:")[1].split("\n## ")[0]
+    steps = re.findall(r"^\d\. `([a-z_/]+\.py)`(.*?)(?=^\d\. |\Z)", walk, re.M | re.S)
+    assert len(steps) == 6
+    for file, words in steps:
+        module = importlib.import_module("doamlib." + file.removesuffix(".py").replace("/", "."))
+        (first, *_) = re.findall(r"`([A-Za-z_.]+)`", words)
+        owner, _, method = first.partition(".")
+        assert hasattr(module, owner) and (not method or hasattr(getattr(module, owner), method))
+
+
+@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md"])
+def test_paths_that_the_guides_name_exist(file):
+    for name in re.findall(
+        r"`((?:doamlib|scripts|benchmarks|params|book|tests)/[\w./-]+)`",
+        (REPOSITORY / file).read_text(),
+    ):
+        places = (REPOSITORY, REPOSITORY / "doamlib")  # the guides leave the library's name out
+        assert any((place / name).exists() for place in places), name
