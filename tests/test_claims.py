@@ -345,6 +345,10 @@ def test_a_drawn_interval_has_its_numbers_at_their_places():
     assert 0 < zero < low < mean < high < theirs < 120
     assert (theirs - zero) / (mean - zero) == pytest.approx(4, rel=0.01)
     assert mean - low == pytest.approx(high - mean, abs=0.2)
+    wider = drawn_interval(part, (-8.0, 8.0))
+    middle = float(re.search(r"'zero' x1='([0-9.]+)'", wider)[1])
+    assert middle == pytest.approx(60, abs=0.1)
+    assert float(re.search(r"cx='([0-9.]+)'", wider)[1]) - middle == pytest.approx(13.4, abs=0.2)
     nothing = drawn_interval(judge({}))
     assert "circle" not in nothing and "paper" not in nothing
     assert "circle" in drawn_interval(judge({0: 1.0}))

@@ -181,8 +181,9 @@ def _scale_html(at: AtScale, unit: str) -> str:
 
 
 def _numbers_html(verdict: Verdict, unit: str) -> str:
-    rows = [_part_html(name, part, unit) for name, part in verdict.parts.items()]
-    rows += [_part_html(f"beside: {name}", part, unit) for name, part in verdict.beside.items()]
+    shown = dict(verdict.parts) | {f"beside: {n}": part for n, part in verdict.beside.items()}
+    ends = _ends(shown.values())
+    rows = [_part_html(name, part, unit, ends) for name, part in shown.items()]
     drawn = verdict.parts.values()
     head = ("compared", "", "paper", "here [interval]", "")
     cells = "".join(f"<span>{title}</span>" for title in head)
@@ -198,7 +199,7 @@ def _numbers_html(verdict: Verdict, unit: str) -> str:
     return said + (head_row + "".join(rows) if has_numbers else "")
 
 
-def _part_html(name: str, part: Verdict, unit: str) -> str:
+def _part_html(name: str, part: Verdict, unit: str, ends: tuple[float, float]) -> str:
     theirs = "–" if part.paper is None else f"{part.paper:+z.2f}"
     if (
         part.estimate is None
@@ -209,7 +210,7 @@ def _part_html(name: str, part: Verdict, unit: str) -> str:
     ours = "–" if part.estimate is None else _interval(part.estimate)
     size = {"below": ", below the paper's", "above": ", above the paper's"}.get(part.size, "")
     return (
-        f"<div class='numbers'><span>{escape(name or unit)}</span>{drawn_interval(part)}"
+        f"<div class='numbers'><span>{escape(name or unit)}</span>{drawn_interval(part, ends)}"
         f"<span><span class='sr-only'>paper </span>{theirs}</span>"
         f"<span><span class='sr-only'>here </span>{ours}</span>"
         f"<span>{part.status}{size}</span></div>"
@@ -219,14 +220,17 @@ def _part_html(name: str, part: Verdict, unit: str) -> str:
 WIDTH, HEIGHT = 120, 14
 
 
-def drawn_interval(part: Verdict) -> str:
+def drawn_interval(part: Verdict, ends: tuple[float, float] | None = None) -> str:
     """An interval as a small drawing: a line with a dot, zero as a stroke, the paper as a diamond.
 
     Its numbers stand beside it, so that it is hidden from screen readers.
+
+    Args:
+        part: what is drawn.
+        ends: of the axis, so that drawings below each other share it; the part's own by default.
     """
     estimate = part.estimate
-    ends = [0.0] + [v for v in (part.paper, *_ends(estimate)) if v is not None]
-    low, high = min(ends), max(ends)
+    low, high = ends or _ends([part])
     room = 0.06 * (high - low) or 1.0
 
     def x(value: float) -> str:
@@ -245,8 +249,14 @@ def drawn_interval(part: Verdict) -> str:
     return f"<svg class='interval' {box}>{''.join(shapes)}</svg>"
 
 
-def _ends(estimate: Estimate | None) -> tuple[float | None, ...]:
-    return () if estimate is None else (estimate.mean, estimate.low, estimate.high)
+def _ends(parts: Iterable[Verdict]) -> tuple[float, float]:
+    """The smallest and the largest of all that is drawn, zero among it."""
+    values = [0.0]
+    for part in parts:
+        known = part.estimate
+        values += [part.paper, *((known.mean, known.low, known.high) if known else ())]
+    found = [value for value in values if value is not None]
+    return min(found), max(found)
 
 
 def _interval(estimate: Estimate) -> str:
