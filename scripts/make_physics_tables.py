@@ -1,4 +1,4 @@
-"""Make doamlib/simulation/physics.npz: attenuation and spectra for the X-ray generator.
+"""Make doamlib/simulation/optics/physics.npz: attenuation and spectra for the X-ray generator.
 
 Run once, in an environment with spekpy and xraydb (``pip install -e .[physics]``); the generator
 itself only reads the table. Everything is tabulated at 145 photon energies, 15.5 to 159.5 keV:
@@ -21,7 +21,7 @@ import spekpy
 import xraydb
 from scipy.optimize import least_squares
 
-TARGET = Path(__file__).resolve().parents[1] / "doamlib" / "simulation" / "physics.npz"
+TARGET = Path(__file__).resolve().parents[1] / "doamlib" / "simulation" / "optics" / "physics.npz"
 ENERGY_KEV = np.arange(15.5, 160.0, 1.0)
 FITTED_AT = (0.1, 0.3, 1.0, 3.0)
 """High-energy log-attenuations at which materials are fitted: from hardly visible to black."""

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+from doamlib.claims.verdict import MORE_SEEDS
 from doamlib.core import paths
 from doamlib.experiments.arms import ARMS
 from doamlib.experiments.parameters import (
@@ -23,11 +24,27 @@ from doamlib.simulation import SimulationConfig
 PARAMS = Path(__file__).parent.parent / "params"
 
 
-def test_shipped_files_are_valid_and_name_every_key():
-    for name in ("smoke", "quick", "reference", "extended", "paper"):
-        path = PARAMS / f"{name}.yaml"
-        assert from_file(path).profile == name
-        assert set(yaml.safe_load(path.read_text())) == set(Parameters.model_fields)
+@pytest.mark.parametrize("file", sorted(PARAMS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_shipped_files_hold_what_differs_and_open_with_what_to_expect(file):
+    head = [line for line in file.read_text().splitlines() if line.startswith("#")]
+    words = [line.split()[1] for line in head[:4]]
+    assert words == ["Purpose", "Expect", "Takes", "Command"] and file.name in head[3]
+    values, defaults = yaml.safe_load(file.read_text()), Parameters().model_dump(mode="json")
+    assert values["profile"] == file.stem
+    if file.stem == "quick":
+        assert set(values) == set(defaults)  # the one place where every value can be read
+        return
+    from_file(file, data_root="OPIXray" if file.stem == "opixray" else None)
+    same = {key for key, value in values.items() if value == defaults[key]}
+    assert same <= {"data_root"}  # opixray.yaml asks for it
+
+
+def test_further_seeds_join_the_reference_results():
+    reference, more = (from_file(PARAMS / f"{n}.yaml") for n in ("reference", "more-seeds"))
+    one, other = reference.model_dump(), more.model_dump()
+    assert {key for key in one if one[key] != other[key]} == {"profile", "arms", "seeds"}
+    assert set(more.arms) < set(reference.arms) and not set(more.seeds) & set(reference.seeds)
+    assert len({*more.seeds, *reference.seeds}) == MORE_SEEDS
 
 
 def test_extended_arms_are_trained_like_the_reference_and_all_start_from_one_warm_start():

@@ -206,7 +206,7 @@ def test_a_zip_of_the_book_inside_another_repository_records_no_commit(tmp_path)
     thesis = tmp_path / "thesis"
     subprocess.run([*git, "init", "-q", thesis], check=True)
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "mine"], cwd=thesis, check=True)
-    for name in ("__init__", "provenance", "paths"):
+    for name in ("__init__", "core/__init__", "core/provenance", "core/paths"):
         copy = thesis / f"book/doamlib/{name}.py"
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text((REPOSITORY / f"doamlib/{name}.py").read_text())
