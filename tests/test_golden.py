@@ -1,7 +1,8 @@
 """A golden smoke run: what training and evaluation compute, pinned to RESULTS_VERSION.
 
 When this fails although you meant to change what is computed: raise ``RESULTS_VERSION`` in
-``doamlib/experiments/results.py`` and record again with ``python tests/test_golden.py`` (see CONTRIBUTING.md).
+``doamlib/experiments/results.py`` and record again with ``python tests/test_golden.py`` (see
+CONTRIBUTING.md).
 """
 
 import json
