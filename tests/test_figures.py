@@ -10,6 +10,7 @@ import pytest
 
 from doamlib.book import figures, plots
 from doamlib.claims import comparison
+from doamlib.data import CLASSES
 from doamlib.evaluation.detections import Detections, GroundTruth
 from doamlib.evaluation.test_set import TestSet
 
@@ -114,7 +115,12 @@ def run(levels=(), curve=(), epochs=()):
     by_occlusion = {"median": [0.1, 0.4][: len(curve)], "mAP": [v / 100 for v in curve]}
     history = SimpleNamespace(loss=[4.0, 2.0, 3.0], epochs=[{"test_mAP": v} for v in epochs])
     metrics = {"AP": {"mAP": 0.5}, "levels": by_level, "by_occlusion": by_occlusion}
-    return SimpleNamespace(metrics=metrics, history=history)
+    return SimpleNamespace(
+        metrics=metrics,
+        history=history,
+        config=SimpleNamespace(data=SimpleNamespace(classes=CLASSES)),
+        provenance={"hardware": {"device": "cpu", "cpu": "one kind"}},
+    )
 
 
 @pytest.fixture
