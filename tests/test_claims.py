@@ -9,6 +9,7 @@ from doamlib.claims import rules
 from doamlib.claims.claims import CLAIMS, outcomes
 from doamlib.claims.scoreboard import MADE_AGAIN, as_html, drawn_interval, in_words, statuses
 from doamlib.claims.verdict import judge
+from doamlib.core import paths
 from doamlib.experiments.archive import Reference
 from doamlib.experiments.arms import READINGS
 
@@ -36,6 +37,15 @@ def test_there_are_thirteen_claims_and_each_has_a_verdict_without_any_result():
     assert (found[8].fact.status, found[13].fact.status) == ("contradicted", "contradicted")
     assert found[8].scales == found[13].scales == {}
     assert found[13].verdict == found[13].fact
+
+
+def test_every_claim_has_a_page_of_the_book_and_a_place_in_the_paper():
+    for claim in CLAIMS:
+        assert (paths.book() / f"{claim.page}.ipynb").is_file()
+        assert re.match(r"(Table [IVX]+|Fig\. \d|Section [IVX]+-[A-E])\b", claim.where)
+        assert claim.statement.endswith(".")
+        assert set(claim.topics) <= {"attention", "sampling"}
+    assert {c.number for c in CLAIMS if c.readings} == {1, 2, 3, 10, 11}
 
 
 def test_the_papers_numbers_are_those_of_its_tables():
