@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from doamlib.core.config import Config
 from doamlib.core.precision import Precision, forward_in
+from doamlib.core.report import Report
 from doamlib.data.cache import CachedDataset
 from doamlib.sampling import SamplingConfig, make_strategy
 
@@ -28,7 +29,6 @@ STOPS = 60
 """A run is evaluated and saved after every epoch, but no oftener than this (the paper's number of
 epochs): few images make many short epochs."""
 
-Report = Callable[[str], None]
 Batch = tuple[Tensor, list[dict[str, Tensor]]]
 
 

@@ -26,10 +26,10 @@ from doamlib.claims.scoreboard import statuses
 from doamlib.core import paths
 from doamlib.core.config import digest_of
 from doamlib.core.files import write_text
+from doamlib.core.report import Report
 from doamlib.experiments.archive import references
 from doamlib.experiments.parameters import ParameterError, Parameters, cell_source
 from doamlib.experiments.store import RunStore
-from doamlib.experiments.study import Report
 
 NOT_PAGES = ("reference_results", "measurements", "ruff.toml")
 LANDING = "index.ipynb"

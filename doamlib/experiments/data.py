@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from doamlib.core import paths
 from doamlib.core.config import Config, digest_of
 from doamlib.core.files import write_text
+from doamlib.core.report import Report
 from doamlib.data.cache import CachedDataset, open_cache
 from doamlib.data.classes import CLASSES
 from doamlib.data.dataset import Dataset
@@ -24,8 +24,6 @@ from doamlib.data.readers import TRAINED_ON, read_splits
 from doamlib.data.sidecar import read_sidecar
 from doamlib.data.splits import few_shot_ids
 from doamlib.simulation import SimulationConfig, generate, is_complete
-
-Report = Callable[[str], None]
 
 HARMLESS = (
     *("phone", "tablet", "laptop", "hard_disk", "circuit_board", "power_bank", "charger", "camera"),

@@ -6,7 +6,7 @@ import io
 import pickle
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing import Queue
@@ -14,14 +14,13 @@ from queue import Empty
 
 import torch
 
+from doamlib.core.report import Report
 from doamlib.core.workers import SPAWN, worker_processes
 from doamlib.experiments.data import Data
 from doamlib.experiments.results import RunConfig
 from doamlib.experiments.store import RunStore
 from doamlib.experiments.train_run import Limits, result_of
 from doamlib.training import OutOfTime, TrainingError
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

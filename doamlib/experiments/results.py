@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +31,6 @@ from doamlib.training import History, TrainingConfig
 RESULTS_VERSION = 3
 """Raised in the commit that changes what training or evaluation computes (a test insists)."""
 
-Report = Callable[[str], None]
 Place = Path | zipfile.Path
 
 

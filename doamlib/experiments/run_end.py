@@ -7,19 +7,17 @@ what it computes of a network, after each epoch and after the last one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from doamlib.core.files import npz_bytes
+from doamlib.core.report import Report
 from doamlib.data.cache import CachedDataset
 from doamlib.evaluation.map_swaps import gamma, looking, map_effect
 from doamlib.evaluation.test_set import TestSet, detect, pooled_occlusion, score
 from doamlib.models.detector import Detector
 from doamlib.training import History, OutOfTime
-
-Report = Callable[[str], None]
 
 
 class RunEnd:

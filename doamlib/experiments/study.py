@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 
+from doamlib.core.report import Report
 from doamlib.data.classes import CLASSES
 from doamlib.experiments.arms import ARMS, Arm
 from doamlib.experiments.data import Data, DataConfig, open_data
@@ -21,8 +22,6 @@ from doamlib.experiments.store import RunStore
 from doamlib.models.detector import DetectorConfig
 from doamlib.simulation import SimulationConfig
 from doamlib.training import TrainingConfig, clock, reproducible
-
-Report = Callable[[str], None]
 
 WARM_DATA_SEED = 10_000
 """Added to ``data_seed``: a warm start never sees an image of the experiments."""

@@ -9,7 +9,6 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from doamlib.core import provenance
 from doamlib.core.files import write_bytes
 from doamlib.core.memory import reuse_freed_memory
 from doamlib.core.precision import chosen
+from doamlib.core.report import Report
 from doamlib.experiments.data import Data, open_data
 from doamlib.experiments.results import Result, RunConfig, warm_name
 from doamlib.experiments.run_end import RunEnd
@@ -34,8 +34,6 @@ from doamlib.models.detector import (
     save_weights,
 )
 from doamlib.training import History, Training, reproducible
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from doamlib.claims.verify.identity import check_comparable, check_identity, che
 from doamlib.claims.verify.packed import PackedRun
 from doamlib.claims.verify.safe_zip import ArchiveError, parse_json, printable
 from doamlib.claims.verify.scores import check_scores
+from doamlib.core.report import Report
 from doamlib.data.classes import CLASSES
 from doamlib.evaluation.test_set import TestSet
 from doamlib.experiments.archive import MAX_BYTES, Reference, merged, read_archive
@@ -28,8 +29,6 @@ from doamlib.paper import table
 REQUIRED = ("identity.json", "metrics.json", "provenance.json", "history.json")
 LAYER_BYTES = 30 * 2**20
 """All archives of the reference layer together."""
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
