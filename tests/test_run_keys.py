@@ -39,8 +39,17 @@ WARM = [
 ]
 
 
+WARM_IMAGES = {"reference": 32000, "quick": 32000, "extended": 32000}
+"""Of the warm starts that these keys were written down with."""
+
+
+def parameters_of(profile):
+    changes = {"warm_images": WARM_IMAGES[profile]} if profile in WARM_IMAGES else {}
+    return from_file(PARAMS / f"{profile}.yaml", **changes)
+
+
 def config(profile, arm, seed, classes=CLASSES):
-    return run_config(from_file(PARAMS / f"{profile}.yaml"), ARMS[arm], seed, classes)
+    return run_config(parameters_of(profile), ARMS[arm], seed, classes)
 
 
 @pytest.mark.parametrize(("profile", "arm", "seed", "key"), KEYS)
@@ -49,7 +58,7 @@ def test_keys_of_the_five_classes_are_as_they_were(profile, arm, seed, key):
 
 
 def test_so_are_those_of_all_arms():
-    reference = from_file(PARAMS / "reference.yaml")
+    reference = parameters_of("reference")
     keys = {
         f"{arm} {seed}": run_config(reference, ARMS[arm], seed).key("x")
         for arm in sorted(ARMS)
