@@ -66,9 +66,26 @@ def plan(file: File = QUICK) -> None:
     """List the runs that a parameter file needs, which exist, and how long the rest will take.
 
     Example: doam plan -f params/paper.yaml
+
+    Runs that the book's reference layer holds are told apart from those of this machine. Where the
+    file wants a GPU and there is none, the runs are listed without the time that they take.
     """
-    for run in _study(file).announce():
+    import torch
+
+    from doamlib.experiments.archive import stored
+    from doamlib.experiments.parameters import from_file
+    from doamlib.experiments.study import Study
+
+    parameters = from_file(file)
+    timed = parameters.device != "cuda" or torch.cuda.is_available()
+    if not timed:
+        _say("this machine has no usable GPU: plan where you will train to learn how long it takes")
+        parameters = parameters.model_copy(update={"device": "cpu"})
+    reference = stored(parameters)
+    for run in Study(parameters.check_machine(), _say).announce(timed=timed):
         state = f"done, mAP {run.result.ap():.1f}" if run.result else "missing"
+        if not run.result and (known := reference.get((run.arm, run.seed))):
+            state = f"in the reference layer, mAP {known.ap():.1f}"
         _say(f"  {run.arm:16} seed {run.seed}  {run.config.digest()}  {state}")
 
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from doamlib import cli
+from doamlib.experiments import Study, pack
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -70,6 +71,35 @@ def test_plan_names_every_run_and_what_exists(monkeypatch, capsys, study, tmp_pa
     lines = out.splitlines()
     assert "done, mAP" in lines[-2] and "seed 0" in lines[-2]
     assert "missing" in lines[-1] and "seed 41" in lines[-1]
+
+
+def test_plan_without_the_gpu_that_a_file_wants_lists_the_runs_and_no_time(
+    monkeypatch, capsys, study, tmp_path
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(Study, "_seconds", lambda *_: pytest.fail("measured"))
+    file = tmp_path / "gpu.yaml"
+    values = study.parameters.model_dump(mode="json") | {"device": "cuda", "seeds": [0, 43]}
+    file.write_text(json.dumps(values))
+    status, out, _ = run(monkeypatch, capsys, "plan", "-f", file)
+    assert status == 0 and "no usable GPU" in out and "about" not in out
+    assert "seed 43" in out.splitlines()[-1] and "missing" in out.splitlines()[-1]
+
+
+def test_plan_tells_what_the_reference_layer_holds(monkeypatch, capsys, study, tmp_path):
+    own = Study(
+        study.parameters.model_copy(update={"arms": ("SSD",)}), lambda line: None, study.store
+    )
+    result = own.results()["SSD", 0]
+    pack(own, tmp_path / "layer")
+    monkeypatch.setattr("doamlib.core.paths.reference_results", lambda: tmp_path / "layer")
+    monkeypatch.setattr("doamlib.core.paths.runs", lambda: tmp_path / "empty")
+    file = tmp_path / "one.yaml"
+    values = own.parameters.model_dump(mode="json") | {"profile": "mine", "seeds": [0, 44]}
+    file.write_text(json.dumps(values))
+    _, out, _ = run(monkeypatch, capsys, "plan", "-f", file)
+    first, second = out.splitlines()[-2:]
+    assert f"in the reference layer, mAP {result.ap():.1f}" in first and "missing" in second
 
 
 def test_data_check_exit_status_says_whether_training_can_go_on(monkeypatch, capsys, study):

@@ -123,6 +123,20 @@ def _merged(parts: list[Reference]) -> Reference:
     return Reference(parameters, *in_order)
 
 
+def stored(parameters: Parameters, folder: Path | None = None) -> Runs:
+    """What the layer holds of the recipe that these parameters name; stale results left out.
+
+    Args:
+        parameters: of which `RUNS_ONLY` do not matter.
+        folder: of the archives; the committed one by default.
+    """
+    recipe = parameters.model_dump_json(exclude=RUNS_ONLY)
+    layers = (
+        r for r in references(folder) if recipe == r.parameters.model_dump_json(exclude=RUNS_ONLY)
+    )
+    return next((layer.results for layer in layers), {})
+
+
 def why_stale(result: Result, parameters: Parameters, arm: str, seed: int) -> str:
     """Why a stored result is not what today's code would compute; empty when it is."""
     version = result.identity["results_version"]

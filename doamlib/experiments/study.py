@@ -256,16 +256,19 @@ class Study:
                 f"{least} images at least; generate more or leave the few-shot arms out"
             )
 
-    def announce(self, arms: Iterable[str] | None = None) -> list[PlannedRun]:
-        """Report what exists, what is missing and how long that will take; returns the plan."""
+    def announce(self, arms: Iterable[str] | None = None, timed: bool = True) -> list[PlannedRun]:
+        """Report what exists, what is missing and, if ``timed``, how long; returns the plan."""
         runs = self.plan(arms)
         missing = [run.config for run in runs if run.result is None]
         self.report(f"{len(runs)} runs needed, {len(runs) - len(missing)} exist")
         if missing:
             warm = self._missing_warm_starts(missing)
             first = f" and {len(warm)} warm starts before them" if warm else ""
-            seconds = self._seconds([*missing, *warm]) / self.runs_at_once(len(missing))
-            self.report(f"{len(missing)} to train{first}, about {clock(seconds)} on this machine")
+            needed = ""
+            if timed:
+                seconds = self._seconds([*missing, *warm]) / self.runs_at_once(len(missing))
+                needed = f", about {clock(seconds)} on this machine"
+            self.report(f"{len(missing)} to train{first}{needed}")
         return runs
 
     def _missing_warm_starts(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
