@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.numpy import load_file
 
 from doamlib.core import paths, provenance
@@ -186,11 +187,9 @@ def test_digest_follows_the_stored_numbers(result, tmp_path):
 
 
 def _parameter_file(folder, **changes):
-    lines = (REPOSITORY / "params" / "smoke.yaml").read_text().splitlines()
-    values = {"arms": "[SSD+DOAM-O]", **changes}
-    kept = [line for line in lines if line.split(":")[0] not in values]
+    values = yaml.safe_load((REPOSITORY / "params" / "smoke.yaml").read_text())
     path = folder / "p.yaml"
-    path.write_text("\n".join([*kept, *(f"{key}: {value}" for key, value in values.items())]))
+    path.write_text(json.dumps({**values, "arms": ["SSD+DOAM-O"], **changes}))  # JSON is YAML
     return path
 
 
@@ -208,7 +207,7 @@ def _train(file, home, **options):
 @pytest.mark.slow
 def test_killed_for_real_and_resumed_gives_the_same_bits(study, home, tmp_path):
     """kill -9 after the first checkpoint; the next call ends with an uninterrupted run's bits."""
-    file = _parameter_file(tmp_path, epochs=4, horizontal_flip="true")
+    file = _parameter_file(tmp_path, epochs=4, horizontal_flip=True)
     made = {}
     for name in ("whole", "killed"):
         own = tmp_path / name
@@ -235,7 +234,7 @@ def test_killed_for_real_and_resumed_gives_the_same_bits(study, home, tmp_path):
 @pytest.mark.slow
 def test_two_processes_that_want_one_run_train_it_once(study, home, tmp_path):
     (tmp_path / "datasets").symlink_to(home / "datasets")
-    file = _parameter_file(tmp_path, seeds="[3]")
+    file = _parameter_file(tmp_path, seeds=[3])
     pair = [_train(file, tmp_path) for _ in range(2)]
     outputs = [process.communicate()[0] for process in pair]
     assert all("mAP" in output for output in outputs)
