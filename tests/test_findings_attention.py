@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from doamlib.claims import findings_attention as findings
+from doamlib.claims.comparison import map_losses
 from doamlib.claims.findings_attention import CODE, CONCAT, EXCHANGES
 from doamlib.evaluation.map_swaps import exchanges
 from doamlib.evaluation.statistics import summarise
@@ -35,15 +36,15 @@ def runs(arm, *, own=30.0, lost=(), edges_lost=()):
 
 def test_a_loss_is_own_minus_exchanged_in_points_by_seed():
     given = {(CODE, 3): run(own=30, other=28.5), (CODE, 4): run(own=30, other=31)}
-    assert findings.lost(given, CODE, "other") == pytest.approx({3: 1.5, 4: -1.0})
-    assert findings.lost(given, CODE, "edges_other") == {}
-    assert findings.lost(given, PAPER, "other") == {}
+    assert map_losses(given, CODE, "other") == pytest.approx({3: 1.5, 4: -1.0})
+    assert map_losses(given, CODE, "edges_other") == {}
+    assert map_losses(given, PAPER, "other") == {}
 
 
 def test_runs_that_were_not_asked_have_no_loss():
     """Plain SSD stores an empty answer, an older result none."""
     given = {("SSD", 0): run(), (CODE, 0): SimpleNamespace(metrics={})}
-    assert findings.lost(given, "SSD", "other") == findings.lost(given, CODE, "other") == {}
+    assert map_losses(given, "SSD", "other") == map_losses(given, CODE, "other") == {}
     assert findings.losses(given).empty
     assert "nothing is known" in findings.finding(given)
 

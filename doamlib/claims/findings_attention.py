@@ -19,7 +19,7 @@ from statistics import fmean
 import pandas as pd
 
 from doamlib.claims.admission import ACTS, matters
-from doamlib.claims.comparison import arms_in, minus
+from doamlib.claims.comparison import arms_in, map_losses
 from doamlib.evaluation.map_swaps import EDGE_SWAPS, SWAPS
 from doamlib.evaluation.statistics import Estimate, summarise
 from doamlib.experiments.arms import READINGS
@@ -51,14 +51,6 @@ def measured(runs: Runs, arm: str, exchange: str) -> dict[int, float]:
     return found
 
 
-def lost(runs: Runs, arm: str, exchange: str) -> dict[int, float]:
-    """By seed, the mAP in points that ``arm`` loses by an exchange: its own minus the exchanged.
-
-    Negative where the network does better so; empty where it was not measured.
-    """
-    return minus(measured(runs, arm, "own"), measured(runs, arm, exchange))
-
-
 def losses(runs: Runs) -> pd.DataFrame:
     """Every exchange of every arm.
 
@@ -69,7 +61,7 @@ def losses(runs: Runs) -> pd.DataFrame:
     rows = {}
     for arm in arms_in(runs):
         for exchange in EXCHANGES:
-            if by_seed := lost(runs, arm, exchange):
+            if by_seed := map_losses(runs, arm, exchange):
                 rows[arm, exchange] = summarise(by_seed)
     index = pd.MultiIndex.from_tuples(rows, names=["arm", "exchange"])
     columns = {"lost": "mean", "low": "low", "high": "high", "n": "n"}
@@ -109,7 +101,7 @@ def effects(runs: Runs, exchange: str, arms: Sequence[str] = READINGS) -> list[E
     """The effect of an exchange on each of these arms that has one measured and is `ABLE`."""
     found = []
     for arm in arms:
-        by_seed = lost(runs, arm, exchange)
+        by_seed = map_losses(runs, arm, exchange)
         if by_seed and fmean(measured(runs, arm, "own").values()) >= ABLE:
             found.append(Effect(arm, summarise(by_seed)))
     return found
@@ -122,7 +114,7 @@ def finding(runs: Runs) -> str:
         runs: of `READINGS` and "SSD+Concat", of one profile.
     """
     maps, edges = effects(runs, MAP), effects(runs, EDGES, (*READINGS, CONCAT))
-    if not maps and any(lost(runs, arm, MAP) for arm in READINGS):
+    if not maps and any(map_losses(runs, arm, MAP) for arm in READINGS):
         return f"These networks find too little to tell: with DOAM all stay below {ABLE:g} mAP."
     if not maps:
         return "No attention map has been exchanged in these runs, so nothing is known yet."

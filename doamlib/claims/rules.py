@@ -122,7 +122,8 @@ SAID = {"parameters": 0.41, "size": 0.11, "GFLOPs": 7.14}
 
 CHEAP = 1.10
 """Claim 8: DOAM is cheap in use if a training step takes at most this much of the plain SSD's time
-and memory. The paper calls its cost negligible and slight; a tenth is our limit."""
+and memory. The paper calls its cost negligible and slight; a tenth is our limit, and was written
+when the measurement was known."""
 
 
 @cache
@@ -244,7 +245,8 @@ def judge_attention(runs: Runs) -> Verdict:
 
 SELECTIVE = 0.25
 """Claim 12: a pool counts as one of heavily occluded batches if it comes at least this share of the
-way from the average batch to the most occluded ones."""
+way from the average batch to the most occluded ones. Written before the runs that it judges, when
+three short runs of the quick profile had been seen."""
 
 
 def judge_pool(runs: Runs) -> Verdict:

@@ -166,19 +166,6 @@ def power(claims: Mapping[str, BySeed], paper: Mapping[str, float]) -> float | N
     return float((low > 0).all(axis=1).mean())
 
 
-def judge_number(measured: float, printed: float, half_unit: float) -> Verdict:
-    """Verdict on a printed number that no seed changes, such as a count of parameters (Table VIII).
-
-    Args:
-        measured: ours.
-        printed: the paper's.
-        half_unit: half a unit of the last printed digit; supported within it.
-    """
-    holds = abs(measured - printed) <= half_unit
-    numbers = [f"{number:,.6g}" for number in (measured, printed, half_unit)]
-    return judge_fact(holds, "measured {}, the paper prints {} (plus or minus {})".format(*numbers))
-
-
 def judge_fact(holds: bool, reason: str) -> Verdict:
     """Verdict on a statement that needs no statistics, with the arithmetic as its reason."""
     return Verdict(status="supported" if holds else "contradicted", reason=reason)
