@@ -23,7 +23,15 @@ def test_without_results_nothing_is_claimed():
 def test_a_fact_is_told_without_seeds():
     judged = outcomes([], [13])
     assert found(judged[13]).startswith("Claim 13 does not hold: sixteen real boxes cover")
-    assert how_sure(judged[13]) == "That needs no training and has no chance in it."
+    assert how_sure(judged[13]) == "It needs no training, so no seed is in it."
+
+
+def test_a_fact_of_several_parts_counts_them_and_names_those_that_decide():
+    said = found(outcomes([], [8])[8])
+    assert said.startswith(
+        "Claim 8 does not hold (1 of 3 hold, 2 against): adds what the text says: "
+    )
+    assert "; cheap in use: " in said and "fewer parameters" not in said
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def found(outcome: Outcome) -> str:
     """What was found about a claim, in one sentence, with up to three numbers."""
     claim = f"Claim {outcome.claim.number}"
     if outcome.fact is not None:
-        return f"{claim} {VERBS[outcome.fact.status]}: {outcome.fact.reason}."
+        return f"{claim} {VERBS[outcome.fact.status]}{_of_parts(outcome.fact)}."
     at = outcome.best
     if at is None:
         return f"{claim} was not run yet, at any scale."
@@ -56,7 +56,7 @@ def found(outcome: Outcome) -> str:
 def how_sure(outcome: Outcome) -> str:
     """How sure :func:`found` is: seeds, power, readings, and the scales where nothing ran."""
     if outcome.fact is not None:
-        return "That needs no training and has no chance in it."
+        return "It needs no training, so no seed is in it."
     at = outcome.best
     if at is None:
         return "Nothing may be said about it before it has run."
@@ -142,6 +142,15 @@ def _about_cost(outcomes: Mapping[int, Outcome]) -> str:
     if decided:
         real = f"{len(decided)} claims were run on the real OPIXray data"
     return f"What it costs: {cheap.parts['cheap in use'].reason}; {real}."
+
+
+def _of_parts(fact: Verdict) -> str:
+    """How many parts of a fact hold, and what decides it."""
+    if not fact.parts:
+        return f": {fact.reason}"
+    parts = fact.parts.items()
+    deciding = (f"{name}: {part.reason}" for name, part in parts if part.status == fact.status)
+    return f" ({fact.headline}): {'; '.join(deciding)}"
 
 
 def _numbers(verdict: Verdict, unit: str, shown: int = SHOWN) -> str:
