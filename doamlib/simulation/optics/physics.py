@@ -3,7 +3,7 @@
 Every material is written as ``c1 * polyethylene + c2 * iron``, so a whole scene is two maps in
 g/cm2 and drawing is adding. Two basis materials describe the attenuation of all others within a few
 per mille, unless a K-edge lies in the beam's range, as for tin solder, neodymium magnets and lead:
-a sum of two smooth curves cannot jump. ``tests/test_simulation_physics.py`` states how far off
+a sum of two smooth curves cannot jump. ``tests/simulation/test_optics.py`` states how far off
 these are. The polychromatic forward model (a tube spectrum seen by two detector layers, hence beam
 hardening) is tabulated once over the two maps.
 ``scripts/make_physics_tables.py`` makes ``physics.npz``.

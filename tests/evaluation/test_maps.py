@@ -8,14 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from numpy.testing import assert_allclose
+from tiny import LARGE, SIZE, SMALL, make, photos
 
 from doamlib.evaluation import map_scores
 from doamlib.evaluation.map_scores import cover, evenness, lift, pointing
 from doamlib.evaluation.test_set import TestSet
-from doamlib.models.detector import DetectorConfig, build_detector, load_weights
-from doamlib.models.doam import DOAMConfig
+from doamlib.models.detector import build_detector, load_weights
 
-SIZE = 96
 UPPER_LEFT = map_scores.box_region((0, 0, 2, 5), 10)  # 2 wide, 5 high: a tenth of a 10 x 10 map
 
 
@@ -129,21 +128,6 @@ def test_an_empty_region_has_no_score():
 
 
 # --- maps ---------------------------------------------------------------------------------------
-
-
-def make(doam=True, name="ssd", seed=0):
-    doam = DOAMConfig.reference().slimmed(0.5) if doam else None
-    config = DetectorConfig(name=name, width=0.125, image_size=SIZE, doam=doam)
-    return build_detector(config, seed).eval()
-
-
-def photos(count=2, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (count, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
-
-
-LARGE = {"boxes": torch.tensor([[10.0, 20.0, 60.0, 70.0]]), "labels": torch.tensor([2])}
-SMALL = {"boxes": torch.tensor([[40.0, 40.0, 52.0, 52.0]]), "labels": torch.tensor([2])}
 
 
 def test_gradcam_is_the_gradients_mean_times_the_activations():

@@ -22,7 +22,7 @@ from doamlib.evaluation.detections import Detections, GroundTruth, from_records
 from doamlib.evaluation.matching import Matches, iou, match
 from doamlib.evaluation.test_set import within_reach
 
-GOLDEN = json.loads((Path(__file__).parent / "data/evaluation/voc_ap_seed5.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[1] / "data/evaluation/voc_ap_seed5.json").read_text())
 BOX, ELSEWHERE = [0, 0, 10, 10], [50, 50, 60, 60]
 RULES = ["area", "11-point"]
 

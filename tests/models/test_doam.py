@@ -20,7 +20,7 @@ from doamlib.models.doam import (
 )
 from doamlib.models.edges import SobelEdges, normalise_edges
 
-GOLDEN = Path(__file__).parent / "data" / "models" / "doam_reference_seed11.npz"
+GOLDEN = Path(__file__).parents[1] / "data" / "models" / "doam_reference_seed11.npz"
 BGR_EDGE = [2, 1, 0, 3]
 ARMS = {
     "reference": DOAMConfig.reference(gamma=0.5),

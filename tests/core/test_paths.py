@@ -16,7 +16,7 @@ from doamlib.experiments.parameters import from_file
 from doamlib.experiments.study import Study
 from doamlib.experiments.train_run import result_of
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 

@@ -20,7 +20,7 @@ from doamlib.experiments.parameters import from_file
 from doamlib.experiments.store import RunStore
 from doamlib.experiments.study import Study
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "scripts" / "reference_on_gpu.sh"
 BROUGHT = ("torch", "torchvision", "numpy", "scipy", "pandas", "pillow", "matplotlib")
 """With OpenCV, which depends on numpy only: what the script expects of the other machine."""

@@ -10,7 +10,7 @@ from doamlib.book.build import toc_notebooks
 from doamlib.claims.claims import CLAIMS
 from doamlib.experiments.parameters import cell_source, from_file
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 BOOK = REPOSITORY / "book"
 NOTEBOOKS = sorted(path for path in BOOK.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
 

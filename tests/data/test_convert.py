@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 from coco_tools import edit, write_coco, write_picture
 
 from doamlib import cli

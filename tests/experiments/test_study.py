@@ -12,7 +12,7 @@ from doamlib.experiments.estimate import work_of
 from doamlib.experiments.parameters import ParameterError, from_file
 from doamlib.experiments.study import Study, run_config
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

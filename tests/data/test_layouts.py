@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 from coco_tools import edit, write_coco, write_picture
 
 from doamlib.data.coco import read_coco

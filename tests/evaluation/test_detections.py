@@ -11,7 +11,7 @@ from doamlib.evaluation.ap import average_precisions, mean_ap
 from doamlib.evaluation.detections import Detections, GroundTruth, from_records
 from doamlib.evaluation.matching import match
 
-GOLDEN = json.loads((Path(__file__).parent / "data/evaluation/voc_ap_seed5.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[1] / "data/evaluation/voc_ap_seed5.json").read_text())
 
 
 def golden() -> tuple[GroundTruth, Detections]:

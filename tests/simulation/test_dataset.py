@@ -30,7 +30,7 @@ from doamlib.simulation.scenes.occlusion import LEVEL_LIMITS, level_of
 from doamlib.simulation.scenes.quotas import ImagePlan, largest_remainder, plan_images
 
 SMALL = SimulationConfig(train_images=5, test_images=4, seed=3, field_of_view=0.25)
-STORED = Path(__file__).parent / "data" / "simulation"
+STORED = Path(__file__).parents[1] / "data" / "simulation"
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from doamlib.experiments.parameters import (
 )
 from doamlib.experiments.values import as_names, as_numbers, as_written, found_folder, read_mapping
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 QUICK = REPOSITORY / "params" / "quick.yaml"
 
 

@@ -21,7 +21,7 @@ from doamlib.experiments.parameters import (
 from doamlib.experiments.study import data_config, run_config
 from doamlib.simulation import SimulationConfig
 
-PARAMS = Path(__file__).parent.parent / "params"
+PARAMS = Path(__file__).parents[2] / "params"
 
 
 @pytest.mark.parametrize("file", sorted(PARAMS.glob("*.yaml")), ids=lambda file: file.stem)

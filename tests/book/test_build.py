@@ -282,7 +282,7 @@ def test_every_notebook_runs_alone_with_plain_papermill(study, smoke, tmp_path):
     import sys
 
     papermill = Path(sys.executable).with_name("papermill")
-    params = Path(__file__).parent.parent / "params" / "smoke.yaml"
+    params = Path(__file__).parents[2] / "params" / "smoke.yaml"
     command = [papermill, paths.book() / "doam.ipynb", tmp_path / "out.ipynb", "-f", params]
     done = subprocess.run([*command, "-p", "seeds", "[1]"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -14,7 +14,7 @@ from doamlib.experiments.parameters import from_file
 from doamlib.experiments.results import RunConfig, warm_name
 from doamlib.experiments.study import run_config
 
-PARAMS = Path(__file__).parent.parent / "params"
+PARAMS = Path(__file__).parents[2] / "params"
 
 KEYS = [  # written down before the class list became a part of the configuration
     ("reference", "SSD", 0, "6c68d43f38e8b597"),

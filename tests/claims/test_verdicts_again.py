@@ -19,7 +19,7 @@ from doamlib.experiments import references
 from doamlib.experiments.results import processor
 
 TABLES = json.loads(
-    (Path(__file__).parent.parent / "doamlib" / "paper_tables.json").read_text(encoding="utf-8")
+    (Path(__file__).parents[2] / "doamlib" / "paper_tables.json").read_text(encoding="utf-8")
 )
 SMALL = FULL | {"width": 0.2, "image_size": 96, "profile": "reference"}
 RIVALS = {"SSD": "SSD", "SSD+SE": "SE", "SSD+Non-local": "Non-local", "SSD+DA": "DA"}

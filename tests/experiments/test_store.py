@@ -25,7 +25,7 @@ from doamlib.experiments.study import run_config
 from doamlib.experiments.train_run import Limits, result_of
 from doamlib.training import OutOfTime, Training
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 
 
 def quiet(line):

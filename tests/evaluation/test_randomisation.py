@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from test_explain import LARGE, make, photos
+from tiny import LARGE, make, photos
 
 from doamlib.evaluation import map_scores, randomisation
 from doamlib.evaluation.randomisation import randomised
