@@ -217,11 +217,9 @@ class Training:
 
     def _order(self) -> list[list[int]]:
         """This epoch's batches of image indices; like the flips they follow from seed and epoch."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        shuffled = torch.randperm(len(self.dataset), generator=generator).tolist()
-        self.flips = torch.rand(len(self.dataset), generator=generator) < 0.5
         size = self.config.batch_size
-        return [shuffled[start : start + size] for start in range(0, len(shuffled), size)]
+        order, self.flips = epoch_order(len(self.dataset), size, self.seed, self.epoch)
+        return order
 
     def _loaded(self, batches: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], Batch]]:
         """Each batch with its images and targets on the device, the next one read meanwhile."""
@@ -331,6 +329,27 @@ class Training:
         self.average = WeightAverage(**state["average"])
         self.history = History(**state["history"])
         self.epoch = state["epoch"]
+
+
+def epoch_order(
+    images: int, batch_size: int, seed: int, epoch: int
+) -> tuple[list[list[int]], Tensor]:
+    """In which order an epoch's images come, and which are mirrored; seed and epoch decide it all.
+
+    Args:
+        images: number of training images.
+        batch_size: images a batch; the last batch takes what is left.
+        seed: of the run.
+        epoch: from 0.
+
+    Returns:
+        The batches, each a list of positions in the training set; and (bool, one an image, at its
+        position) whether ``horizontal_flip`` mirrors the image.
+    """
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    shuffled = torch.randperm(images, generator=generator).tolist()
+    flips = torch.rand(images, generator=generator) < 0.5
+    return [shuffled[at : at + batch_size] for at in range(0, images, batch_size)], flips
 
 
 def keep_image_losses(detector: nn.Module) -> None:

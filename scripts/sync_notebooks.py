@@ -37,7 +37,7 @@ def keys_read(code: str) -> list[str]:
     Opening data reads the group "data"; a run is made by all of them.
     """
     everything = list(Parameters.model_fields)
-    if re.search(r"\.(results|announce|plan|config)\(", code):
+    if re.search(r"\.(results|announce|plan|config)\(|TablePage\(", code):
         return everything
     read = {"profile", *re.findall(r"\bparameters\.(\w+)", code)}
     if "Study(" in code:

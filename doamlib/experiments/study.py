@@ -298,19 +298,28 @@ class Study:
     def results(
         self, arms: Iterable[str] | None = None, deadline: float = float("inf")
     ) -> dict[tuple[str, int], Result]:
-        """(arm, seed) -> result of every run of these arms, trained now where missing.
+        """(arm, seed) -> result of every run of these arms: :meth:`plan`, then :meth:`train`."""
+        return self.train(self.plan(arms), deadline)
+
+    def train(
+        self, plan: Sequence[PlannedRun], deadline: float = float("inf")
+    ) -> dict[tuple[str, int], Result]:
+        """(arm, seed) -> result of every planned run, trained now where missing.
 
         As many runs are trained side by side as `runs_at_once` says, the warm starts that they
         need before them. On a CPU results do not depend on it.
+
+        Args:
+            plan: of :meth:`plan` or :meth:`announce`.
+            deadline: a :func:`time.monotonic` after which no epoch is started.
 
         Raises:
             doamlib.training.TrainingError: a loss diverged.
             doamlib.training.OutOfTime: the deadline passed; the next call goes on from there.
         """
-        runs = self.plan(arms)
         missing = [
-            Task(f"[{number}/{len(runs)}] {run.arm}, seed {run.seed}", run.config)
-            for number, run in enumerate(runs, start=1)
+            Task(f"[{number}/{len(plan)}] {run.arm}, seed {run.seed}", run.config)
+            for number, run in enumerate(plan, start=1)
             if run.result is None
         ]
         if missing:
@@ -323,7 +332,19 @@ class Study:
                 harmless = open_data(warm[0].data, None, self.processes, self.report)
                 self._train_all(tasks, harmless, deadline)
             self._train_all(missing, self.data, deadline)
-        return {(run.arm, run.seed): run.result for run in self.plan(arms)}
+        return {
+            (run.arm, run.seed): run.result or self.store.find(run.config, self.fingerprint)
+            for run in plan
+        }
+
+    def found(self, arms: Iterable[str]) -> dict[tuple[str, int], Result]:
+        """What is trained of these arms, with the parameters' seeds; nothing is trained for it."""
+        found = {
+            (arm, seed): self.store.find(self.config(arm, seed), self.fingerprint)
+            for arm in arms
+            for seed in self.parameters.seeds
+        }
+        return {run: result for run, result in found.items() if result is not None}
 
     def _train_all(self, tasks: list[Task], data: Data, deadline: float) -> None:
         """Train these, which share their data; images are decoded first, by all processes."""

@@ -69,6 +69,7 @@ def test_what_a_page_reads_is_found_in_its_code():
     assert {"profile", "data_root", "class_names", "device", "processes"} < set(opened)
     assert not {"arms", "seeds", "epochs", "width"} & set(opened)
     assert keys_read("Study(parameters).results(['SSD'])") == list(Parameters.model_fields)
+    assert keys_read("page = TablePage(parameters, 'IV')") == list(Parameters.model_fields)
 
 
 def injected(notebook, values):
@@ -159,7 +160,8 @@ def test_every_quoted_name_is_stored_on_the_same_page(notebook):
     code = "\n".join(cell.source for cell in code_cells(notebook))
     stored = set(re.findall(r"quote\(\s*f?\"([^\"]+)\"", code))
     stored |= {"page-profile", "page-seconds", "page-gib"}
-    for numbers in re.findall(r"quote_findings\(pages\.show_verdicts\(([\d, ]+)\)\)", code):
-        stored |= {f"{kind}-{n}" for n in numbers.split(", ") for kind in ("found", "sure")}
+    shown = r"quote_findings\(pages\.show_verdicts\(([\d, ]+)\)\)|TablePage\(.*claims=\(([\d, ]+)\)"
+    for numbers in map("".join, re.findall(shown, code)):
+        stored |= {f"{kind}-{n}" for n in re.findall(r"\d+", numbers) for kind in ("found", "sure")}
     patterns = [re.sub(r"\\\{.*?\\\}", ".+", re.escape(name)) for name in stored]
     assert all(any(re.fullmatch(p, name) for p in patterns) for name in wanted), wanted - stored
