@@ -242,7 +242,7 @@ def _what_to_check(path: Path | None, file: Path | None) -> tuple[Path, dict]:
     """The folder, and the doctor's other arguments."""
     from doamlib.experiments.data import simulated
     from doamlib.experiments.parameters import from_file
-    from doamlib.experiments.study import data_config
+    from doamlib.experiments.data import data_config
 
     if file is None:
         if path is None:

@@ -13,7 +13,7 @@ from functools import cached_property
 import pandas as pd
 from matplotlib.figure import Figure
 
-from doamlib.book import figures, pages
+from doamlib.book import figures, pages, samples
 from doamlib.book.quoting import colophon, quote_findings
 from doamlib.claims import comparison
 from doamlib.experiments.arms import TABLES
@@ -126,7 +126,7 @@ class TablePage:
         """Draw what the first seed of this run found: right, wrong and missed."""
         shown = self.results if arms is None else of_arms(self.results, arms)
         first = {run: r for run, r in shown.items() if run[1] == self.parameters.seeds[0]}
-        figures.sample_detections(self.study.data.test, first)
+        samples.sample_detections(self.study.data.test, first)
 
     def cost(self) -> None:
         """Display time and compute of each arm."""

@@ -76,7 +76,7 @@ def test_samples_are_of_the_first_seed(page, monkeypatch):
     page.run()
     drawn = []
     monkeypatch.setattr(
-        table_page.figures, "sample_detections", lambda data, runs: drawn.append((data, [*runs]))
+        table_page.samples, "sample_detections", lambda data, runs: drawn.append((data, [*runs]))
     )
     page.samples(["SSD+DOAM-T", "SSD"])
     page.samples()

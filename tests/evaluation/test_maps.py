@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from tiny import LARGE, SIZE, SMALL, make, photos
 
 from doamlib.evaluation import map_scores
-from doamlib.evaluation.map_scores import cover, evenness, lift, pointing
+from doamlib.evaluation.region_scores import cover, evenness, lift, pointing
 from doamlib.evaluation.test_set import TestSet
 
 UPPER_LEFT = map_scores.box_region((0, 0, 2, 5), 10)  # 2 wide, 5 high: a tenth of a 10 x 10 map

@@ -11,6 +11,7 @@ import yaml
 from doamlib.claims.verdict import MORE_SEEDS
 from doamlib.core import paths
 from doamlib.experiments.arms import ARMS
+from doamlib.experiments.data import data_config
 from doamlib.experiments.parameters import (
     HEADINGS,
     ParameterError,
@@ -20,7 +21,7 @@ from doamlib.experiments.parameters import (
     from_notebook,
     from_values,
 )
-from doamlib.experiments.study import data_config, run_config
+from doamlib.experiments.study import run_config
 from doamlib.simulation import SimulationConfig
 
 PARAMS = Path(__file__).parents[2] / "params"
