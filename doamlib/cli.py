@@ -240,9 +240,8 @@ def convert(
 
 def _what_to_check(path: Path | None, file: Path | None) -> tuple[Path, dict]:
     """The folder, and the doctor's other arguments."""
-    from doamlib.experiments.data import simulated
+    from doamlib.experiments.data import data_config, simulated
     from doamlib.experiments.parameters import from_file
-    from doamlib.experiments.data import data_config
 
     if file is None:
         if path is None:
