@@ -127,7 +127,6 @@ class SSD(nn.Module):
     output_layers = ("head",)
     keeps_image_losses = False
     """Whether :meth:`loss` also leaves ``image_losses`` (B,): each image as a batch of its own."""
-    imagenet_weights = "VGG16_Weights.IMAGENET1K_V1"
 
     def __init__(self, config: DetectorConfig):
         super().__init__()
@@ -154,16 +153,6 @@ class SSD(nn.Module):
         ):
             background = layer.bias.detach().view(priors, -1)[:, 0]
             background.fill_(torch.tensor(99.0 * self.config.num_classes).log())
-
-    def from_imagenet(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Torchvision's VGG16 tensors up to conv5_3, under the names they have in a detector."""
-        own = [f"features.{i}" for i in range(len(self.backbone.features))]
-        own += [f"extra.0.{i}" for i in range(len(self.backbone.extra[0]))]
-        renamed = {}
-        for name in [name for name in tensors if name.startswith("features.")]:
-            _, index, kind = name.split(".")
-            renamed[f"network.backbone.{own[int(index)]}.{kind}"] = tensors[name]
-        return renamed
 
     @property
     def last_vgg_layer(self) -> nn.Module:
