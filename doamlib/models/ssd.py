@@ -84,8 +84,12 @@ class NormalisedConv2d(nn.Conv2d):
 
     def __init__(self, plain: nn.Conv2d):
         super().__init__(
-            *(plain.in_channels, plain.out_channels, plain.kernel_size, plain.stride),
-            *(plain.padding, plain.dilation),
+            plain.in_channels,
+            plain.out_channels,
+            plain.kernel_size,
+            plain.stride,
+            plain.padding,
+            plain.dilation,
         )
         self.load_state_dict(plain.state_dict())
         self.norm = nn.BatchNorm2d(plain.out_channels)
