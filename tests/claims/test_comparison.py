@@ -80,6 +80,7 @@ def runs():
     ],
 )
 def test_a_printed_value_stands_under_its_arm(table, arm, column, value):
+    """Paper: Tables IV to VII and IX."""
     assert comparison.printed(table).loc[arm, column] == value
 
 
