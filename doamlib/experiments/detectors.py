@@ -119,17 +119,21 @@ def trained(store: RunStore | None = None, folder: Path | None = None) -> list[T
 
 def own(store: RunStore) -> list[Trained]:
     """The finished runs of a store that have weights and are a row of the tables."""
-    found = []
-    for place in sorted(path.parent for path in store.root.glob("*/weights.safetensors")):
-        result = Result(place, "local")
-        try:
-            arm, steps, ap = arm_of(result.config), len(result.history.loss), result.metrics["AP"]
-        except (OSError, KeyError, TypeError, ValueError):
-            continue  # unfinished, or left by another version of the code
-        if arm is not None:
-            path = place / "weights.safetensors"
-            found.append(Trained(arm, result.config, ap, steps, "own", path, result=result))
-    return found
+    places = sorted(path.parent for path in store.root.glob("*/weights.safetensors"))
+    found = (of_result(Result(place, "local")) for place in places)
+    return [one for one in found if one is not None]
+
+
+def of_result(result: Result) -> Trained | None:
+    """The detector of one's own run; None where it has no weights or is no row of the tables."""
+    try:
+        arm, path = arm_of(result.config), result.weights()
+        steps, ap = len(result.history.loss), result.metrics["AP"]
+    except (OSError, KeyError, TypeError, ValueError):
+        return None  # unfinished, or left by another version of the code
+    if arm is None or path is None:
+        return None
+    return Trained(arm, result.config, ap, steps, "own", path, result=result)
 
 
 def shipped(folder: Path) -> list[Trained]:
