@@ -132,17 +132,18 @@ def _said(rows: Sequence[dict], kept: Sequence[dict], threshold: float) -> str:
     return f"nothing at {threshold:g} or above{strongest}"
 
 
-def annotated(picture: Tensor, rows: Iterable[dict[str, Any]]) -> bytes:
+def annotated(picture: Tensor, rows: Sequence[dict[str, Any]]) -> bytes:
     """A PNG of a picture with boxes, classes and scores.
 
     Args:
         picture: uint8 tensor 3,H,W, RGB.
-        rows: dicts with ``class``, ``score`` and ``box`` (x1, y1, x2, y2 in pixels).
+        rows: dicts with ``class``, ``score`` and ``box`` (x1, y1, x2, y2 in pixels), strongest
+            first; it is drawn last, over the others.
     """
     image = Image.fromarray(picture.permute(1, 2, 0).numpy())
     draw, line = ImageDraw.Draw(image), max(1, round(min(image.size) / 250))
     font = ImageFont.load_default(max(10, round(min(image.size) / 35)))
-    for row in rows:
+    for row in reversed(rows):
         x1, y1, x2, y2 = row["box"]
         text = f"{row['class'].replace('_', ' ')} {row['score']:.2f}"
         draw.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=INK, width=line)
