@@ -70,7 +70,7 @@ def test_the_first_cell_is_silent_where_the_library_is(capsys):
 
 def test_the_first_cell_says_what_to_install_where_it_is_not(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match="needs doamlib.*pip install -e FOLDER"):
+    with pytest.raises(SystemExit, match=r"needs doamlib.*pip install -e FOLDER"):
         exec(first_cell.SOURCE, {})
 
 
