@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
@@ -73,8 +73,8 @@ NAMED = re.compile(
     rf"\b(Eqs?\.|Algorithms?|Tables?|Figs?\.)[\s~]({NUMBER}(?:(?:, and |, | and | to ){NUMBER})*)"
 )
 LINE = re.compile(r"^\s*Paper: ((?:.+\n?)+?)(?:\n\s*\n|\Z)", re.MULTILINE)
-SHOWN = 3
-"""Places that a row names at most, in reading order."""
+SHOWN = 2
+"""Places of a kind that a row names at most, in reading order."""
 
 LISTS = ("paper_index", "notation", "glossary", "bibliography", "lecturers")
 """Pages that list and do not teach."""
@@ -142,19 +142,23 @@ def _in(node: ast.AST, name: str) -> Iterator[tuple[str, set[str]]]:
 
 def told(book: Path) -> Iterator[tuple[str, set[str]]]:
     """The book's pages, as they come in the table of contents, with what their text names."""
-    import nbformat
     import yaml
 
     toc = yaml.safe_load((book / "_toc.yml").read_text(encoding="utf-8"))
     for name in re.findall(r"'(?:root|file)': '([^']+)'", str(toc)):
-        page = book / f"{name}.md"
-        if page.is_file():
-            text = page.read_text(encoding="utf-8")
-        else:
-            cells = nbformat.read(page.with_suffix(".ipynb"), as_version=4).cells
-            text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
         if name not in LISTS:
-            yield name, named(text)
+            yield name, named(page_text(book, name))
+
+
+def page_text(book: Path, name: str) -> str:
+    """The text of a page, be it a notebook or Markdown; code left out."""
+    import nbformat
+
+    page = book / f"{name}.md"
+    if page.is_file():
+        return page.read_text(encoding="utf-8")
+    cells = nbformat.read(page.with_suffix(".ipynb"), as_version=4).cells
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
 
 def rows(repository: Path | None = None) -> list[Row]:
@@ -194,29 +198,32 @@ def show() -> None:
     index = rows()
     if faults := missing(index):
         raise ValueError("\n".join(faults))
+    book = paths.book()
+    pages = dict.fromkeys(page for row in index for page in row.pages)
+    titles = {page: re.search(r"^# (.+)$", page_text(book, page), re.M)[1] for page in pages}
     heads = ("In the paper", "It is", "Taught in", "Computed by", "Tested by")
     head = "".join(f"<th scope='col'>{title}</th>" for title in heads)
-    body = "".join(map(_html, index))
+    body = "".join(_html(row, titles) for row in index)
     caption = "<caption>Where the paper's items are taught, computed and tested</caption>"
     html = f"<table class='words paper-index'>{caption}<thead><tr>{head}</tr></thead>"
     display({"text/html": f"{html}<tbody>{body}</tbody></table>"}, raw=True)
 
 
-def _html(row: Row) -> str:
-    pages = (f"<a href='{page}.html'>{page.replace('_', ' ')}</a>" for page in row.pages[:SHOWN])
+def _html(row: Row, titles: Mapping[str, str]) -> str:
+    pages = (f"<a href='{page}.html'>{escape(titles[page])}</a>" for page in row.pages[:SHOWN])
     functions = (_code(name.removeprefix("doamlib.")) for name in row.functions[:SHOWN])
-    tests = (_code(_test(name)) for name in row.tests[:SHOWN])
+    tests = (_test(name) for name in row.tests[:SHOWN])
     cells = "".join(f"<td>{'<br>'.join(places)}</td>" for places in (pages, functions, tests))
     return f"<tr><th scope='row'>{row.item}</th><td>{escape(row.title)}</td>{cells}</tr>"
 
 
 def _test(name: str) -> str:
-    """``tests.models.test_x.test_y`` as pytest is told it, less the folders."""
+    """The file of a test, and its name, which is a sentence."""
     module, _, test = name.rpartition(".")
-    return f"{module.rpartition('.')[2]}.py::{test}"
+    return f"{_code(module.rpartition('.')[2] + '.py')} {test[5:].replace('_', ' ')}"
 
 
 def _code(name: str) -> str:
     """Code that may be broken behind dots and underscores."""
-    breakable = re.sub(r"([._/]|::)", r"\g<1><wbr>", escape(name))
+    breakable = re.sub(r"([._])", r"\g<1><wbr>", escape(name))
     return f"<code>{breakable}</code>"

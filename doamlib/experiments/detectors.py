@@ -89,21 +89,27 @@ class Trained:
             raise DetectorError(f"{self.path}: not weights of {self.arm} ({reason})") from None
         return detector.eval()
 
+    def data(self) -> str:
+        """On what it was trained, in words."""
+        if (simulation := self.config.data.simulation) is None:
+            return f"the training images of dataset {self.config.data.dataset}"
+        return f"{simulation.train_images:,} generated X-ray images and no real one"
+
+    def score(self) -> str:
+        """Its mAP on its own test images, in words."""
+        return f"mAP {100 * self.ap['mAP']:.1f}" if "mAP" in self.ap else "no mAP"
+
     def about(self) -> str:
         """What it is, on what data it was trained, and how well it did there: one line."""
-        simulation, detector = self.config.data.simulation, self.config.detector
+        detector = self.config.detector
         whose = "of your own runs" if self.origin == "own" else "shipped with the book"
-        data = f"the training images of dataset {self.config.data.dataset}"
-        if simulation:
-            data = (
-                f"{simulation.train_images:,} generated X-ray images and no real one (each shows "
-                f"{simulation.field_of_view:g} of a scanner frame's width and height)"
-            )
-        score = f"mAP {100 * self.ap['mAP']:.1f}" if "mAP" in self.ap else "no mAP"
+        window = ""
+        if self.field_of_view < 1:
+            window = f" (each shows {self.field_of_view:g} of a scanner frame's width and height)"
         return (
             f"{self.arm}, seed {self.config.seed}, {whose}: trained for {self.steps:,} steps on "
-            f"{data}; {score} on test images of the same kind; reads {detector.image_size} x "
-            f"{detector.image_size} pixels at width {detector.width:g}."
+            f"{self.data()}{window}; {self.score()} on test images of the same kind; reads "
+            f"{detector.image_size} x {detector.image_size} pixels at width {detector.width:g}."
         )
 
 
