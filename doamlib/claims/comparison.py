@@ -33,6 +33,8 @@ def printed(table: str) -> pd.DataFrame:
 
     Returns:
         Indexed by arm; columns ``mAP`` and the classes' abbreviations, or OL1 to OL3 for V.
+
+    Paper: Tables IV to VII and IX.
     """
     frame = paper.table(NUMBERS[table])
     rows = frame["method"] if table != "VI" else frame["detector"] + " " + frame["method"]

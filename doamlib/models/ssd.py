@@ -190,6 +190,8 @@ class SSD(nn.Module):
         Returns:
             Scalars ``bbox_regression`` and ``classification`` (SSD paper, Eq. 1 with alpha 1).
             An image without items has no positives, hence no negatives either, and adds nothing.
+
+        Paper: Eq. 10, 20.
         """
         box, label = self.match(boxes, labels)
         if self.keeps_image_losses:

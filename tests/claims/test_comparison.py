@@ -90,6 +90,7 @@ def test_other_rules_of_ap_are_read_where_a_run_keeps_them(runs):
     ],
 )
 def test_a_printed_value_stands_under_its_arm(table, arm, column, value):
+    """Paper: Tables IV to VII and IX."""
     assert comparison.printed(table).loc[arm, column] == value
 
 
