@@ -41,17 +41,6 @@ from numpy.typing import NDArray
 from doamlib.core.trend import WINDOW, next_loss
 from doamlib.recipe import SamplingConfig, planned_steps
 
-__all__ = [
-    "Easy",
-    "Hard",
-    "PooledBatch",
-    "Random",
-    "SamplingConfig",
-    "Strategy",
-    "make_strategy",
-    "planned_steps",
-]
-
 
 @dataclass(frozen=True)
 class PooledBatch:

@@ -13,7 +13,6 @@ two different modules. :class:`DOAMConfig` names each difference as one field. S
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -24,7 +23,6 @@ from torch import Tensor, nn
 from doamlib.core.config import Config
 from doamlib.core.precision import full_precision
 from doamlib.models.edges import SobelEdges, normalise_edges
-from doamlib.models.official import convert_official_state_dict
 
 Channels = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
@@ -335,23 +333,3 @@ class DOAM(nn.Module):
                 return attention * plain
             # gamma * M * P + (1 - gamma) * P, with one product as large as P instead of three
             return plain * (1 + self.gamma * (attention - 1))
-
-
-def load_official_state_dict(module: DOAM, mapping: Mapping[str, Any]) -> None:
-    """Load the tensors of the official module (commit a3d37ff) into ours.
-
-    Args:
-        module: a DOAM with the reference's shapes.
-        mapping: the official names to arrays or tensors. Its copies of the Sobel kernels are
-            compared with ours; its colours are in BGR order.
-
-    Raises:
-        ValueError: a name is missing or unknown, a shape differs, or a Sobel kernel is another.
-    """
-    state = convert_official_state_dict(mapping)
-    if not torch.equal(state["sobel.kernels"], module.sobel.kernels.cpu()):
-        raise ValueError("the official state dict holds other kernels than Sobel's")
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"the module is not shaped like the reference: {error}") from None

@@ -16,9 +16,9 @@ from doamlib.models.doam import (
     GatedConvolution,
     RegionAverage,
     RegionInformationAggregation,
-    load_official_state_dict,
 )
 from doamlib.models.edges import SobelEdges, normalise_edges
+from doamlib.models.official import load_official_state_dict
 
 GOLDEN = Path(__file__).parents[1] / "data" / "models" / "doam_reference_seed11.npz"
 BGR_EDGE = [2, 1, 0, 3]
