@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).parent.parent
 
 
 def pytest_collection_modifyitems(items):
-    """Whatever asks for a home of runs trains, or waits for who does; ``make test-fast`` does not."""
+    """Whatever asks for a home of runs trains, or waits for who does: ``make test-fast`` not."""
     for item in items:
         if "home" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
