@@ -55,8 +55,7 @@ def book(file: File = QUICK) -> None:
 
     start = time.monotonic()
     study = _study(file)
-    study.announce()
-    study.results()
+    study.train(study.announce())
     try:
         page = build(study.parameters, _say, study.store)
     except BuildError as error:
@@ -121,14 +120,14 @@ def train(
 
     deadline = time.monotonic() + _seconds(time_budget) if time_budget else float("inf")
     study = _study(file, elsewhere=bool(cluster))
-    if estimate:
-        study.announce(timed=not cluster)
+    plan = study.announce(timed=not cluster) if estimate else study.plan()
     try:
         if cluster:
             from doamlib.experiments.cluster import train_on
 
             train_on(cluster, study, deadline)
-        for (arm, seed), result in study.results(deadline=deadline).items():
+            plan = study.plan()
+        for (arm, seed), result in study.train(plan, deadline).items():
             _say(f"  {arm:16} seed {seed}  mAP {result.ap():.1f}  {result.key}")
     except OutOfTime:
         _say(f"{time_budget} are over; what is finished is kept, call again to go on")
@@ -253,9 +252,8 @@ def convert(
 
 def _what_to_check(path: Path | None, file: Path | None) -> tuple[Path, dict]:
     """The folder, and the doctor's other arguments."""
-    from doamlib.experiments.data import simulated
+    from doamlib.experiments.data import data_config, simulated
     from doamlib.experiments.parameters import from_file
-    from doamlib.experiments.study import data_config
 
     if file is None:
         if path is None:

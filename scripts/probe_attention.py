@@ -31,6 +31,7 @@ import torch
 from choose_recipe import held_out  # beside this file
 
 from doamlib.core import paths
+from doamlib.core.determinism import reproducible
 from doamlib.core.files import write_text
 from doamlib.core.provenance import record
 from doamlib.evaluation.map_swaps import map_effect
@@ -41,7 +42,7 @@ from doamlib.experiments.study import Study, run_config
 from doamlib.models.detector import MEAN, STD, Detector, build_detector, load_weights
 from doamlib.models.doam import DOAMConfig
 from doamlib.sampling import SamplingConfig
-from doamlib.training import Training, TrainingConfig, reproducible
+from doamlib.training import Training, TrainingConfig
 
 EPOCHS = 3
 POINTS = 40
