@@ -9,32 +9,34 @@ same run. Two callers with two stores and one scheduler ask by the same Dask key
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import hashlib
 import json
-import logging
 import math
 import pickle
 import shutil
 import time
-import warnings
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import torch
 from filelock import Timeout
 
 from doamlib.core.config import digest_of
 from doamlib.core.files import write_bytes
 from doamlib.core.report import Report
 from doamlib.experiments import cluster_worker as worker
-from doamlib.experiments.cluster_worker import ClusterError, one_line
+from doamlib.experiments.cluster_client import (
+    Client,
+    Future,
+    as_done,
+    connected,
+    returned,
+    workers,
+)
+from doamlib.experiments.cluster_worker import ClusterError
 from doamlib.experiments.data import simulated
 from doamlib.experiments.results import RunConfig
 from doamlib.experiments.store import RunStore
@@ -42,32 +44,13 @@ from doamlib.experiments.study import Study
 from doamlib.simulation import SimulationConfig
 from doamlib.simulation.dataset import Drawn
 from doamlib.simulation.scenes.quotas import ImagePlan
-from doamlib.training import OutOfTime, TrainingError
-
-try:
-    import dask
-    import distributed
-    from distributed import Client, Future, LocalCluster
-except ModuleNotFoundError as missing:
-    raise ClusterError(
-        f"--cluster needs the package {missing.name}: pip install -e '.[cluster]'"
-    ) from None
+from doamlib.training import OutOfTime
 
 SLOTS = {"cpu": "core", "cuda": "gpu"}
 """The Dask resource of which a run takes one, by the kind of device."""
 
 PIECE, AHEAD = 32, 4
 """Images that a worker draws at a time, and pieces that are out for each worker."""
-
-TIMEOUT = 15.0
-"""Seconds until a scheduler that does not answer is given up."""
-
-LOST = (
-    asyncio.CancelledError,
-    concurrent.futures.CancelledError,
-    distributed.comm.CommClosedError,
-)
-"""What Dask raises where the scheduler went away."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,76 +119,6 @@ def make_data(address: str, config: SimulationConfig, report: Report = print) ->
         return simulated(config, report=report, draw=partial(_drawn_on, client, report))
 
 
-@contextmanager
-def connected(address: str, report: Report = print) -> Iterator[Client]:
-    """A client of the scheduler, whose present workers have been looked at.
-
-    Raises:
-        ClusterError: it cannot be reached, went away inside, or a worker cannot be used.
-    """
-    for name in list(logging.root.manager.loggerDict):
-        if name.startswith("distributed"):  # they log tracebacks; we raise one line
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-    settings = {"distributed.admin.large-graph-warning-threshold": "1TB"}
-    with ExitStack() as closing, warnings.catch_warnings():
-        warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
-        closing.enter_context(dask.config.set(settings))
-        if address.startswith("local:"):
-            address = closing.enter_context(_local(address)).scheduler_address
-        try:
-            client = Client(address, timeout=TIMEOUT)
-        except (OSError, ValueError, TypeError) as failed:
-            raise ClusterError(
-                f"--cluster {address}: no Dask scheduler answers there ({one_line(failed)}); "
-                "start one with 'dask scheduler' and give the address that it prints, or local:2"
-            ) from None
-        closing.callback(client.close, timeout=1)
-        try:
-            _check_workers(client)
-            report(f"{len(_workers(client))} workers at {address}")
-            yield client
-        except LOST:
-            raise ClusterError(
-                f"--cluster {address}: the scheduler went away; what is finished is kept, and "
-                "the same command goes on"
-            ) from None
-
-
-def _local(address: str) -> LocalCluster:
-    number = address.removeprefix("local:")
-    if not number.isdecimal() or not int(number):
-        raise ClusterError(f"--cluster {address}: say how many processes, e.g. local:2")
-    slots = ["core", "gpu"] if torch.cuda.is_available() else ["core"]
-    return LocalCluster(
-        n_workers=int(number),
-        threads_per_worker=1,
-        memory_limit=None,
-        dashboard_address=None,
-        silence_logs=logging.CRITICAL,
-        resources=dict.fromkeys(slots, 1),
-    )
-
-
-def _workers(client: Client) -> dict[str, dict[str, Any]]:
-    return client.scheduler_info(n_workers=-1)["workers"]
-
-
-def _check_workers(client: Client) -> None:
-    looked = client.run(worker.unfit, worker.versions(), on_error="return")
-    for address, found in looked.items():
-        if isinstance(found, Exception):
-            raise _foreign(f"worker {address}", found)
-        if found:
-            raise ClusterError(f"worker {address}: {found}")
-
-
-def _foreign(who: str, error: Exception) -> ClusterError:
-    return ClusterError(
-        f"{who} cannot load this version of doamlib ({one_line(error)}); install this checkout "
-        "and its lock on every machine, and start scheduler and workers from it again"
-    )
-
-
 # --- runs -----------------------------------------------------------------------------------------
 
 
@@ -252,10 +165,10 @@ def _train(client: Client, study: Study, taken: dict[Wanted, Path], deadline: fl
     """Have these runs trained, and put each result as soon as it is there."""
     out = dict(zip(_submitted(client, study, taken, deadline), taken, strict=True))
     try:
-        for future in _as_done(client, set(out), study.report, deadline):
+        for future in as_done(client, set(out), study.report, deadline):
             run = out.pop(future)
             with suppress(OutOfTime):  # the others finish their epoch
-                _put(study.store, run, taken[run], _returned(future, run.name))
+                _put(study.store, run, taken[run], returned(future, run.name))
                 study.report(f"{run.name}: finished")
     finally:
         client.cancel(list(out))
@@ -265,12 +178,12 @@ def _submitted(
     client: Client, study: Study, taken: Iterable[Wanted], deadline: float
 ) -> Iterator[Future]:
     """A future of the files of each run's result; one that needs a warm start waits for its."""
-    workers = _workers(client).values()
+    there = workers(client).values()
     device = study.parameters.device
     if device == "auto":
-        device = "cuda" if any("gpu" in one["resources"] for one in workers) else "cpu"
+        device = "cuda" if any("gpu" in one["resources"] for one in there) else "cpu"
     slot = {SLOTS[device]: 1}
-    if not any(SLOTS[device] in one["resources"] for one in workers):
+    if not any(SLOTS[device] in one["resources"] for one in there):
         study.report(
             f"no worker offers a {SLOTS[device]}: waiting for one that was started with "
             f"--nthreads 1 --resources {SLOTS[device]}=1"
@@ -280,7 +193,7 @@ def _submitted(
         "device": device,
         "data_root": study.parameters.data_root,
         "until": None if deadline == math.inf else time.time() + deadline - time.monotonic(),
-        "runs_at_once": max(Counter(one["host"] for one in workers).values(), default=1),
+        "runs_at_once": max(Counter(one["host"] for one in there).values(), default=1),
     }
     starts: dict[str, Future] = {}
     for run in taken:
@@ -306,40 +219,6 @@ def _tell(report: Report, name: str, event: tuple[float, str]) -> None:
     report(f"{name}: {event[1]}")
 
 
-def _as_done(
-    client: Client, out: set[Future], report: Report, deadline: float = math.inf
-) -> Iterator[Future]:
-    """Each as it is done, finished ones first; ends early where time is over and nobody works."""
-    told = False
-    while out:
-        done = set()
-        with suppress(TimeoutError):
-            done = distributed.wait(out, timeout=5, return_when="FIRST_COMPLETED").done
-        out -= done
-        yield from sorted(done, key=lambda future: future.status != "finished")
-        if not done and not _workers(client):
-            if time.monotonic() > deadline:
-                return
-            if not told:
-                report("no worker is left: waiting for one")
-            told = True
-
-
-def _returned(future: Future, name: str) -> Any:
-    """What a worker returned; its errors as this process would raise them."""
-    try:
-        return future.result()
-    except TrainingError as failed:
-        raise TrainingError(f"{name}: {failed}") from None
-    except distributed.KilledWorker as killed:
-        raise ClusterError(
-            f"{name}: {killed.allowed_failures + 1} workers were lost in the middle of it, the "
-            f"last {killed.last_worker.address}; see there what ended them (memory?)"
-        ) from None
-    except (ImportError, AttributeError) as failed:
-        raise _foreign(f"{name}: a worker", failed) from None
-
-
 def _put(store: RunStore, run: Wanted, folder: Path, files: dict[str, bytes]) -> None:
     """Put a result into the store, which it fits by configuration, data and version."""
     if json.loads(files["identity.json"]) != run.config.identity(run.fingerprint):
@@ -362,7 +241,7 @@ def _drawn_on(
     order = (worker.pieces_drawn, worker.versions(), config.as_json())
     out: deque[Future] = deque()
     while pieces or out:
-        while pieces and len(out) < AHEAD * max(1, len(_workers(client))):
+        while pieces and len(out) < AHEAD * max(1, len(workers(client))):
             out.append(client.submit(*order, pieces.pop(0)))
-        for done in _as_done(client, {out.popleft()}, report):
-            yield from pickle.loads(_returned(done, "images"))
+        for done in as_done(client, {out.popleft()}, report):
+            yield from pickle.loads(returned(done, "images"))

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import multiprocessing
+import os
 import pickle
 import time
 from collections.abc import Iterator
@@ -128,11 +130,14 @@ def _result(
     left = math.inf if wanted["until"] is None else wanted["until"] - time.time()
     if left < 0:
         raise OutOfTime
-    data = open_data(config.data, root, 1, told)
+    # Beside a GPU all cores make images; Dask's nanny forbids it where its workers are daemons.
+    alone = device.type == "cuda" and not multiprocessing.current_process().daemon
+    processes = os.cpu_count() if alone else 1
+    data = open_data(config.data, root, processes, told)
     if data.fingerprint != wanted["fingerprint"]:
         raise ClusterError(f"{root} holds other data there than here; copy the same folder to it")
     data = data.few_shot(config.data.shots)
-    limits = Limits(time.monotonic() + left, 1, wanted["runs_at_once"])
+    limits = Limits(time.monotonic() + left, processes, wanted["runs_at_once"])
     return result_of(store, config, data, device, told, limits, start)
 
 

@@ -24,7 +24,7 @@ from doamlib.simulation import SimulationConfig, generate
 from doamlib.training import OutOfTime
 
 pytest.importorskip("distributed")
-from doamlib.experiments import cluster
+from doamlib.experiments import cluster, cluster_client
 
 SMALL = {"train_images": 16, "test_images": 6, "field_of_view": 0.25, "warm_images": 8}
 """Of the runs here, so that a worker makes their images in a second."""
@@ -129,7 +129,7 @@ def same_bits(one, other):
 
 
 def test_an_address_that_leads_nowhere_is_one_line(wanted, monkeypatch):
-    monkeypatch.setattr(cluster, "TIMEOUT", 0.5)
+    monkeypatch.setattr(cluster_client, "TIMEOUT", 0.5)
     for address, told in (
         ("local:many", "say how many processes"),
         ("local:0", "say how many processes"),
