@@ -17,7 +17,7 @@ import shutil
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,12 +37,11 @@ from doamlib.experiments.cluster_client import (
     workers,
 )
 from doamlib.experiments.cluster_worker import ClusterError
-from doamlib.experiments.data import simulated
 from doamlib.experiments.results import RunConfig
 from doamlib.experiments.store import RunStore
 from doamlib.experiments.study import Study
 from doamlib.simulation import SimulationConfig
-from doamlib.simulation.dataset import Drawn
+from doamlib.simulation.dataset import Draw, Drawn
 from doamlib.simulation.scenes.quotas import ImagePlan
 from doamlib.training import OutOfTime
 
@@ -104,19 +103,19 @@ def train_on(address: str, study: Study, deadline: float = math.inf) -> None:
             wanted = left
 
 
-def make_data(address: str, config: SimulationConfig, report: Report = print) -> Path:
-    """The folder of a generated dataset here, its missing images drawn on a cluster.
+@contextmanager
+def drawing(address: str, report: Report = print) -> Iterator[Draw]:
+    """What :func:`doamlib.simulation.generate` draws images with on a cluster.
 
     Args:
         address: as in :func:`train_on`.
-        config: the dataset.
         report: gets progress lines.
 
     Raises:
         ClusterError: the scheduler cannot be reached or went away, or a worker cannot be used.
     """
     with connected(address, report) as client:
-        return simulated(config, report=report, draw=partial(_drawn_on, client, report))
+        yield partial(_drawn_on, client, report)
 
 
 # --- runs -----------------------------------------------------------------------------------------
