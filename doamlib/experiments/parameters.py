@@ -93,7 +93,7 @@ class Parameters(Config):
     warm_start_per_seed: bool = Field(
         False, description="each seed has its own warm start; else all share seed 0's"
     )
-    warm_images: Positive = Field(12000, description="warm start: generated images")
+    warm_images: Positive = Field(32000, description="warm start: generated images")
     warm_epochs: Positive = Field(12, description="warm start: passes over them")
     warm_learning_rate: float = Field(2.0e-3, gt=0, description="warm start: peak of a cosine")
 
