@@ -1,4 +1,4 @@
-"""The command line: ``doam book``, ``plan``, ``train``, ``verify`` and ``data``."""
+"""The command line: ``doam book``, ``plan``, ``train``, ``detect``, ``verify`` and ``data``."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ INTERRUPTED = 130
 
 def _say(line: str) -> None:
     print(line, flush=True)
+
+
+def _complain(line: str) -> None:
+    print(f"doam: {line}", file=sys.stderr, flush=True)
 
 
 def _study(file: Path, elsewhere: bool = False):
@@ -136,6 +140,44 @@ def train(
             _say(f"wrote {path}, {path.stat().st_size / 2**20:.1f} MB")
     except MixedProcessors as error:
         raise typer.Exit(_refusal(error)) from None
+
+
+@app.command()
+def detect(
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.")],
+    arm: Annotated[str | None, typer.Option(help="The row of the tables, e.g. SSD+DOAM-O.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of the run.")] = None,
+    out: Annotated[Path, typer.Option(help="A folder for what was found.")] = Path("detected"),
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="List what scores this or more.")
+    ] = 0.3,
+    windows: Annotated[
+        bool,
+        typer.Option(
+            "--windows", help="The pictures show whole frames: cut them as the training images."
+        ),
+    ] = False,
+) -> None:
+    """Look for cutters in pictures of your own with a trained detector.
+
+    Example: doam detect bag.jpg scans/ --arm SSD+DOAM-O --out found
+
+    Takes jpg, png and tiff: colour, grey, palette, transparent, turned, 8 or 16 bits. Writes an
+    annotated PNG of each picture, detections.json and detections.csv. The detector is one of your
+    own runs or one that the book ships, whichever was trained longest.
+
+    It is a teaching example and no security product. The exit status is 0 when every picture was
+    looked at, 1 when one could not be, 2 when there is no such detector.
+    """
+    from doamlib.experiments.detect import detect_files
+    from doamlib.experiments.detectors import NOTICE, choose, trained
+
+    chosen = choose(trained(), arm, seed)
+    _say(chosen.about())
+    _say(NOTICE)
+    problems = detect_files(chosen, pictures, out, threshold, windows, _say, _complain)
+    _say(f"wrote {out}/detections.json, detections.csv and the annotated pictures")
+    raise typer.Exit(1 if problems else 0)
 
 
 @app.command()
@@ -291,12 +333,13 @@ def main() -> None:
 
 def _run() -> None:
     from doamlib.data.faults import DataError
+    from doamlib.experiments.detectors import DetectorError
     from doamlib.experiments.parameters import ParameterError
     from doamlib.training import TrainingError
 
     try:
         app()
-    except (ParameterError, DataError, TrainingError) as error:
+    except (ParameterError, DataError, DetectorError, TrainingError) as error:
         sys.exit(_refusal(error))
     except OSError as error:  # a full disk, a folder that may only be read
         sys.exit(_refusal(_in_a_line(error)))

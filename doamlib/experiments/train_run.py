@@ -126,7 +126,13 @@ def train_run(
     )
     end = RunEnd(detector, train, tested, device)
     training = Training(
-        *(detector, train, config.training, config.sampling, config.seed, folder, device),
+        detector,
+        train,
+        config.training,
+        config.sampling,
+        config.seed,
+        folder,
+        device,
         watch=end.watch,
     )
     history = training.run(report, limits.deadline)

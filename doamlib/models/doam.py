@@ -145,7 +145,10 @@ def convolution_steps(in_channels: int, channels: Channels, block: str) -> nn.Se
 
 
 def edge_guidance(config: DOAMConfig) -> nn.Sequential:
-    """A = {Fe(E)} repeated N1 times (Eq. 1, 2): B,1,H,W to B,Ce,H,W; E enters un-normalised."""
+    """A = {Fe(E)} repeated N1 times (Eq. 1, 2): B,1,H,W to B,Ce,H,W; E enters un-normalised.
+
+    Paper: Eq. 1, 2.
+    """
     steps = convolution_steps(1, config.edge_channels, config.block)
     return nn.Sequential(OrderedDict(steps=steps))
 
@@ -155,6 +158,8 @@ class RegionAverage(nn.Module):
 
     Blocks start at the top left. Where k does not divide the height or width, the blocks at the
     bottom or right border are smaller: their mean is over the pixels that exist.
+
+    Paper: Eq. 5.
     """
 
     def __init__(self, size: int):
@@ -173,6 +178,8 @@ class GatedConvolution(nn.Module):
     """G(U) = conv(U) * sigmoid(mask(U)), then batch normalisation (Eq. 6, after [43]).
 
     Both 3x3 convolutions read the same input, so one convolution computes both halves.
+
+    Paper: Eq. 6.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
@@ -195,6 +202,8 @@ class RegionInformationAggregation(nn.Module):
 
     Attributes:
         out_channels: channels of B.
+
+    Paper: Eq. 5, 6 and 14.
     """
 
     def __init__(self, channels: int, config: DOAMConfig):
@@ -227,6 +236,8 @@ def material_awareness(config: DOAMConfig) -> nn.Sequential:
     """B1 = {Fm(x || E)} repeated N2 times (Eq. 3, 4), then RIA: colour and texture nearby.
 
     P (B,4,H,W, 0..255) to B (B,regions.out_channels,H,W).
+
+    Paper: Eq. 3, 4.
     """
     steps = convolution_steps(4, config.material_channels, config.block)
     regions = RegionInformationAggregation(config.material_channels[-1], config)
@@ -238,6 +249,8 @@ def attention_generation(in_channels: int, kernel: int) -> nn.Sequential:
 
     One channel as in the code. The paper gives C as many channels as A and B together and M none;
     both cannot hold.
+
+    Paper: Eq. 7, 8.
     """
     fusion = nn.Conv2d(in_channels, 1, kernel_size=kernel, padding=kernel // 2)
     return nn.Sequential(OrderedDict(fusion=fusion, sigmoid=nn.Sigmoid()))
@@ -252,6 +265,8 @@ class DOAM(nn.Module):
     Layers start as PyTorch starts them. So do the official code's but for the two convolutions of
     its gate, which it draws wider (He); the batch normalisation behind them takes that out again,
     up to what it does to the mask.
+
+    Paper: Algorithm 1; Eq. 9, 16; Fig. 3.
     """
 
     def __init__(self, config: DOAMConfig | None = None):

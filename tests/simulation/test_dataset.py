@@ -50,6 +50,7 @@ def sidecar(root: Path, split: str) -> list[dict]:
 
 
 def test_the_paper_preset_reproduces_tables_two_and_three():
+    """Paper: Tables II and III."""
     plans = plan_images(SimulationConfig.paper())
     train, test = ([p for p in plans if p.split == split] for split in ("train", "test"))
     assert (len(train), len(test)) == (7109, 1776)
