@@ -25,6 +25,7 @@ app = typer.Typer(
 
 File = Annotated[Path, typer.Option("-f", "--file", help="The parameter file.")]
 QUICK = Path("params/quick.yaml")
+CLUSTER = "Have it done by the workers of this Dask scheduler (tcp://host:8786), or by local:4."
 INTERRUPTED = 130
 """Exit status by which typer tells that Ctrl-C ended a command."""
 
@@ -37,11 +38,13 @@ def _complain(line: str) -> None:
     print(f"doam: {line}", file=sys.stderr, flush=True)
 
 
-def _study(file: Path):
+def _study(file: Path, elsewhere: bool = False):
+    """The study of a parameter file; ``elsewhere``: this machine need not have its device."""
     from doamlib.experiments.parameters import from_file
     from doamlib.experiments.study import Study
 
-    return Study(from_file(file).check_machine(), _say)
+    parameters = from_file(file)
+    return Study(parameters if elsewhere else parameters.check_machine(), _say)
 
 
 @app.command()
@@ -102,6 +105,7 @@ def train(
         Path | None, typer.Option(help="Then write what is finished as archives to this folder.")
     ] = None,
     estimate: Annotated[bool, typer.Option(help="Measure first how long it will take.")] = True,
+    cluster: Annotated[str, typer.Option(help=CLUSTER)] = "",
 ) -> None:
     """Train the runs that a parameter file needs and that do not exist yet.
 
@@ -110,15 +114,23 @@ def train(
     Runs are taken seed by seed, so that whole comparisons get finished. Archives hold metrics,
     histories, scores of attention maps and provenance, and of the smallest seed detections too,
     but no weights. To contribute them, check them with doam verify.
+
+    With --cluster the runs are trained by the workers of a Dask scheduler, which share no folder
+    with this machine; the page 'Beyond one machine' of the book says how to start them.
     """
     from doamlib.experiments.archive import MixedProcessors
     from doamlib.experiments.archive import pack as write_archives
     from doamlib.training import OutOfTime
 
     deadline = time.monotonic() + _seconds(time_budget) if time_budget else float("inf")
-    study = _study(file)
-    plan = study.announce() if estimate else study.plan()
+    study = _study(file, elsewhere=bool(cluster))
+    plan = study.announce(timed=not cluster) if estimate else study.plan()
     try:
+        if cluster:
+            from doamlib.experiments.cluster import train_on
+
+            train_on(cluster, study, deadline)
+            plan = study.plan()
         for (arm, seed), result in study.train(plan, deadline).items():
             _say(f"  {arm:16} seed {seed}  mAP {result.ap():.1f}  {result.key}")
     except OutOfTime:

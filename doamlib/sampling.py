@@ -130,7 +130,6 @@ class Strategy:
             ValueError: a loss is not finite or is missing (nothing has been recorded), or there are
                 no indices.
             RuntimeError: no epoch has begun, or it holds more batches than were announced.
-
         Paper: Eq. 10.
         """
         seen = self._running()
@@ -266,7 +265,6 @@ class Hard(Strategy):
 
     The priority is the excess or the loss (``priority_is``). The first batches of a run, too early
     for a trend, have excess 0 and no L to pass: they fill the pool until harder ones come.
-
     Paper: Algorithm 2; Eq. 11, 12; Fig. 4.
     """
 
@@ -309,10 +307,7 @@ class Hard(Strategy):
 
 
 class Easy(Hard):
-    """Keeps the N_S batches of smallest loss or excess among those below L (Eq. 17, 18).
-
-    Paper: Eq. 17, 18.
-    """
+    """Keeps the N_S batches of smallest loss or excess below L. Paper: Eq. 17, 18."""
 
     _sign = -1.0
 
@@ -322,9 +317,7 @@ class Random(Strategy):
 
     Each batch gets a random number, which only the seed and its place in the run decide, and the
     largest stay. Every batch is trained on, whatever ``train_replacing`` says: Eq. 19 has no
-    replacement.
-
-    Paper: Eq. 19.
+    replacement. Paper: Eq. 19.
     """
 
     def _take(self, offered: list[tuple[list[int], float]]) -> bool:

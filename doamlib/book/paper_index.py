@@ -72,7 +72,8 @@ NUMBER = r"\(?(?:[0-9]+|[IVX]+)\)?"
 NAMED = re.compile(
     rf"\b(Eqs?\.|Algorithms?|Tables?|Figs?\.)[\s~]({NUMBER}(?:(?:, and |, | and | to ){NUMBER})*)"
 )
-LINE = re.compile(r"^\s*Paper: ((?:.+\n?)+?)(?:\n\s*\n|\Z)", re.MULTILINE)
+LINE = re.compile(r"(?:^|\.)\s*Paper: ((?:.+\n?)+?)(?:\n\s*\n|\Z)", re.MULTILINE)
+"""A sentence of its own, at the end of a paragraph."""
 SHOWN = 2
 """Places of a kind that a row names at most, in reading order."""
 

@@ -143,10 +143,7 @@ def convolution_steps(in_channels: int, channels: Channels, block: str) -> nn.Se
 
 
 def edge_guidance(config: DOAMConfig) -> nn.Sequential:
-    """A = {Fe(E)} repeated N1 times (Eq. 1, 2): B,1,H,W to B,Ce,H,W; E enters un-normalised.
-
-    Paper: Eq. 1, 2.
-    """
+    """A = {Fe(E)} repeated N1 times: B,1,H,W to B,Ce,H,W; E un-normalised. Paper: Eq. 1, 2."""
     steps = convolution_steps(1, config.edge_channels, config.block)
     return nn.Sequential(OrderedDict(steps=steps))
 
@@ -155,9 +152,7 @@ class RegionAverage(nn.Module):
     """B2: every pixel takes the mean of its k x k block (Eq. 5, with k terms a side as corrected).
 
     Blocks start at the top left. Where k does not divide the height or width, the blocks at the
-    bottom or right border are smaller: their mean is over the pixels that exist.
-
-    Paper: Eq. 5.
+    bottom or right border are smaller: their mean is over the pixels that exist. Paper: Eq. 5.
     """
 
     def __init__(self, size: int):
@@ -175,9 +170,7 @@ class RegionAverage(nn.Module):
 class GatedConvolution(nn.Module):
     """G(U) = conv(U) * sigmoid(mask(U)), then batch normalisation (Eq. 6, after [43]).
 
-    Both 3x3 convolutions read the same input, so one convolution computes both halves.
-
-    Paper: Eq. 6.
+    Both 3x3 convolutions read the same input, so one convolution gives both halves. Paper: Eq. 6.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
@@ -233,9 +226,7 @@ class RegionInformationAggregation(nn.Module):
 def material_awareness(config: DOAMConfig) -> nn.Sequential:
     """B1 = {Fm(x || E)} repeated N2 times (Eq. 3, 4), then RIA: colour and texture nearby.
 
-    P (B,4,H,W, 0..255) to B (B,regions.out_channels,H,W).
-
-    Paper: Eq. 3, 4.
+    P (B,4,H,W, 0..255) to B (B,regions.out_channels,H,W). Paper: Eq. 3, 4.
     """
     steps = convolution_steps(4, config.material_channels, config.block)
     regions = RegionInformationAggregation(config.material_channels[-1], config)
@@ -246,9 +237,7 @@ def attention_generation(in_channels: int, kernel: int) -> nn.Sequential:
     """M = sigmoid(Wa (A || B) + ba) (Eq. 7, 8): A || B (B,C,H,W) to B,1,H,W in 0..1.
 
     One channel as in the code. The paper gives C as many channels as A and B together and M none;
-    both cannot hold.
-
-    Paper: Eq. 7, 8.
+    both cannot hold. Paper: Eq. 7, 8.
     """
     fusion = nn.Conv2d(in_channels, 1, kernel_size=kernel, padding=kernel // 2)
     return nn.Sequential(OrderedDict(fusion=fusion, sigmoid=nn.Sigmoid()))
@@ -262,9 +251,7 @@ class DOAM(nn.Module):
 
     Layers start as PyTorch starts them. So do the official code's but for the two convolutions of
     its gate, which it draws wider (He); the batch normalisation behind them takes that out again,
-    up to what it does to the mask.
-
-    Paper: Algorithm 1; Eq. 9, 16; Fig. 3.
+    up to what it does to the mask. Paper: Algorithm 1; Eq. 9, 16; Fig. 3.
     """
 
     def __init__(self, config: DOAMConfig | None = None):

@@ -36,6 +36,7 @@ def test_a_docstring_speaks_in_its_line_alone():
     other = "As Eq. 3 of the SE paper.\n\nArgs:\n    x: of Eq. 4.\n\nPaper: Eq. 1, 2;\nFig. 3.\n"
     assert said(other) == {"Eq. 1", "Eq. 2", "Fig. 3"}
     assert said("One thing.\n\nPaper: Eq. 5.\n\nRaises:\n    ValueError: Eq. 6.") == {"Eq. 5"}
+    assert said("Keeps what is below L. Paper: Eq. 17, 18.") == {"Eq. 17", "Eq. 18"}
     assert said("No Paper: here, see Eq. 9.") == said(None) == set()
 
 
