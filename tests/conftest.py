@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from doamlib.experiments.parameters import from_file
 from doamlib.experiments.study import Study
 
 REPOSITORY = Path(__file__).parent.parent
+settings.register_profile("house", deadline=None)  # a busy machine is no failure
+settings.load_profile("house")
 
 
 def pytest_collection_modifyitems(items):
