@@ -1,0 +1,262 @@
+"""What the exercises ask and what is right; :mod:`doamlib.book.exercises` compares.
+
+Right answers come from the library wherever it has the function, so they cannot go out of date.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+
+from doamlib.book.exercises import Case, exercise
+
+# --- Seeing through a suitcase --------------------------------------------------------------------
+
+
+@exercise(1)
+def xray_layers() -> Iterable[Case]:
+    """Photons that pass two layers of which one lets half through and the other a fifth."""
+    yield (), 0.5 * 0.2
+
+
+@exercise(2)
+def xray_blade() -> Iterable[Case]:
+    """What a second steel blade does to the picture of the first."""
+    yield (), "both"
+
+
+@exercise(2)
+def xray_occlusion() -> Iterable[Case]:
+    """O from the weights of an item's pixels and their visibilities here and on a bare tray."""
+    generator = torch.Generator().manual_seed(0)
+    weight, here, bare = torch.rand(3, 6, 5, generator=generator)
+    for v1, v0 in ((bare, bare), (torch.zeros_like(bare), bare), (here * bare, bare)):
+        yield (weight, v1, v0), float(1 - (weight * v1).sum() / (weight * v0).sum())
+
+
+# --- DOAM -----------------------------------------------------------------------------------------
+
+
+@exercise(1)
+def doam_kernel() -> Iterable[Case]:
+    """Side of the one kernel that Edge Guidance's five convolutions amount to."""
+    from doamlib.models import DOAMConfig
+
+    yield (), 1 + 2 * len(DOAMConfig.reference().edge_channels)
+
+
+@exercise(1)
+def doam_gradient() -> Iterable[Case]:
+    """Names of the parameters that get a gradient while gamma is 0."""
+    yield (), {"gamma"}
+
+
+@exercise(2)
+def doam_edges() -> Iterable[Case]:
+    """Edges B,1,H,W stretched to 0..255 image by image; an image without any becomes 0."""
+    from doamlib.models.doam import normalise_edges
+
+    edges = 400 * torch.rand(3, 1, 8, 9, generator=torch.Generator().manual_seed(0))
+    edges[1] = 7.0
+    edges[2] /= 10
+    yield (edges,), 255 * normalise_edges(edges)
+
+
+@exercise(2)
+def doam_regions() -> Iterable[Case]:
+    """Region means of B,C,H,W without a loop, where k divides height and width."""
+    from doamlib.models.doam import RegionAverage
+
+    for k, shape in ((5, (2, 3, 20, 10)), (10, (1, 8, 30, 20))):
+        features = torch.rand(shape, generator=torch.Generator().manual_seed(k))
+        yield (features, k), RegionAverage(k)(features)
+
+
+@exercise(2)
+def doam_gate_size() -> Iterable[Case]:
+    """Parameters of the gate at full size, its batch normalisation included."""
+    from doamlib.models import DOAM
+
+    yield (), sum(p.numel() for p in DOAM().material.regions.gate.parameters())
+
+
+@exercise(3)
+def doam_without_gate() -> Iterable[Case]:
+    """M of the ablation's EG+MA/G from its module and images (B,3,H,W): one region, no gate."""
+    from doamlib.models import DOAM, DOAMConfig
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        doam = DOAM(DOAMConfig.without_gate()).eval()
+    image = 255 * torch.rand(1, 3, 30, 40, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for scaled in (image, image / 30):
+            yield (doam, scaled), doam(scaled, return_attention=True)[1]
+
+
+# --- The rivals -----------------------------------------------------------------------------------
+
+
+@exercise(1)
+def rivals_pairs() -> Iterable[Case]:
+    """Pairs of positions on a map of 150 x 150."""
+    yield (), (150 * 150) ** 2
+
+
+@exercise(2)
+def rivals_size() -> Iterable[Case]:
+    """Parameters of a Non-local block for 64 channels."""
+    from doamlib.models.attention import NonLocal
+
+    yield (), sum(p.numel() for p in NonLocal(64).parameters())
+
+
+@exercise(2)
+def rivals_shuffle() -> Iterable[Case]:
+    """Which rivals give shuffled pixels the same values: only those without a 3x3 convolution."""
+    yield (), {"SE", "Non-local"}
+
+
+# --- Over-sampling --------------------------------------------------------------------------------
+
+
+@exercise(1)
+def sampling_steps() -> Iterable[Case]:
+    """Optimiser steps of the paper's training with a pool of a tenth of each epoch."""
+    from doamlib.sampling import SamplingConfig, planned_steps
+
+    yield (), planned_steps(SamplingConfig(strategy="hard"), batches=297, epochs=60)
+
+
+@exercise(1)
+def sampling_focal() -> Iterable[Case]:
+    """The p at which focal loss with gamma 2 is a tenth of cross-entropy."""
+    yield (), 1 - 0.1**0.5
+
+
+@exercise(2)
+def sampling_threshold() -> Iterable[Case]:
+    """Batches above L that a pool of two turns away: losses 1.5, 2.5, 1.2, 2.0, 0.9, 3.0, L = 1."""
+    yield (), {2}
+
+
+@exercise(3)
+def sampling_pool() -> Iterable[Case]:
+    """Algorithm 2 as printed: from losses, room and L to the batches in the pool, sorted."""
+    from doamlib.sampling import SamplingConfig, make_strategy
+
+    for losses, room, limit in (
+        ([1.2, 0.8, 1.5, 1.1, 0.9, 1.4, 1.15, 2.0], 3, 1.0),
+        ([0.5, 0.4, 0.3], 2, 1.0),
+        ([2.0, 2.0, 2.0, 1.0], 2, 0.0),
+        ([3.0, 1.5, 2.5, 1.0, 4.0], 1, 2.0),
+    ):
+        printed = {"threshold_is": "loss", "priority_is": "loss"}
+        config = SamplingConfig(strategy="hard", pool_batches=room, threshold=limit, **printed)
+        strategy = make_strategy(config, len(losses), epochs=1, seed=0)
+        strategy.begin_epoch(0)
+        for batch, loss in enumerate(losses):
+            strategy.observe([batch], loss)
+        yield (losses, room, limit), sorted(batch.indices[0] for batch in strategy.pool)
+
+
+# --- One run, and measuring -----------------------------------------------------------------------
+
+
+@exercise(1)
+def run_iou() -> Iterable[Case]:
+    """IoU of two boxes x1, y1, x2, y2; boxes that do not meet have 0."""
+    from torchvision.ops import box_iou
+
+    first = [0.0, 0.0, 10.0, 4.0]
+    for second in ([0.0, 0.0, 10.0, 4.0], [5.0, 2.0, 15.0, 6.0], [20.0, 20.0, 30.0, 24.0]):
+        yield (first, second), float(box_iou(torch.tensor([first]), torch.tensor([second])))
+
+
+@exercise(1)
+def run_empty() -> Iterable[Case]:
+    """SSD's loss for a batch without any item."""
+    yield (), 0.0
+
+
+@exercise(2)
+def run_decode() -> Iterable[Case]:
+    """Boxes (N,4) from offsets (N,4) and priors (N,4): the way back from the coding."""
+    from doamlib.models.priors import encode
+
+    priors = torch.tensor([[0.0, 0.0, 20.0, 20.0], [30.0, 10.0, 70.0, 30.0]])
+    for boxes in (priors, torch.tensor([[4.0, 2.0, 30.0, 18.0], [10.0, 12.0, 60.0, 60.0]])):
+        yield (encode(boxes, priors), priors), boxes
+
+
+@exercise(2)
+def run_negatives() -> Iterable[Case]:
+    """One image's summed classification loss, from each prior's entropy and whether it matches."""
+    entropy = torch.tensor([0.1, 2.0, 0.3, 0.9, 0.2, 0.8, 0.05, 1.1])
+    for chosen in ([], [1], [1, 4], [0, 1, 4, 7]):
+        positive = torch.zeros(8, dtype=torch.bool)
+        positive[chosen] = True
+        ranked = entropy[~positive].sort(descending=True).values
+        yield (entropy, positive), float(entropy[positive].sum() + ranked[: 3 * len(chosen)].sum())
+
+
+@exercise(3)
+def run_match() -> Iterable[Case]:
+    """Each prior's box or -1, from overlaps (boxes, priors) and a threshold."""
+    from torchvision.ops import box_iou
+
+    from doamlib.models.priors import match_priors
+
+    generator = torch.Generator().manual_seed(3)
+    corner = 40 * torch.rand(12, 2, generator=generator)
+    priors = torch.cat([corner, corner + 20], dim=1)
+    for boxes in (priors[:2] + 3, torch.tensor([[0.0, 0.0, 4.0, 4.0], [20.0, 20.0, 44.0, 40.0]])):
+        for threshold in (0.5, 0.3):
+            present = torch.ones(1, len(boxes), dtype=torch.bool)
+            matched = match_priors(priors, boxes[None], present, threshold)[0]
+            yield (box_iou(boxes, priors), threshold), matched
+
+
+@exercise(3)
+def run_suppression() -> Iterable[Case]:
+    """Non-maximum suppression: kept rows, strongest first, from boxes (N,4), scores and a limit."""
+    from torchvision.ops import nms
+
+    boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [5, 0, 15, 10], [30, 0, 40, 10]])
+    scores = torch.tensor([0.6, 0.9, 0.8, 0.1])
+    for limit in (0.3, 0.45, 0.9):
+        yield (boxes, scores, limit), nms(boxes, scores, limit).tolist()
+
+
+@exercise(1)
+def measuring_flood() -> Iterable[Case]:
+    """AP of the example after five hundred more wrong detections of very low score."""
+    yield (), 5 / 8
+
+
+@exercise(2)
+def measuring_seeds() -> Iterable[Case]:
+    """Seeds to show half a point at a standard deviation of half a point, four times in five."""
+    from doamlib.evaluation.statistics import smallest_difference
+
+    yield (), next(n for n in range(2, 100) if smallest_difference(0.5, n) <= 0.5)
+
+
+@exercise(2, tolerance=0.03)
+def measuring_best() -> Iterable[Case]:
+    """Expected best of three equal epochs above the truth, in standard deviations of the noise."""
+    yield (), 3 / (2 * math.sqrt(math.pi))
+
+
+@exercise(3)
+def measuring_ap() -> Iterable[Case]:
+    """AP by the area rule, from hits (by falling score) and the number of items."""
+    for hits, items, area in (
+        ([True, True, False, True, False], 4, 5 / 8),
+        ([False, True], 1, 1 / 2),
+        ([False, False], 3, 0.0),
+        ([True, False, False, True, True], 3, (1 + 3 / 5 + 3 / 5) / 3),
+    ):
+        yield (hits, items), area

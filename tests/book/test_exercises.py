@@ -1,0 +1,138 @@
+"""Self-checks accept the reference, refuse plausible wrong answers, and every exercise is listed."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+import torch.nn.functional as F
+
+from doamlib.book.exercises import PAGES, WrongAnswer, check, exercises
+
+BOOK = Path(__file__).parents[2] / "book"
+EXERCISES = exercises()
+
+
+def forgetful_pool(losses, room, limit):
+    """Algorithm 2 without its first half: nothing is refused for being easy."""
+    return sorted(sorted(range(len(losses)), key=lambda i: -losses[i])[:room])
+
+
+def greedy_iou(a, b):
+    """Intersection over the smaller box, a common slip."""
+    width, height = (max(0.0, min(a[i + 2], b[i + 2]) - max(a[i], b[i])) for i in (0, 1))
+    return width * height / min((x[2] - x[0]) * (x[3] - x[1]) for x in (a, b))
+
+
+def always_gated(doam, images):
+    return torch.full_like(images[:, :1], 0.5)
+
+
+WRONG = {
+    "xray-layers": [0.7, 0.35],
+    "xray-blade": ["darker", "bluer", "neither"],
+    "xray-occlusion": [lambda w, v1, v0: float((w * v1).sum() / (w * v0).sum())],
+    "doam-kernel": [15, 3**5, "11 pixels"],
+    "doam-gradient": [{"gamma", "attention.fusion.weight"}, set(), "gamma"],
+    "doam-edges": [
+        lambda e: 255 * (e - e.amin()) / (e.amax() - e.amin()),  # over the batch
+        lambda e: 255 * e / e.amax((1, 2, 3), keepdim=True),
+    ],
+    "doam-regions": [lambda x, k: F.avg_pool2d(x, k), lambda x, k: F.avg_pool2d(x, k, 1)],
+    "doam-gate-size": [24 * 16 * 9, 12 * 16 * 9 + 16],
+    "doam-without-gate": [always_gated, lambda doam, images: images],
+    "rivals-pairs": [150**2, 150 * 149],
+    "rivals-size": [4 * 64 * 32, 8352],
+    "rivals-shuffle": [{"SE"}, {"SE", "Non-local", "DA"}],
+    "sampling-steps": [17_820, 18_000],
+    "sampling-focal": [0.9, 0.32],
+    "sampling-threshold": [{4}, {2, 4}, set()],
+    "sampling-pool": [forgetful_pool, lambda losses, room, limit: []],
+    "run-iou": [greedy_iou, lambda a, b: 0.5],
+    "run-empty": [1.0, float("nan")],
+    "run-decode": [lambda offsets, priors: priors, lambda offsets, priors: priors + offsets],
+    "run-negatives": [
+        lambda entropy, positive: float(entropy.sum()),
+        lambda entropy, positive: float(entropy[positive].sum()),
+    ],
+    "run-match": [
+        lambda overlap, limit: torch.where(overlap.amax(0) < limit, -1, overlap.argmax(0)),
+        lambda overlap, limit: overlap.argmax(0),
+    ],
+    "run-suppression": [lambda boxes, scores, limit: [1], lambda *_: [1, 2, 0, 3]],
+    "measuring-flood": [0.0, 0.01],
+    "measuring-seeds": [5, 4],
+    "measuring-best": [1.0, 0.56],
+    "measuring-ap": [
+        lambda hits, items: sum(hits) / items,
+        lambda hits, items: sum(  # precision at each hit, not raised
+            (sum(hits[: i + 1]) / (i + 1)) for i, hit in enumerate(hits) if hit
+        )
+        / items,
+    ],
+}
+
+
+def test_every_exercise_has_wrong_answers_here():
+    assert set(WRONG) == set(EXERCISES)
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_the_reference_is_right_and_dots_are_no_answer(name, capsys):
+    cases = list(EXERCISES[name].cases())
+    answers = iter(expected for _, expected in cases)
+    check(name, (lambda *_: next(answers)) if cases[0][0] else cases[0][1])
+    assert "right" in capsys.readouterr().out
+    check(name, ...)
+    check(name, (lambda *_: None) if cases[0][0] else ...)
+    assert capsys.readouterr().out.count("no answer yet") == 2
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_wrong_answers_are_refused(name):
+    for wrong in WRONG[name]:
+        with pytest.raises(WrongAnswer, match=name):
+            check(name, wrong)
+
+
+def test_a_value_where_a_function_is_asked_is_refused():
+    with pytest.raises(WrongAnswer, match="function"):
+        check("run-iou", 0.5)
+
+
+def test_an_answer_cannot_change_what_it_is_compared_with():
+    def clearing(edges):
+        return edges.zero_()
+
+    with pytest.raises(WrongAnswer):
+        check("doam-edges", clearing)
+
+
+# --- the book's side --------------------------------------------------------------------------
+
+
+def asked_on(page):
+    """Labels of the exercises of a page, in order, with their stars; and of its solutions."""
+    cells = nbformat.read(BOOK / f"{page}.ipynb", as_version=4).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    asked = re.findall(r"\{exercise\}.*?(★+)\n:label: ex-(\S+)", text)
+    solved = re.findall(r"\{solution(?:-start)?\} ex-(\S+)\n:class: dropdown", text)
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    return asked, solved, code
+
+
+@pytest.mark.parametrize("page", PAGES.values())
+def test_a_method_page_asks_and_solves_its_exercises(page):
+    asked, solved, code = asked_on(page)
+    expected = {n: "★" * e.level for n, e in EXERCISES.items() if e.page == page}
+    assert {name: stars for stars, name in asked} == expected
+    assert 3 <= len(asked) <= 6
+    assert solved == [name for _, name in asked]
+    for name in expected:  # once for the reader, once in the solution
+        assert code.count(f'check("{name}"') == 2
+
+
+def test_the_index_lists_every_exercise_once_in_the_order_of_the_book():
+    listed = re.findall(r"\{ref\}`ex-([a-z-]+)`", (BOOK / "exercises.md").read_text())
+    assert listed == [name for page in PAGES.values() for _, name in asked_on(page)[0]]
