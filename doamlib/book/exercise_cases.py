@@ -96,6 +96,58 @@ def doam_without_gate() -> Iterable[Case]:
             yield (doam, scaled), doam(scaled, return_attention=True)[1]
 
 
+# --- How a detector turns maps into boxes ---------------------------------------------------------
+
+
+@exercise(1)
+def ssd_iou() -> Iterable[Case]:
+    """IoU of two boxes x1, y1, x2, y2; boxes that do not meet have 0."""
+    from torchvision.ops import box_iou
+
+    first = [0.0, 0.0, 10.0, 4.0]
+    for second in ([0.0, 0.0, 10.0, 4.0], [5.0, 2.0, 15.0, 6.0], [20.0, 20.0, 30.0, 24.0]):
+        yield (first, second), float(box_iou(torch.tensor([first]), torch.tensor([second])))
+
+
+@exercise(1)
+def ssd_empty() -> Iterable[Case]:
+    """SSD's loss for a batch without any item."""
+    yield (), 0.0
+
+
+@exercise(2)
+def ssd_decode() -> Iterable[Case]:
+    """Boxes (N,4) from offsets (N,4) and priors (N,4): the way back from the coding."""
+    from doamlib.models.priors import encode
+
+    priors = torch.tensor([[0.0, 0.0, 20.0, 20.0], [30.0, 10.0, 70.0, 30.0]])
+    for boxes in (priors, torch.tensor([[4.0, 2.0, 30.0, 18.0], [10.0, 12.0, 60.0, 60.0]])):
+        yield (encode(boxes, priors), priors), boxes
+
+
+@exercise(2)
+def ssd_mining() -> Iterable[Case]:
+    """A batch's summed classification loss, its hard negatives chosen over the whole batch."""
+    entropy = torch.tensor([[0.1, 2.0, 0.3, 0.9], [0.2, 0.8, 0.05, 1.1], [3.0, 0.4, 0.6, 0.7]])
+    for chosen in ([], [1], [1, 4], [0, 1, 4, 7]):
+        positive = torch.zeros(12, dtype=torch.bool)
+        positive[chosen] = True
+        positive = positive.view(3, 4)
+        ranked = entropy[~positive].sort(descending=True).values
+        yield (entropy, positive), float(entropy[positive].sum() + ranked[: 3 * len(chosen)].sum())
+
+
+@exercise(3)
+def ssd_suppression() -> Iterable[Case]:
+    """Non-maximum suppression: kept rows, strongest first, from boxes (N,4), scores and a limit."""
+    from torchvision.ops import nms
+
+    boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [5, 0, 15, 10], [30, 0, 40, 10]])
+    scores = torch.tensor([0.6, 0.9, 0.8, 0.1])
+    for limit in (0.3, 0.45, 0.9):
+        yield (boxes, scores, limit), nms(boxes, scores, limit).tolist()
+
+
 # --- The rivals -----------------------------------------------------------------------------------
 
 
@@ -124,10 +176,10 @@ def rivals_shuffle() -> Iterable[Case]:
 
 @exercise(1)
 def sampling_steps() -> Iterable[Case]:
-    """Optimiser steps of the paper's training with a pool of a tenth of each epoch."""
+    """Optimiser steps of the paper's training with a pool of a quarter of each epoch."""
     from doamlib.sampling import SamplingConfig, planned_steps
 
-    yield (), planned_steps(SamplingConfig(strategy="hard"), batches=297, epochs=60)
+    yield (), planned_steps(SamplingConfig(strategy="hard", pool_batches=0.25), 297, 60)
 
 
 @exercise(1)
@@ -162,72 +214,40 @@ def sampling_pool() -> Iterable[Case]:
         yield (losses, room, limit), sorted(batch.indices[0] for batch in strategy.pool)
 
 
-# --- One run, and measuring -----------------------------------------------------------------------
+# --- One run --------------------------------------------------------------------------------------
 
 
 @exercise(1)
-def run_iou() -> Iterable[Case]:
-    """IoU of two boxes x1, y1, x2, y2; boxes that do not meet have 0."""
-    from torchvision.ops import box_iou
+def run_rate() -> Iterable[Case]:
+    """Rate of step 75 of 100: peak 0.001, 9 warm-up steps, then a cosine to 0."""
+    from doamlib.training import TrainingConfig
 
-    first = [0.0, 0.0, 10.0, 4.0]
-    for second in ([0.0, 0.0, 10.0, 4.0], [5.0, 2.0, 15.0, 6.0], [20.0, 20.0, 30.0, 24.0]):
-        yield (first, second), float(box_iou(torch.tensor([first]), torch.tensor([second])))
-
-
-@exercise(1)
-def run_empty() -> Iterable[Case]:
-    """SSD's loss for a batch without any item."""
-    yield (), 0.0
+    config = TrainingConfig(learning_rate=1e-3, warmup_steps=9, schedule="cosine")
+    yield (), 1000 * config.rate_at(75, 100)
 
 
 @exercise(2)
-def run_decode() -> Iterable[Case]:
-    """Boxes (N,4) from offsets (N,4) and priors (N,4): the way back from the coding."""
-    from doamlib.models.priors import encode
-
-    priors = torch.tensor([[0.0, 0.0, 20.0, 20.0], [30.0, 10.0, 70.0, 30.0]])
-    for boxes in (priors, torch.tensor([[4.0, 2.0, 30.0, 18.0], [10.0, 12.0, 60.0, 60.0]])):
-        yield (encode(boxes, priors), priors), boxes
-
-
-@exercise(2)
-def run_negatives() -> Iterable[Case]:
-    """One image's summed classification loss, from each prior's entropy and whether it matches."""
-    entropy = torch.tensor([0.1, 2.0, 0.3, 0.9, 0.2, 0.8, 0.05, 1.1])
-    for chosen in ([], [1], [1, 4], [0, 1, 4, 7]):
-        positive = torch.zeros(8, dtype=torch.bool)
-        positive[chosen] = True
-        ranked = entropy[~positive].sort(descending=True).values
-        yield (entropy, positive), float(entropy[positive].sum() + ranked[: 3 * len(chosen)].sum())
+def run_key() -> Iterable[Case]:
+    """Which parameters are part of a run's identity."""
+    yield (), {"epochs", "precision", "seeds"}
 
 
 @exercise(3)
-def run_match() -> Iterable[Case]:
-    """Each prior's box or -1, from overlaps (boxes, priors) and a threshold."""
-    from torchvision.ops import box_iou
-
-    from doamlib.models.priors import match_priors
-
-    generator = torch.Generator().manual_seed(3)
-    corner = 40 * torch.rand(12, 2, generator=generator)
-    priors = torch.cat([corner, corner + 20], dim=1)
-    for boxes in (priors[:2] + 3, torch.tensor([[0.0, 0.0, 4.0, 4.0], [20.0, 20.0, 44.0, 40.0]])):
-        for threshold in (0.5, 0.3):
-            present = torch.ones(1, len(boxes), dtype=torch.bool)
-            matched = match_priors(priors, boxes[None], present, threshold)[0]
-            yield (box_iou(boxes, priors), threshold), matched
+def run_fold() -> Iterable[Case]:
+    """Kernel and bias of one convolution that does what a convolution and its norm do."""
+    generator = torch.Generator().manual_seed(0)
+    for outputs, inputs in ((2, 1), (5, 3)):
+        kernel = torch.randn(outputs, inputs, 3, 3, generator=generator)
+        bias, scale, shift, mean = torch.randn(4, outputs, generator=generator)
+        variance = 0.5 + torch.rand(outputs, generator=generator)
+        factor = scale / (variance + 1e-5).sqrt()
+        folded = torch.cat(
+            [(kernel * factor.view(-1, 1, 1, 1)).flatten(), (bias - mean) * factor + shift]
+        )
+        yield (kernel, bias, scale, shift, mean, variance), folded
 
 
-@exercise(3)
-def run_suppression() -> Iterable[Case]:
-    """Non-maximum suppression: kept rows, strongest first, from boxes (N,4), scores and a limit."""
-    from torchvision.ops import nms
-
-    boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [5, 0, 15, 10], [30, 0, 40, 10]])
-    scores = torch.tensor([0.6, 0.9, 0.8, 0.1])
-    for limit in (0.3, 0.45, 0.9):
-        yield (boxes, scores, limit), nms(boxes, scores, limit).tolist()
+# --- Measuring ------------------------------------------------------------------------------------
 
 
 @exercise(1)

@@ -22,6 +22,7 @@ PAGES = {
     "xray": "xray_physics",
     "doam": "doam",
     "rivals": "rivals",
+    "ssd": "ssd",
     "sampling": "sampling",
     "run": "one_run",
     "measuring": "measuring",

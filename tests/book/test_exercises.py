@@ -1,4 +1,4 @@
-"""Self-checks accept the reference, refuse plausible wrong answers, and every exercise is listed."""
+"""Self-checks accept the reference and refuse wrong answers; every exercise is listed."""
 
 import re
 from pathlib import Path
@@ -49,27 +49,33 @@ WRONG = {
     "sampling-focal": [0.9, 0.32],
     "sampling-threshold": [{4}, {2, 4}, set()],
     "sampling-pool": [forgetful_pool, lambda losses, room, limit: []],
-    "run-iou": [greedy_iou, lambda a, b: 0.5],
-    "run-empty": [1.0, float("nan")],
-    "run-decode": [lambda offsets, priors: priors, lambda offsets, priors: priors + offsets],
-    "run-negatives": [
+    "ssd-iou": [greedy_iou, lambda a, b: 0.5],
+    "ssd-empty": [1.0, float("nan")],
+    "ssd-decode": [lambda offsets, priors: priors, lambda offsets, priors: priors + offsets],
+    "ssd-mining": [
         lambda entropy, positive: float(entropy.sum()),
         lambda entropy, positive: float(entropy[positive].sum()),
     ],
-    "run-match": [
-        lambda overlap, limit: torch.where(overlap.amax(0) < limit, -1, overlap.argmax(0)),
-        lambda overlap, limit: overlap.argmax(0),
+    "run-rate": [1.0, 0.25],  # in thousandths: the peak, a straight fall
+    "run-key": [{"epochs", "seeds", "device"}, {"seeds"}],
+    "run-fold": [
+        lambda kernel, bias, *norm: torch.cat([kernel.flatten(), bias]),
+        lambda kernel, bias, scale, shift, mean, variance: torch.cat(
+            [(kernel * scale.view(-1, 1, 1, 1)).flatten(), (bias - mean) * scale + shift]
+        ),
     ],
-    "run-suppression": [lambda boxes, scores, limit: [1], lambda *_: [1, 2, 0, 3]],
+    "ssd-suppression": [lambda boxes, scores, limit: [1], lambda *_: [1, 2, 0, 3]],
     "measuring-flood": [0.0, 0.01],
     "measuring-seeds": [5, 4],
     "measuring-best": [1.0, 0.56],
     "measuring-ap": [
         lambda hits, items: sum(hits) / items,
-        lambda hits, items: sum(  # precision at each hit, not raised
-            (sum(hits[: i + 1]) / (i + 1)) for i, hit in enumerate(hits) if hit
-        )
-        / items,
+        lambda hits, items: (
+            sum(  # precision at each hit, not raised
+                (sum(hits[: i + 1]) / (i + 1)) for i, hit in enumerate(hits) if hit
+            )
+            / items
+        ),
     ],
 }
 
@@ -98,7 +104,7 @@ def test_wrong_answers_are_refused(name):
 
 def test_a_value_where_a_function_is_asked_is_refused():
     with pytest.raises(WrongAnswer, match="function"):
-        check("run-iou", 0.5)
+        check("ssd-iou", 0.5)
 
 
 def test_an_answer_cannot_change_what_it_is_compared_with():
