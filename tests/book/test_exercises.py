@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from doamlib.book.build import toc_notebooks
 from doamlib.book.exercises import PAGES, WrongAnswer, check, exercises
 
 BOOK = Path(__file__).parents[2] / "book"
@@ -139,6 +140,15 @@ def test_a_method_page_asks_and_solves_its_exercises(page):
         assert code.count(f'check("{name}"') == 2
 
 
-def test_the_index_lists_every_exercise_once_in_the_order_of_the_book():
+def test_the_index_lists_every_exercise_of_the_book_once_page_by_page():
+    pages = [name.removesuffix(".ipynb") for name in toc_notebooks(BOOK)]
+    asked = [name for page in pages for _, name in asked_on(page)[0]]
     listed = re.findall(r"\{ref\}`ex-([a-z-]+)`", (BOOK / "exercises.md").read_text())
-    assert listed == [name for page in PAGES.values() for _, name in asked_on(page)[0]]
+    assert listed == asked and len(set(asked)) == len(asked) > len(EXERCISES)
+
+
+def test_no_exercise_is_left_without_a_number_and_a_solution():
+    for name in toc_notebooks(BOOK):
+        asked, solved, _ = asked_on(name.removesuffix(".ipynb"))
+        assert solved == [label for _, label in asked], name
+        assert "{admonition} Exercise" not in (BOOK / name).read_text(), name
