@@ -82,8 +82,23 @@ def doam_gate_size() -> Iterable[Case]:
     yield (), sum(p.numel() for p in DOAM().material.regions.gate.parameters())
 
 
+# --- DOAM: code against text ----------------------------------------------------------------------
+
+
+@exercise(1)
+def switch_faded() -> Iterable[Case]:
+    """The factor of a pixel where M is 0 and gamma a quarter."""
+    yield (), 3 / 4
+
+
+@exercise(2)
+def switch_undone() -> Iterable[Case]:
+    """The switch that other weights undo for every image."""
+    yield (), "channel_order"
+
+
 @exercise(3)
-def doam_without_gate() -> Iterable[Case]:
+def switch_without_gate() -> Iterable[Case]:
     """M of the ablation's EG+MA/G from its module and images (B,3,H,W): one region, no gate."""
     from doamlib.models import DOAM, DOAMConfig
 
@@ -247,13 +262,54 @@ def run_fold() -> Iterable[Case]:
         yield (kernel, bias, scale, shift, mean, variance), folded
 
 
+# --- Average precision ----------------------------------------------------------------------------
+
+
+@exercise(1)
+def ap_flood() -> Iterable[Case]:
+    """AP of the example after five hundred more wrong detections of very low score."""
+    yield (), 5 / 8
+
+
+@exercise(2, tolerance=0.03)
+def ap_best() -> Iterable[Case]:
+    """Expected best of three equal epochs above the truth, in standard deviations of the noise."""
+    yield (), 3 / (2 * math.sqrt(math.pi))
+
+
+@exercise(3)
+def ap_area() -> Iterable[Case]:
+    """AP by the area rule, from hits (by falling score) and the number of items."""
+    from doamlib.evaluation import average_precision
+
+    for hits, items in (
+        ([True, False, True, True, False], 4),
+        ([True, True, False, True, False], 4),
+        ([False, True], 1),
+        ([False, False], 3),
+        ([True, False, False, True, True], 3),
+    ):
+        there = {f"image {i}": [[0, 0, 0, 9, 9]] for i in range(items)} | {"rest": []}
+        places = iter(list(there)[:items])
+        found: dict[str, list] = {name: [] for name in there}
+        for rank, hit in enumerate(hits):
+            found[next(places) if hit else "rest"].append([0, 1 - rank / 10, 0, 0, 9, 9])
+        yield (hits, items), float(average_precision(there, found, ["one"])["one"])
+
+
 # --- Measuring ------------------------------------------------------------------------------------
 
 
 @exercise(1)
-def measuring_flood() -> Iterable[Case]:
-    """AP of the example after five hundred more wrong detections of very low score."""
-    yield (), 5 / 8
+def measuring_single() -> Iterable[Case]:
+    """Share of single runs that point the wrong way where the truth is one deviation."""
+    yield (), (1 - math.erf(1 / math.sqrt(2))) / 2
+
+
+@exercise(1)
+def measuring_parts() -> Iterable[Case]:
+    """How often six independent true parts are all seen, each four times in five."""
+    yield (), 0.8**6
 
 
 @exercise(2)
@@ -262,21 +318,3 @@ def measuring_seeds() -> Iterable[Case]:
     from doamlib.evaluation.statistics import smallest_difference
 
     yield (), next(n for n in range(2, 100) if smallest_difference(0.5, n) <= 0.5)
-
-
-@exercise(2, tolerance=0.03)
-def measuring_best() -> Iterable[Case]:
-    """Expected best of three equal epochs above the truth, in standard deviations of the noise."""
-    yield (), 3 / (2 * math.sqrt(math.pi))
-
-
-@exercise(3)
-def measuring_ap() -> Iterable[Case]:
-    """AP by the area rule, from hits (by falling score) and the number of items."""
-    for hits, items, area in (
-        ([True, True, False, True, False], 4, 5 / 8),
-        ([False, True], 1, 1 / 2),
-        ([False, False], 3, 0.0),
-        ([True, False, False, True, True], 3, (1 + 3 / 5 + 3 / 5) / 3),
-    ):
-        yield (hits, items), area

@@ -21,10 +21,12 @@ Case = tuple[tuple[Any, ...], Any]
 PAGES = {
     "xray": "xray_physics",
     "doam": "doam",
+    "switch": "doam_switches",
     "rivals": "rivals",
     "ssd": "ssd",
     "sampling": "sampling",
     "run": "one_run",
+    "ap": "average_precision",
     "measuring": "measuring",
 }
 """First part of an exercise's name -> the page that asks it, in the order of the book."""
