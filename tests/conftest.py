@@ -11,9 +11,9 @@ REPOSITORY = Path(__file__).parent.parent
 
 
 def pytest_collection_modifyitems(items):
-    """Whatever asks for the smoke study trains it or waits for who does: ``make test-fast`` not."""
+    """Whatever asks for a home of runs trains, or waits for who does: ``make test-fast`` not."""
     for item in items:
-        if "study" in getattr(item, "fixturenames", ()):
+        if "home" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
 
 
