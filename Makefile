@@ -37,7 +37,7 @@ test: $(READY)
 	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 lab: $(READY)
-	@$(BIN)/jupyter lab --notebook-dir=book
+	@JUPYTER_CONFIG_PATH=.jupyter $(BIN)/jupyter lab
 
 notebook: $(READY)
 	@test -n "$(NAME)" || { echo "say which: make notebook NAME=doam"; exit 1; }

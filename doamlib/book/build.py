@@ -31,7 +31,7 @@ from doamlib.experiments.archive import references
 from doamlib.experiments.parameters import ParameterError, Parameters, cell_source
 from doamlib.experiments.store import RunStore
 
-NOT_PAGES = ("reference_results", "measurements", "ruff.toml")
+NOT_PAGES = ("reference_results", "measurements", "ruff.toml", "START.md")
 LANDING = "index.ipynb"
 AT_ONCE = 2
 """Notebooks executed at the same time: half of a page's time is one thread importing libraries."""

@@ -5,12 +5,15 @@ pydata-sphinx-theme 0.17.1, sphinx-thebe 0.3.1.
 
 - Thebe declares a variable twice, an error in the console of every page; nothing is run live here.
 - The script of all Font Awesome icons weighs 1.5 MB, more than any page: the book needs twenty.
+- Captions and alternative texts of drawn figures come from `FIGURES`; what draws them is folded.
 - Terms that a reader looks for and no heading names are entered into the index (`TERMS`), which the
   search ranks first.
 """
 
 from __future__ import annotations
 
+import copy
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -24,11 +27,18 @@ SCRIPT = re.compile(r'\s*<script[^>]*src="[^"]*scripts/fontawesome\.js[^"]*"[^>]
 TERMS = "_index.yml"
 """In the book's folder: page -> terms, or page#anchor -> terms."""
 
+FIGURES = "_figures.yml"
+"""In the book's folder: page -> what :func:`with_captions` puts on it."""
+
+LONG = 4
+"""Lines of drawing code from which on it is folded."""
+
 
 def setup(app: Any) -> dict[str, Any]:
     """Called by Sphinx."""
     app.add_css_file("icons.css")
     app.connect("html-page-context", _leave_out_thebe, priority=900)
+    app.connect("source-read", _caption)
     app.connect("doctree-read", _enter_terms)
     app.connect("build-finished", _finish)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
@@ -44,6 +54,76 @@ def _said(file: Any) -> str:
     """Address and text of a script, as Sphinx holds it."""
     attributes = getattr(file, "attributes", {}) or {}
     return f"{getattr(file, 'filename', file)} {attributes.get('body', '')}"
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def _caption(app: Any, page: str, source: list[str]) -> None:
+    path = Path(app.srcdir) / FIGURES
+    if path.is_file() and source[0].lstrip().startswith("{"):
+        app.env.note_dependency(FIGURES)
+        wanted = yaml.safe_load(path.read_text(encoding="utf-8")).get(page, [])
+        source[0] = json.dumps(with_captions(json.loads(source[0]), wanted))
+
+
+def with_captions(notebook: dict[str, Any], wanted: list[dict[str, Any]]) -> dict[str, Any]:
+    """Give drawn figures their captions, alternative texts and names; fold what draws them.
+
+    A cell of several figures is shown as several, because MyST-NB has one caption a cell.
+
+    Args:
+        notebook: an executed page (nbformat's JSON).
+        wanted: its entries of ``_figures.yml``; one whose cell is not there is passed over.
+
+    Returns:
+        The notebook, changed.
+    """
+    cells = []
+    for cell in notebook["cells"]:
+        entry = next((e for e in wanted if cell["cell_type"] == "code" and _is_of(cell, e)), None)
+        cells += _captioned(cell, entry) if entry else [cell]
+    notebook["cells"] = cells
+    return notebook
+
+
+def _is_of(cell: dict[str, Any], entry: dict[str, Any]) -> bool:
+    pieces = entry["cell"] if isinstance(entry["cell"], list) else [entry["cell"]]
+    return any(piece in "".join(cell["source"]) for piece in pieces)
+
+
+def _captioned(cell: dict[str, Any], entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """The cell in parts: its code with what it prints first, then each figure, then the rest."""
+    pictures = iter(entry.get("figures", [entry]))
+    parts = [copy.deepcopy(cell) | {"outputs": []}]
+    shows = drew = False
+    for output in cell.get("outputs", []):
+        if not _is_quote(output):  # MyST-NB takes quotes out before it shows anything
+            if drew or (shows and _is_figure(output)):
+                parts.append(copy.deepcopy(cell) | {"outputs": []})
+            shows, drew = True, _is_figure(output)
+            if drew and (picture := next(pictures, None)):
+                parts[-1]["metadata"]["mystnb"] = {
+                    "figure": {"name": picture["name"], "caption": picture["caption"]},
+                    "image": {"alt": picture["alt"]},
+                }
+        parts[-1]["outputs"].append(output)
+    for number, part in enumerate(parts):
+        tags = part["metadata"].setdefault("tags", [])
+        if number:
+            part["id"] = f"{cell.get('id', 'figure')}-{number}"
+            tags.append("remove-input")
+        elif len("".join(cell["source"]).splitlines()) >= LONG and not entry.get("open"):
+            tags.append("hide-input")
+    return parts
+
+
+def _is_quote(output: dict[str, Any]) -> bool:
+    return "quote" in (output.get("metadata", {}).get("doam") or {})
+
+
+def _is_figure(output: dict[str, Any]) -> bool:
+    return any(kind.startswith("image/") for kind in output.get("data", {}))
 
 
 # --- index ----------------------------------------------------------------------------------------
