@@ -7,13 +7,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help book test lab notebook lint lock clean hooks
+.PHONY: help book check-book test lab notebook lint lock clean hooks
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make book                 train what is missing, execute every notebook, build the book"
 	@echo "make book FILE=params/smoke.yaml    the same with other parameters"
 	@echo "make test                 run the tests and show their coverage"
+	@echo "make check-book           open every page of the built book in headless Chromium"
 	@echo "make lab                  open the notebooks in JupyterLab"
 	@echo "make notebook NAME=...    execute one notebook, e.g. NAME=doam FILE=params/smoke.yaml"
 	@echo "make lint                 style, imports, spelling, stripped notebooks"
@@ -32,6 +33,9 @@ $(READY): requirements.lock pyproject.toml
 
 book: $(READY)
 	@$(BIN)/doam book -f $(FILE)
+
+check-book: $(READY)
+	@$(BIN)/python scripts/check_book.py
 
 test: $(READY)
 	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered

@@ -94,9 +94,13 @@ def cells(site: Path) -> list[str]:
     return faults
 
 
-@functools.lru_cache(maxsize=64)
 def _soup(path: Path) -> BeautifulSoup:
-    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+    return _parsed(path.read_text(encoding="utf-8"))
+
+
+@functools.lru_cache(maxsize=64)  # three checks read each page
+def _parsed(text: str) -> BeautifulSoup:
+    return BeautifulSoup(text, "html.parser")
 
 
 # --- with a browser -------------------------------------------------------------------------------
@@ -169,8 +173,8 @@ OVERFLOW = """() => {
   if (document.documentElement.scrollWidth <= room + 1) return "";
   const wide = [...document.querySelectorAll("article *")].filter(
     e => e.getBoundingClientRect().right > room + 1 && !e.closest(".sd-sphinx-override"));
-  const first = wide[0] || document.body;
-  return `${first.tagName.toLowerCase()}.${first.className} ${document.documentElement.scrollWidth}`;
+  const first = wide[0] || document.body, whole = document.documentElement.scrollWidth;
+  return `${first.tagName.toLowerCase()}.${first.className} ${whole}`;
 }"""
 
 
@@ -215,10 +219,14 @@ def _axe(page) -> list[str]:
     found = Axe().run(page, options=options).response["violations"]
     return [
         f"{rule['id']} ({rule['impact']}), {len(rule['nodes'])} times, first "
-        f"{rule['nodes'][0]['html'][:110]!r}"
+        f"{rule['nodes'][0]['html'][:110]!r}{_why(rule['nodes'][0])}"
         for rule in found
         if rule["impact"] in IMPACTS
     ]
+
+
+def _why(node: dict) -> str:
+    return "".join(f" ({check['message'][:160]})" for check in node.get("any", [])[:1])
 
 
 def search(opened, base: str, queries: dict[str, str]) -> list[str]:

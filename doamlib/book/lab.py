@@ -148,4 +148,3 @@ def _cost(known: Mapping[str, str]) -> str:
     if "page-seconds" not in known:
         return "not run here yet"
     return f"{spelled('page-seconds:.0f', known)} s, {spelled('page-gib:.1f', known)} GiB"
-

@@ -107,5 +107,3 @@ def _detections(axis: Axes, result: Result, index: int) -> None:
         for label, score in zip(best.label, best.score, strict=True)
     ]
     plots.boxes(axis, best.boxes, names)
-
-

@@ -24,6 +24,9 @@ from docutils import nodes
 
 ICONS = "_static/icons.css"
 SCRIPT = re.compile(r'\s*<script[^>]*src="[^"]*scripts/fontawesome\.js[^"]*"[^>]*></script>')
+LIST = '<div role="list" class="citation-list">'
+"""Docutils calls the bibliography a list and gives it no items."""
+
 TERMS = "_index.yml"
 """In the book's folder: page -> terms, or page#anchor -> terms."""
 
@@ -177,8 +180,9 @@ def slim_icons(site: Path) -> list[str]:
         rules = [f".fa-{name} {{ --icon: url('{address}'); }}" for name, address in found.items()]
         (site / ICONS).write_text("\n".join([GROUND, *rules, ""]), encoding="utf-8")
     for path, text in pages.items():
-        if SCRIPT.search(text):
-            path.write_text(SCRIPT.sub("", text), encoding="utf-8")
+        mended = SCRIPT.sub("", text).replace(LIST, LIST.replace(' role="list"', ""))
+        if mended != text:
+            path.write_text(mended, encoding="utf-8")
     return list(found)
 
 
