@@ -171,8 +171,11 @@ def look(opened, base: str, name: str) -> list[str]:
 OVERFLOW = """() => {
   const room = document.documentElement.clientWidth;
   if (document.documentElement.scrollWidth <= room + 1) return "";
+  const boxed = e => { for (let up = e.parentElement; up; up = up.parentElement)
+    if (getComputedStyle(up).overflowX !== "visible" && up.clientWidth <= room &&
+        up !== document.body && up !== document.documentElement) return true; return false; };
   const wide = [...document.querySelectorAll("article *")].filter(
-    e => e.getBoundingClientRect().right > room + 1 && !e.closest(".sd-sphinx-override"));
+    e => e.getBoundingClientRect().right > room + 1 && !boxed(e));
   const first = wide[0] || document.body, whole = document.documentElement.scrollWidth;
   return `${first.tagName.toLowerCase()}.${first.className} ${whole}`;
 }"""

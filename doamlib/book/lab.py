@@ -125,12 +125,12 @@ def start_page(book: Path | None = None) -> Path:
 HEAD = """# Start here
 
 This folder holds the pages of the book, each a notebook that you can run. Open one, then *Run*,
-*Run All Cells*: what is missing is trained first, one line says how long it still takes, and you may
-interrupt it at any time; the next run goes on. Numbers in the text show "…" until a page has run once
-and appear when you run their cell again or open the page anew.
+*Run All Cells*. What is missing is trained first: one line says how long it still takes, and you
+may interrupt it at any time; the next run goes on. Numbers in the text show "…" until they have
+been computed; they appear when you run the cell of the text again, or open the page anew.
 
-The second cell of each page holds its parameters. Without changes a page uses `params/quick.yaml`.
-Costs are those of the last build on this machine."""
+The first code cell of each page holds its parameters. Without changes a page uses those of
+`params/quick.yaml`. Costs are those of the last build on this machine."""
 
 
 def _title(head: str) -> str:
