@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help book check-book test lab notebook lint lock clean hooks
+.PHONY: help book check-book test test-fast lab notebook lint lock clean hooks
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make book FILE=params/smoke.yaml    the same with other parameters"
 	@echo "make test                 run the tests and show their coverage"
 	@echo "make check-book           open every page of the built book in headless Chromium"
+	@echo "make test-fast            those that train nothing: a minute and a half on two cores"
 	@echo "make lab                  open the notebooks in JupyterLab"
 	@echo "make notebook NAME=...    execute one notebook, e.g. NAME=doam FILE=params/smoke.yaml"
 	@echo "make lint                 style, imports, spelling, stripped notebooks"
@@ -39,6 +40,9 @@ check-book: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+test-fast: $(READY)
+	@$(BIN)/python -m pytest -m "not slow"
 
 lab: $(READY)
 	@JUPYTER_CONFIG_PATH=.jupyter $(BIN)/jupyter lab

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from doamlib.core.determinism import reproducible
 from doamlib.core.files import write_text
 from doamlib.core.memory import reuse_freed_memory
 from doamlib.core.precision import chosen, forward_in
@@ -26,7 +27,7 @@ from doamlib.experiments.arms import ARMS
 from doamlib.experiments.parameters import from_file
 from doamlib.experiments.study import Study, run_config
 from doamlib.models.detector import build_detector
-from doamlib.training import Training, make_optimizer, reproducible
+from doamlib.training import Training, make_optimizer
 
 
 def main() -> None:

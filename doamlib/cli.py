@@ -52,8 +52,7 @@ def book(file: File = QUICK) -> None:
 
     start = time.monotonic()
     study = _study(file)
-    study.announce()
-    study.results()
+    study.train(study.announce())
     try:
         page = build(study.parameters, _say, study.store)
     except BuildError as error:
@@ -114,10 +113,9 @@ def train(
 
     deadline = time.monotonic() + _seconds(time_budget) if time_budget else float("inf")
     study = _study(file)
-    if estimate:
-        study.announce()
+    plan = study.announce() if estimate else study.plan()
     try:
-        for (arm, seed), result in study.results(deadline=deadline).items():
+        for (arm, seed), result in study.train(plan, deadline).items():
             _say(f"  {arm:16} seed {seed}  mAP {result.ap():.1f}  {result.key}")
     except OutOfTime:
         _say(f"{time_budget} are over; what is finished is kept, call again to go on")
@@ -242,9 +240,8 @@ def convert(
 
 def _what_to_check(path: Path | None, file: Path | None) -> tuple[Path, dict]:
     """The folder, and the doctor's other arguments."""
-    from doamlib.experiments.data import simulated
+    from doamlib.experiments.data import data_config, simulated
     from doamlib.experiments.parameters import from_file
-    from doamlib.experiments.study import data_config
 
     if file is None:
         if path is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -29,8 +30,9 @@ from doamlib.core.config import digest_of
 from doamlib.core.files import write_text
 from doamlib.core.report import Report
 from doamlib.experiments.archive import references
-from doamlib.experiments.parameters import ParameterError, Parameters, cell_source
+from doamlib.experiments.parameters import Parameters, cell_source
 from doamlib.experiments.store import RunStore
+from doamlib.experiments.values import assigned
 
 NOT_PAGES = ("reference_results", "measurements", "ruff.toml", "START.md", "_queries.yml")
 LANDING = "index.ipynb"
@@ -79,7 +81,6 @@ def build(
         BuildError: a committed result is not the one that was sealed, a cell failed, Jupyter Book
             warned, a quoted number is stale, or a claim of the paper has no verdict or another one
             than the stored results give.
-        ParameterError: a notebook does not declare a parameter.
     """
     sys.modules.setdefault(SLOW_IMPORT, None)
     if faults := seal.broken(source):
@@ -205,17 +206,12 @@ def execute(source: Path, target: Path, parameters: Parameters) -> None:
 
     Raises:
         BuildError: a cell failed; the message gives notebook, cell and error.
-        ParameterError: the notebook does not declare a parameter.
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    values = parameters.model_dump(mode="json")
-    declared = papermill.inspect_notebook(str(source))
-    if missing := [key for key in values if key not in declared]:
-        raise ParameterError(
-            f"{source.name}: its parameters cell lacks {missing[0]}; see params/quick.yaml"
-        )
+    # All parameters go to every page; what it does not declare, it does not read.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # the kernel of this environment, not the user's
     # Kernels side by side must not spin while they wait for their threads.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -225,7 +221,7 @@ def execute(source: Path, target: Path, parameters: Parameters) -> None:
         papermill.execute_notebook(
             str(source),
             str(attempt),
-            values,
+            parameters.model_dump(mode="json"),
             kernel_name="python3",
             progress_bar=False,
             request_save_on_cell_execute=False,  # nobody reads an attempt before its end
@@ -236,18 +232,18 @@ def execute(source: Path, target: Path, parameters: Parameters) -> None:
         raise BuildError(
             f"{source.name}, cell {error.cell_index}: {detail}\n{error.source}"
         ) from None
-    _tidy(attempt, cell_source(parameters))
+    _tidy(attempt, parameters)
     os.replace(attempt, target)
 
 
-def _tidy(path: Path, used: str) -> None:
+def _tidy(path: Path, used: Parameters) -> None:
     """Show the parameters that were used, once; drop what two equal executions differ in."""
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if "parameters" in cell.metadata.get("tags", []):
-            cell.source = used
+            cell.source = cell_source(used, assigned(cell.source))
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
     notebook.cells = [

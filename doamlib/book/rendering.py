@@ -186,7 +186,8 @@ def slim_icons(site: Path) -> list[str]:
     return list(found)
 
 
-GROUND = """/* Made by doamlib/book/rendering.py: the icons in use, of Font Awesome Free (CC BY 4.0). */
+GROUND = """\
+/* Made by doamlib/book/rendering.py of Font Awesome Free (CC BY 4.0): the icons in use. */
 i[class*="fa-"], span[class*="fa-"] {
   display: inline-block; width: 1em; height: 1em; vertical-align: -0.125em;
   background: currentColor; mask: var(--icon) center / contain no-repeat;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -41,11 +41,23 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
+HEADINGS = {
+    "dataset": "data",
+    "arms": "arms",
+    "image_size": "network",
+    "warm_start": "start",
+    "optimizer": "training",
+    "device": "machine",
+}
+"""The first parameter of each group -> the group's heading in a notebook's parameters cell."""
+
+
 class Parameters(Config):
     """Every knob of the book. ``params/*.yaml`` hold values for it; no other knob exists.
 
     The defaults are those of ``params/quick.yaml`` and so of every notebook's parameters cell: a
-    file that leaves keys out means the same study for ``doam`` and for papermill.
+    file that leaves keys out, or a page that declares few, means the same study for ``doam`` and
+    for papermill.
 
     Raises:
         ParameterError: through :func:`from_notebook`, :func:`from_file` and :func:`from_values`.
@@ -81,7 +93,7 @@ class Parameters(Config):
     warm_start_per_seed: bool = Field(
         False, description="each seed has its own warm start; else all share seed 0's"
     )
-    warm_images: Positive = Field(12000, description="warm start: generated images")
+    warm_images: Positive = Field(32000, description="warm start: generated images")
     warm_epochs: Positive = Field(12, description="warm start: passes over them")
     warm_learning_rate: float = Field(2.0e-3, gt=0, description="warm start: peak of a cosine")
 
@@ -194,10 +206,11 @@ def from_file(path: Path | str, **changes: Any) -> Parameters:
 def from_notebook(namespace: Mapping[str, Any]) -> Parameters:
     """Validated parameters from a notebook's ``globals()``, right after its parameters cell.
 
-    Papermill only warns about a key that the notebook does not know and then runs without it. Here
-    everything that the parameters cell or papermill's own cell assigns must be a parameter, so that
-    key is refused; other variables are not looked at, and the cell may be run again at any time.
-    The machine is checked as well.
+    A page declares the parameters that it reads; defaults fill in the others. Papermill only warns
+    about a key that the page does not declare, and injects it all the same. Here everything that
+    the parameters cell or papermill's own cell assigns must be a parameter: a known key counts,
+    declared or not, and any other is refused. Other variables are not looked at, and the cell may
+    be run again at any time. The machine is checked as well.
 
     Raises:
         ParameterError: an unknown key, a refused value, a missing data folder or device.
@@ -212,17 +225,30 @@ def _with_whole_path(values: Mapping[str, Any], starts: list[Path]) -> dict[str,
     return {**values, **whole}
 
 
-def cell_source(parameters: Parameters) -> str:
-    """The parameters cell of every notebook: one documented ``key = value`` a line.
+def cell_source(parameters: Parameters, keys: Collection[str] | None = None) -> str:
+    """The parameters cell of a notebook: one documented ``key = value`` a line, under headings.
 
     A test compares the notebooks with it, and ``scripts/sync_notebooks.py`` writes it into them.
+
+    Args:
+        parameters: the values.
+        keys: what the page declares; all parameters by default.
     """
-    head = f"{CELL_HEAD}: papermill ... -f params/quick.yaml\n# fmt: off"
-    lines = [  # papermill reads one parameter a line
-        f"{key} = {value!r}  # {Parameters.model_fields[key].description}"
-        for key, value in parameters.model_dump(mode="json").items()
-    ]
-    return "\n".join([head, *lines])
+    lines = [f"{CELL_HEAD}: papermill ... -f params/quick.yaml"]
+    heading = None
+    for key, value in parameters.model_dump(mode="json").items():
+        heading = HEADINGS.get(key, heading)
+        if keys is None or key in keys:
+            if heading:
+                lines += ["", f"# {heading}"]
+                heading = None
+            # papermill reads one parameter a line
+            lines.append(f"{key} = {value!r}  # {Parameters.model_fields[key].description}")
+    few = keys is not None and len(keys) < len(Parameters.model_fields)
+    note = (
+        ["# Papermill warns of a file's other keys: this page does not read them."] if few else []
+    )
+    return "\n".join([lines[0], *note, "# fmt: off", *lines[1:]])
 
 
 def _as_meant(key: str, value: Any) -> Any:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from doamlib.core import provenance
+from doamlib.core.determinism import reproducible
 from doamlib.core.files import write_bytes
 from doamlib.core.memory import reuse_freed_memory
 from doamlib.core.precision import chosen
@@ -33,7 +34,7 @@ from doamlib.models.detector import (
     load_weights,
     save_weights,
 )
-from doamlib.training import History, Training, reproducible
+from doamlib.training import History, Training
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ DOAM stands in front of a detector. From an X-ray image x it computes an edge im
 attention map M, and hands the detector four channels: x and E, weighted by M.
 
 The paper's text and the authors' code (github.com/OPIXray-author/OPIXray, commit a3d37ff) describe
-two different modules. :class:`DOAMConfig` names each difference as one field.
+two different modules. :class:`DOAMConfig` names each difference as one field. Start reading at
+:meth:`DOAM.forward`; taught block by block in ``book/doam.ipynb``, the fields in
+``book/deviations.ipynb``.
 """
 
 from __future__ import annotations
@@ -212,13 +214,13 @@ class RegionInformationAggregation(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """B1 (B,Cr,H,W) to B (B,out_channels,H,W)."""
-        averages = [average(features) for average in self.averages]
-        if self.reduces:
+        averages = [average(features) for average in self.averages]  # B2 of each k: B,Cr,H,W
+        if self.reduces:  # conv(B1 || B2) = conv(B1) + conv(B2), so no B3 is built
             regional = [conv(a) for conv, a in zip(self.regional, averages, strict=True)]
             union = self.local(features) + torch.cat(regional, dim=1)
-        else:
+        else:  # B3 = B1 || B2 of each k, side by side
             union = torch.cat([part for a in averages for part in (features, a)], dim=1)
-        return self.gate(union)
+        return self.gate(union)  # of U, the union of the region sizes (Eq. 6)
 
 
 def material_awareness(config: DOAMConfig) -> nn.Sequential:
@@ -287,28 +289,30 @@ class DOAM(nn.Module):
         """
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"DOAM needs images B,3,H,W; got shape {tuple(images.shape)}")
-        edges = self.sobel(images)
+        edges = self.sobel(images)  # E: B,1,H,W, 0 to 1140
         scaled_edges = PIXEL_RANGE * normalise_edges(edges, self.config.edge_normalisation)
-        plain = torch.cat([images, scaled_edges], dim=1)  # P
-        attention = self._attention(plain, edges)
-        weighted = plain if attention is None else self._blend(plain, attention)
+        plain = torch.cat([images, scaled_edges], dim=1)  # P = x || E: B,4,H,W, 0..255
+        attention = self._attention(plain, edges)  # M: B,1,H,W, 0..1
+        weighted = plain if attention is None else self._blend(plain, attention)  # D: B,4,H,W
         return (weighted, attention) if return_attention else weighted
 
     def _attention(self, plain: Tensor, edges: Tensor) -> Tensor | None:
+        """M from P and E: B from Material Awareness, A from Edge Guidance, then their fusion."""
         branches = []
         if self.config.branch_inputs == "standardised":
             plain, edges = (plain - BRANCH_MEAN) / BRANCH_STD, edges / EDGE_STD
         if self.config.material:
             flipped = plain[:, [2, 1, 0, 3]] if self.config.channel_order == "bgr" else plain
-            branches.append(self.material(flipped))
+            branches.append(self.material(flipped))  # B (Eq. 3 to 6)
         if self.config.edge_guidance:
-            branches.append(self.edge_guidance(edges))
+            branches.append(self.edge_guidance(edges))  # A (Eq. 1, 2)
         if not branches:
             return None
-        logits = self.attention.fusion(torch.cat(branches, dim=1))
+        logits = self.attention.fusion(torch.cat(branches, dim=1))  # C = Wa (A || B) + ba (Eq. 7)
         return self.attention.sigmoid(logits.float())  # in bfloat16 nothing lies within 0.004 of 1
 
     def _blend(self, plain: Tensor, attention: Tensor) -> Tensor:
+        """D from P and M (Eq. 9), pixel by pixel."""
         # In bfloat16 the factor is 1 for every pixel while gamma is below 0.002: DOAM would be off.
         with full_precision(plain.device.type):
             attention = attention.float()

@@ -108,3 +108,15 @@ def test_few_shots_of_too_few_images_are_refused_before_anything_is_made(extende
         study.plan(["SSD, 5 shots"])
     assert [run.arm for run in study.plan(["SSD"])] == ["SSD"]
     assert "data" not in vars(study)
+
+
+def test_a_plan_is_made_once_and_names_what_is_trained(study, monkeypatch):
+    """Results follow from the plan that was announced; what is found needs no plan at all."""
+    plan = study.announce(["SSD"])
+    monkeypatch.setattr(study, "plan", lambda arms=None: pytest.fail("planned again"))
+    results = study.train(plan)
+    assert [*results] == [("SSD", 0)] and results["SSD", 0].ap() >= 0
+    assert {run: r.key for run, r in study.found(["SSD"]).items()} == {
+        ("SSD", 0): results["SSD", 0].key
+    }
+    assert study.found(["SSD, 5 shots"]) == {}
