@@ -6,6 +6,8 @@ pydata-sphinx-theme 0.17.1, sphinx-thebe 0.3.1.
 - Thebe declares a variable twice, an error in the console of every page; nothing is run live here.
 - The script of all Font Awesome icons weighs 1.5 MB, more than any page: the book needs twenty.
 - Captions and alternative texts of drawn figures come from `FIGURES`; what draws them is folded.
+- Each page says with which command it can be run again.
+- The repository's address comes from the environment (`REPOSITORY`); without it buttons are absent.
 - Terms that a reader looks for and no heading names are entered into the index (`TERMS`), which the
   search ranks first.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,9 @@ TERMS = "_index.yml"
 FIGURES = "_figures.yml"
 """In the book's folder: page -> what :func:`with_captions` puts on it."""
 
+REPOSITORY = "BOOK_REPOSITORY"
+"""Set by the workflow that publishes, e.g. an address of GitHub."""
+
 LONG = 4
 """Lines of drawing code from which on it is folded."""
 
@@ -40,11 +46,34 @@ LONG = 4
 def setup(app: Any) -> dict[str, Any]:
     """Called by Sphinx."""
     app.add_css_file("icons.css")
+    app.connect("config-inited", _link_repository)
     app.connect("html-page-context", _leave_out_thebe, priority=900)
     app.connect("source-read", _caption)
     app.connect("doctree-read", _enter_terms)
     app.connect("build-finished", _finish)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _link_repository(app: Any, config: Any) -> None:
+    config.html_theme_options |= buttons(os.environ.get(REPOSITORY, ""))
+
+
+def buttons(address: str) -> dict[str, Any]:
+    """The theme's settings for what leads out of a page; none without a repository's address."""
+    if not address:
+        return {}
+    return {
+        "repository_url": address,
+        "repository_branch": "main",
+        "path_to_docs": "book",
+        "use_repository_button": True,
+        "use_issues_button": True,
+        "launch_buttons": {
+            "notebook_interface": "jupyterlab",
+            "colab_url": "https://colab.research.google.com",
+            "binderhub_url": "https://mybinder.org",
+        },
+    }
 
 
 def _leave_out_thebe(app: Any, page: str, template: str, context: dict, doctree: Any) -> None:
@@ -67,7 +96,30 @@ def _caption(app: Any, page: str, source: list[str]) -> None:
     if path.is_file() and source[0].lstrip().startswith("{"):
         app.env.note_dependency(FIGURES)
         wanted = yaml.safe_load(path.read_text(encoding="utf-8")).get(page, [])
-        source[0] = json.dumps(with_captions(json.loads(source[0]), wanted))
+        notebook = with_captions(json.loads(source[0]), wanted)
+        source[0] = json.dumps(with_command(notebook, page))
+
+
+def with_command(notebook: dict[str, Any], page: str) -> dict[str, Any]:
+    """Say behind the parameters cell how this page is run again with the same parameters."""
+    for place, cell in enumerate(notebook["cells"]):
+        tags = cell["metadata"].get("tags", [])
+        if "parameters" in tags and "remove-input" not in tags:
+            found = re.search(r"^profile = '([\w-]+)'", "".join(cell["source"]), re.MULTILINE)
+            told = COMMAND.format(page=page, profile=found[1] if found else "quick")
+            command = {"cell_type": "markdown", "id": "command", "metadata": {}, "source": told}
+            notebook["cells"].insert(place + 1, command)
+            break
+    return notebook
+
+
+COMMAND = """:::{{admonition}} Run this page again
+:class: tip dropdown
+```bash
+papermill book/{page}.ipynb out.ipynb -f params/{profile}.yaml
+```
+:::
+"""
 
 
 def with_captions(notebook: dict[str, Any], wanted: list[dict[str, Any]]) -> dict[str, Any]:
