@@ -8,6 +8,7 @@ the files, and what the build checks, stay as they are.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ from doamlib.book.known import spelled, values_in
 from doamlib.core import paths
 from doamlib.core.files import write_text
 
+DOC = re.compile(r"\{doc\}`([\w/]+)`")
+TITLED = re.compile(r"\{doc\}`[^<`]+ <([\w/]+)>`")
 GLUE = re.compile(r"\{glue:text\}`([^`]+)`")
 EVAL = re.compile(r"\{eval\}`__import__\(\"doamlib\.book\"\)\.book\.quoted\(\"([^`\"]+)\"\)`")
 METADATA = "user_expressions"
@@ -43,6 +46,7 @@ def for_reading(notebook: dict[str, Any], known: Mapping[str, str]) -> None:
     for cell in notebook["cells"]:
         if cell["cell_type"] != "markdown":
             continue
+        cell["source"] = DOC.sub(_by_title, cell["source"])
         asked = list(dict.fromkeys(GLUE.findall(cell["source"])))
         if asked:
             cell["source"] = GLUE.sub(
@@ -65,8 +69,19 @@ def for_keeping(notebook: dict[str, Any]) -> None:
     """Undo :func:`for_reading` in place."""
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
-            cell["source"] = EVAL.sub(r"{glue:text}`\1`", cell["source"])
+            told = EVAL.sub(r"{glue:text}`\1`", cell["source"])
+            cell["source"] = TITLED.sub(r"{doc}`\1`", told)
             cell["metadata"].pop(METADATA, None)
+
+
+def _by_title(found: re.Match[str]) -> str:
+    """A link to a page under its title, which Sphinx finds by itself."""
+    path = paths.book() / f"{found[1]}.ipynb"
+    if not path.is_file():
+        return found[0]
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    told = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    return f"{{doc}}`{_title(told)} <{found[1]}>`"
 
 
 def known_of(notebook: dict[str, Any], page: str) -> dict[str, str]:
