@@ -84,12 +84,12 @@ def images(site: Path) -> list[str]:
 
 
 def cells(site: Path) -> list[str]:
-    """Code cells that are too long to read."""
+    """Code cells that are too long to read; the folded list of parameters is none to be read."""
     faults = []
     for path in site.rglob("*.html"):
         for number, cell in enumerate(_soup(path).select("div.cell_input"), start=1):
             lines = cell.get_text().strip().count("\n") + 1
-            if lines > MAX_LINES:
+            if lines > MAX_LINES and not cell.find_parent(class_="tag_parameters"):
                 faults.append(f"{path.relative_to(site)}: code cell {number} has {lines} lines")
     return faults
 

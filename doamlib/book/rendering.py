@@ -58,6 +58,13 @@ def _link_repository(app: Any, config: Any) -> None:
     config.html_theme_options |= buttons(os.environ.get(REPOSITORY, ""))
 
 
+FILES = (
+    "<p>The whole book: <a href='doam-book.pdf'>as a PDF</a>, "
+    "<a href='doam-book-notebooks.zip'>as executed notebooks</a></p>"
+)
+"""Made by scripts/make_pdf.py, which the publishing workflow runs."""
+
+
 def buttons(address: str) -> dict[str, Any]:
     """The theme's settings for what leads out of a page; none without a repository's address."""
     if not address:
@@ -68,6 +75,7 @@ def buttons(address: str) -> dict[str, Any]:
         "path_to_docs": "book",
         "use_repository_button": True,
         "use_issues_button": True,
+        "extra_footer": FILES,
         "launch_buttons": {
             "notebook_interface": "jupyterlab",
             "colab_url": "https://colab.research.google.com",
