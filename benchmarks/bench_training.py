@@ -63,9 +63,8 @@ def one_round(study: Study, config) -> dict[str, float]:
     detector = build_detector(config.detector, seed=0)
     train = study.data.cached("train", detector.image_size, 1, study.report)
     with tempfile.TemporaryDirectory() as folder:
-        training = Training(
-            *(detector, train, config.training, config.sampling, 0, Path(folder), study.device)
-        )
+        where = (Path(folder), study.device)
+        training = Training(detector, train, config.training, config.sampling, 0, *where)
         (epoch,) = training.run(lambda line: None).epochs
     return {
         "trained": epoch["images_per_second"],

@@ -1,4 +1,4 @@
-"""The command line: ``doam book``, ``plan``, ``train``, ``verify`` and ``data``."""
+"""The command line: ``doam book``, ``plan``, ``train``, ``detect``, ``verify`` and ``data``."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 
 File = Annotated[Path, typer.Option("-f", "--file", help="The parameter file.")]
 QUICK = Path("params/quick.yaml")
+CLUSTER = "Have it done by the workers of this Dask scheduler (tcp://host:8786), or by local:4."
 INTERRUPTED = 130
 """Exit status by which typer tells that Ctrl-C ended a command."""
 
@@ -33,11 +34,17 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _study(file: Path):
+def _complain(line: str) -> None:
+    print(f"doam: {line}", file=sys.stderr, flush=True)
+
+
+def _study(file: Path, elsewhere: bool = False):
+    """The study of a parameter file; ``elsewhere``: this machine need not have its device."""
     from doamlib.experiments.parameters import from_file
     from doamlib.experiments.study import Study
 
-    return Study(from_file(file).check_machine(), _say)
+    parameters = from_file(file)
+    return Study(parameters if elsewhere else parameters.check_machine(), _say)
 
 
 @app.command()
@@ -98,6 +105,7 @@ def train(
         Path | None, typer.Option(help="Then write what is finished as archives to this folder.")
     ] = None,
     estimate: Annotated[bool, typer.Option(help="Measure first how long it will take.")] = True,
+    cluster: Annotated[str, typer.Option(help=CLUSTER)] = "",
 ) -> None:
     """Train the runs that a parameter file needs and that do not exist yet.
 
@@ -106,15 +114,23 @@ def train(
     Runs are taken seed by seed, so that whole comparisons get finished. Archives hold metrics,
     histories, scores of attention maps and provenance, and of the smallest seed detections too,
     but no weights. To contribute them, check them with doam verify.
+
+    With --cluster the runs are trained by the workers of a Dask scheduler, which share no folder
+    with this machine; the page 'Beyond one machine' of the book says how to start them.
     """
     from doamlib.experiments.archive import MixedProcessors
     from doamlib.experiments.archive import pack as write_archives
     from doamlib.training import OutOfTime
 
     deadline = time.monotonic() + _seconds(time_budget) if time_budget else float("inf")
-    study = _study(file)
-    plan = study.announce() if estimate else study.plan()
+    study = _study(file, elsewhere=bool(cluster))
+    plan = study.announce(timed=not cluster) if estimate else study.plan()
     try:
+        if cluster:
+            from doamlib.experiments.cluster import train_on
+
+            train_on(cluster, study, deadline)
+            plan = study.plan()
         for (arm, seed), result in study.train(plan, deadline).items():
             _say(f"  {arm:16} seed {seed}  mAP {result.ap():.1f}  {result.key}")
     except OutOfTime:
@@ -124,6 +140,44 @@ def train(
             _say(f"wrote {path}, {path.stat().st_size / 2**20:.1f} MB")
     except MixedProcessors as error:
         raise typer.Exit(_refusal(error)) from None
+
+
+@app.command()
+def detect(
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.")],
+    arm: Annotated[str | None, typer.Option(help="The row of the tables, e.g. SSD+DOAM-O.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of the run.")] = None,
+    out: Annotated[Path, typer.Option(help="A folder for what was found.")] = Path("detected"),
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="List what scores this or more.")
+    ] = 0.3,
+    windows: Annotated[
+        bool,
+        typer.Option(
+            "--windows", help="The pictures show whole frames: cut them as the training images."
+        ),
+    ] = False,
+) -> None:
+    """Look for cutters in pictures of your own with a trained detector.
+
+    Example: doam detect bag.jpg scans/ --arm SSD+DOAM-O --out found
+
+    Takes jpg, png and tiff: colour, grey, palette, transparent, turned, 8 or 16 bits. Writes an
+    annotated PNG of each picture, detections.json and detections.csv. The detector is one of your
+    own runs or one that the book ships, whichever was trained longest.
+
+    It is a teaching example and no security product. The exit status is 0 when every picture was
+    looked at, 1 when one could not be, 2 when there is no such detector.
+    """
+    from doamlib.experiments.detect import detect_files
+    from doamlib.experiments.detectors import NOTICE, choose, trained
+
+    chosen = choose(trained(), arm, seed)
+    _say(chosen.about())
+    _say(NOTICE)
+    problems = detect_files(chosen, pictures, out, threshold, windows, _say, _complain)
+    _say(f"wrote {out}/detections.json, detections.csv and the annotated pictures")
+    raise typer.Exit(1 if problems else 0)
 
 
 @app.command()
@@ -279,12 +333,13 @@ def main() -> None:
 
 def _run() -> None:
     from doamlib.data.faults import DataError
+    from doamlib.experiments.detectors import DetectorError
     from doamlib.experiments.parameters import ParameterError
     from doamlib.training import TrainingError
 
     try:
         app()
-    except (ParameterError, DataError, TrainingError) as error:
+    except (ParameterError, DataError, DetectorError, TrainingError) as error:
         sys.exit(_refusal(error))
     except OSError as error:  # a full disk, a folder that may only be read
         sys.exit(_refusal(_in_a_line(error)))

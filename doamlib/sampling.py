@@ -41,17 +41,6 @@ from numpy.typing import NDArray
 from doamlib.core.trend import WINDOW, next_loss
 from doamlib.recipe import SamplingConfig, planned_steps
 
-__all__ = [
-    "Easy",
-    "Hard",
-    "PooledBatch",
-    "Random",
-    "SamplingConfig",
-    "Strategy",
-    "make_strategy",
-    "planned_steps",
-]
-
 
 @dataclass(frozen=True)
 class PooledBatch:
@@ -141,6 +130,7 @@ class Strategy:
             ValueError: a loss is not finite or is missing (nothing has been recorded), or there are
                 no indices.
             RuntimeError: no epoch has begun, or it holds more batches than were announced.
+        Paper: Eq. 10.
         """
         seen = self._running()
         indices = [int(index) for index in indices]
@@ -275,6 +265,7 @@ class Hard(Strategy):
 
     The priority is the excess or the loss (``priority_is``). The first batches of a run, too early
     for a trend, have excess 0 and no L to pass: they fill the pool until harder ones come.
+    Paper: Algorithm 2; Eq. 11, 12; Fig. 4.
     """
 
     _sign = 1.0
@@ -316,7 +307,7 @@ class Hard(Strategy):
 
 
 class Easy(Hard):
-    """Keeps the N_S batches of smallest loss or excess among those below L (Eq. 17, 18)."""
+    """Keeps the N_S batches of smallest loss or excess below L. Paper: Eq. 17, 18."""
 
     _sign = -1.0
 
@@ -326,7 +317,7 @@ class Random(Strategy):
 
     Each batch gets a random number, which only the seed and its place in the run decide, and the
     largest stay. Every batch is trained on, whatever ``train_replacing`` says: Eq. 19 has no
-    replacement.
+    replacement. Paper: Eq. 19.
     """
 
     def _take(self, offered: list[tuple[list[int], float]]) -> bool:

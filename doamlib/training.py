@@ -28,17 +28,6 @@ from doamlib.models.weight_average import WeightAverage
 from doamlib.recipe import SamplingConfig, TrainingConfig
 from doamlib.sampling import make_strategy
 
-__all__ = [
-    "History",
-    "OutOfTime",
-    "Training",
-    "TrainingConfig",
-    "TrainingError",
-    "epoch_order",
-    "make_optimizer",
-    "reproducible",
-]
-
 EXPLODED = 1.0e4
 """A loss above this is taken for a run that has diverged."""
 

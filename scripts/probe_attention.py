@@ -101,7 +101,7 @@ def probe(reading: str, recipe: str, study: Study, data) -> dict:
     with tempfile.TemporaryDirectory() as folder, reproducible(device):
         recipe_config = training_config(recipe, parameters, config.training)
         training = Training(
-            *(detector, train, recipe_config, SamplingConfig(), 0, Path(folder), device)
+            detector, train, recipe_config, SamplingConfig(), 0, Path(folder), device
         )
         training.run(print)
         effect = map_effect(detector, held, TestSet.of(data.test), device)

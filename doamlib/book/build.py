@@ -39,18 +39,6 @@ LANDING = "index.ipynb"
 AT_ONCE = 2
 """Notebooks executed at the same time: half of a page's time is one thread importing libraries."""
 
-SLOW_IMPORT = "rfc3987_syntax"
-"""Comes with nbformat and compiles grammars of URIs for 2 s. Notebooks need none, and jsonschema,
-which imports it, goes on without it."""
-
-RENDERER = f"""
-import sys; sys.modules[{SLOW_IMPORT!r}] = None
-import jupyter_book.sphinx, myst_nb.sphinx_ext, sphinx_book_theme, sphinxcontrib.bibtex
-from jupyter_book.cli.main import main
-if sys.stdin.readline(): main()
-"""
-"""Imports Jupyter Book while pages are executed; a line says go, an end that there is nothing."""
-
 
 class BuildError(RuntimeError):
     """The book cannot be built; the message names the page and what is wrong with it."""
@@ -82,7 +70,6 @@ def build(
             warned, a quoted number is stale, or a claim of the paper has no verdict or another one
             than the stored results give.
     """
-    sys.modules.setdefault(SLOW_IMPORT, None)
     if faults := seal.broken(source):
         raise BuildError("stored numbers:\n" + "\n".join(faults))
     store = store or RunStore()
@@ -108,14 +95,13 @@ def build(
         label = f"[{number}/{len(notebooks)}]"
         tasks.append(partial(_make, source / name, made, parameters, stamp, report, label))
     tasks.append(partial(_judge, store) if LANDING in notebooks else dict)
-    with _renderer(pages, target) as renderer:
-        *_, judged = run_all(tasks, report)
-        executed = [pages / name for name in notebooks]
-        check_quotes(executed, store)
-        check_claims(executed, judged)
-        _stage(source, pages)
-        report("rendering the pages")
-        return _render(renderer, target)
+    *_, judged = run_all(tasks, report)
+    executed = [pages / name for name in notebooks]
+    check_quotes(executed, store)
+    check_claims(executed, judged)
+    _stage(source, pages)
+    report("rendering the pages")
+    return _render(pages, target)
 
 
 def _make(
@@ -297,25 +283,20 @@ def _update(source: str, copy: str) -> None:
         shutil.copyfile(source, copy)
 
 
-def _renderer(pages: Path, target: Path) -> subprocess.Popen:
-    command = [sys.executable, "-P", "-c", RENDERER, "build", pages]
+def _render(pages: Path, target: Path) -> Path:
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", pages]
     command += ["--config", paths.repository() / "_config.yml", "--path-output", target]
     command += ["-n", "-W", "--keep-going", "-q"]
-    return subprocess.Popen(
+    done = subprocess.run(
         [str(part) for part in command],
-        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "NO_COLOR": "1"},
     )
-
-
-def _render(renderer: subprocess.Popen, target: Path) -> Path:
-    output, _ = renderer.communicate("go\n")
-    log = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
     write_text(target / "render.log", log)
-    if renderer.returncode:
+    if done.returncode:
         # Sphinx would not read the faulty pages again, and pass over their warnings next time.
         shutil.rmtree(target / "_build" / ".doctrees", ignore_errors=True)
         faults = [line for line in log.splitlines() if re.search(r"WARNING|ERROR", line)]

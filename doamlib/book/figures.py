@@ -99,6 +99,8 @@ def per_class(table: str, layers: Layers, arms: Sequence[str] = ()) -> Figure:
         table: of the paper: IV, VI, VII or IX.
         layers: title -> runs.
         arms: only these rows; all of the table by default.
+
+    Paper: Tables IV, VI, VII and IX.
     """
     theirs = printed(table)
     arms = list(arms or theirs.index)
@@ -223,6 +225,8 @@ def gain_bars(frames: Mapping[str, pd.DataFrame]) -> Figure:
 
     Args:
         frames: title -> table of :func:`gains_by_level`; empty ones are left out.
+
+    Paper: Fig. 5.
     """
     frames = {title: frame for title, frame in frames.items() if len(frame)}
     axes = _panels(list(frames), 2.6, stacked=True)

@@ -60,6 +60,8 @@ def attention_maps(detector: Detector, images: Tensor) -> Tensor:
 
     Raises:
         ValueError: the detector has no DOAM, or one without attention (arm "Concat").
+
+    Paper: Eq. 8; Fig. 7.
     """
     if "attention" not in kinds_of(detector):
         raise ValueError("this detector has no attention map; take an arm with DOAM")
@@ -80,6 +82,8 @@ def gradcam_maps(detector: Detector, images: Tensor, targets: Sequence[Target]) 
 
     Returns:
         B,S,S, not negative (after ReLU), upsampled bilinearly; no fixed scale.
+
+    Paper: Fig. 6.
     """
     pixels, _ = detector.pixels(images)
     cam = LayerGradCam(detector.matched_class_scores, detector.gradcam_layer())

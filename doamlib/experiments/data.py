@@ -26,6 +26,7 @@ from doamlib.data.sidecar import read_sidecar
 from doamlib.data.splits import few_shot_ids
 from doamlib.experiments.parameters import Parameters
 from doamlib.simulation import SimulationConfig, generate, is_complete
+from doamlib.simulation.dataset import Draw
 
 HARMLESS = (
     *("phone", "tablet", "laptop", "hard_disk", "circuit_board", "power_bank", "charger", "camera"),
@@ -182,14 +183,22 @@ def _decode_once(dataset: Dataset, root: Path, report: Report) -> None:
         write_text(note, f"{len(dataset)} images of {root}\n")
 
 
-def simulated(config: SimulationConfig, processes: int = 1, report: Report = print) -> Path:
-    """The folder of a generated dataset; two processes that want the same one make it once."""
+def simulated(
+    config: SimulationConfig,
+    processes: int = 1,
+    report: Report = print,
+    draw: Draw | None = None,
+) -> Path:
+    """The folder of a generated dataset; two processes that want the same one make it once.
+
+    See :func:`doamlib.simulation.generate` for ``draw``.
+    """
     root = paths.datasets() / f"simulation-{config.fingerprint}"
     if is_complete(root, config):
         return root  # without a lock: the folder may be one that can only be read
     paths.writable(root.parent)
     with FileLock(root.with_suffix(".lock")):
-        return generate(config, root, processes=processes, report=report)
+        return generate(config, root, processes=processes, report=report, draw=draw)
 
 
 def harmless(dataset: Dataset) -> Dataset:

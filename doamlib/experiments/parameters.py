@@ -47,6 +47,7 @@ HEADINGS = {
     "image_size": "network",
     "warm_start": "start",
     "optimizer": "training",
+    "image": "picture",
     "device": "machine",
 }
 """The first parameter of each group -> the group's heading in a notebook's parameters cell."""
@@ -120,6 +121,10 @@ class Parameters(Config):
         "auto", description="of the forward pass; auto: bfloat16 where the hardware has it"
     )
 
+    image: str | None = Field(
+        None, description="a picture of your own for the page own_image; none: a generated one"
+    )
+
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run")
     processes: Positive = Field(2, description="processes that generate and decode images")
 
@@ -147,7 +152,12 @@ class Parameters(Config):
         return self
 
     def check_machine(self) -> Parameters:
-        """Refuse what this machine lacks: the data folder or the device. Returns itself."""
+        """Refuse what this machine lacks: data folder, picture or device. Returns itself."""
+        if self.image is not None and not Path(self.image).expanduser().is_file():
+            raise ParameterError(
+                f"image = {self.image!r}: no such file in {', '.join(map(str, places()))}; give "
+                "the whole path of a picture"
+            )
         if self.data_root is not None and not Path(self.data_root).expanduser().is_dir():
             looked = ""
             if not Path(self.data_root).expanduser().is_absolute():
@@ -220,8 +230,11 @@ def from_notebook(namespace: Mapping[str, Any]) -> Parameters:
 
 
 def _with_whole_path(values: Mapping[str, Any], starts: list[Path]) -> dict[str, Any]:
-    root = values.get("data_root")
+    root, image = values.get("data_root"), values.get("image")
     whole = {"data_root": found_folder(root, starts)} if isinstance(root, str) else {}
+    if isinstance(image, str):
+        there = (p for start in starts if (p := start / Path(image).expanduser()).is_file())
+        whole["image"] = str(next(there, image))
     return {**values, **whole}
 
 

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
+from safetensors.torch import load_file
 
 from doamlib.core.config import Config, digest_of
 from doamlib.evaluation.detections import Detections
 from doamlib.evaluation.test_set import TestSet
 from doamlib.experiments.data import HARMLESS, DataConfig
-from doamlib.models.detector import Detector, DetectorConfig, build_detector, load_weights
+from doamlib.models.detector import Detector, DetectorConfig, build_detector
 from doamlib.sampling import SamplingConfig
 from doamlib.training import History, TrainingConfig
 
@@ -201,7 +202,7 @@ class Result:
         if (weights := self.weights()) is None:
             raise ValueError(f"{self.name} keeps no weights; train this run with 'doam train'")
         detector = build_detector(self.config.detector, self.config.seed)
-        load_weights(detector, weights)
+        detector.load_state_dict(load_file(weights))  # all of them: this is no warm start
         return detector.eval()
 
     def digest(self) -> str:

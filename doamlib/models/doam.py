@@ -13,7 +13,6 @@ two different modules. :class:`DOAMConfig` names each difference as one field. S
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -24,7 +23,6 @@ from torch import Tensor, nn
 from doamlib.core.config import Config
 from doamlib.core.precision import full_precision
 from doamlib.models.edges import SobelEdges, normalise_edges
-from doamlib.models.official import convert_official_state_dict
 
 Channels = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
@@ -145,7 +143,7 @@ def convolution_steps(in_channels: int, channels: Channels, block: str) -> nn.Se
 
 
 def edge_guidance(config: DOAMConfig) -> nn.Sequential:
-    """A = {Fe(E)} repeated N1 times (Eq. 1, 2): B,1,H,W to B,Ce,H,W; E enters un-normalised."""
+    """A = {Fe(E)} repeated N1 times: B,1,H,W to B,Ce,H,W; E un-normalised. Paper: Eq. 1, 2."""
     steps = convolution_steps(1, config.edge_channels, config.block)
     return nn.Sequential(OrderedDict(steps=steps))
 
@@ -154,7 +152,7 @@ class RegionAverage(nn.Module):
     """B2: every pixel takes the mean of its k x k block (Eq. 5, with k terms a side as corrected).
 
     Blocks start at the top left. Where k does not divide the height or width, the blocks at the
-    bottom or right border are smaller: their mean is over the pixels that exist.
+    bottom or right border are smaller: their mean is over the pixels that exist. Paper: Eq. 5.
     """
 
     def __init__(self, size: int):
@@ -172,7 +170,7 @@ class RegionAverage(nn.Module):
 class GatedConvolution(nn.Module):
     """G(U) = conv(U) * sigmoid(mask(U)), then batch normalisation (Eq. 6, after [43]).
 
-    Both 3x3 convolutions read the same input, so one convolution computes both halves.
+    Both 3x3 convolutions read the same input, so one convolution gives both halves. Paper: Eq. 6.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
@@ -195,6 +193,8 @@ class RegionInformationAggregation(nn.Module):
 
     Attributes:
         out_channels: channels of B.
+
+    Paper: Eq. 5, 6 and 14.
     """
 
     def __init__(self, channels: int, config: DOAMConfig):
@@ -226,7 +226,7 @@ class RegionInformationAggregation(nn.Module):
 def material_awareness(config: DOAMConfig) -> nn.Sequential:
     """B1 = {Fm(x || E)} repeated N2 times (Eq. 3, 4), then RIA: colour and texture nearby.
 
-    P (B,4,H,W, 0..255) to B (B,regions.out_channels,H,W).
+    P (B,4,H,W, 0..255) to B (B,regions.out_channels,H,W). Paper: Eq. 3, 4.
     """
     steps = convolution_steps(4, config.material_channels, config.block)
     regions = RegionInformationAggregation(config.material_channels[-1], config)
@@ -237,7 +237,7 @@ def attention_generation(in_channels: int, kernel: int) -> nn.Sequential:
     """M = sigmoid(Wa (A || B) + ba) (Eq. 7, 8): A || B (B,C,H,W) to B,1,H,W in 0..1.
 
     One channel as in the code. The paper gives C as many channels as A and B together and M none;
-    both cannot hold.
+    both cannot hold. Paper: Eq. 7, 8.
     """
     fusion = nn.Conv2d(in_channels, 1, kernel_size=kernel, padding=kernel // 2)
     return nn.Sequential(OrderedDict(fusion=fusion, sigmoid=nn.Sigmoid()))
@@ -251,7 +251,7 @@ class DOAM(nn.Module):
 
     Layers start as PyTorch starts them. So do the official code's but for the two convolutions of
     its gate, which it draws wider (He); the batch normalisation behind them takes that out again,
-    up to what it does to the mask.
+    up to what it does to the mask. Paper: Algorithm 1; Eq. 9, 16; Fig. 3.
     """
 
     def __init__(self, config: DOAMConfig | None = None):
@@ -320,23 +320,3 @@ class DOAM(nn.Module):
                 return attention * plain
             # gamma * M * P + (1 - gamma) * P, with one product as large as P instead of three
             return plain * (1 + self.gamma * (attention - 1))
-
-
-def load_official_state_dict(module: DOAM, mapping: Mapping[str, Any]) -> None:
-    """Load the tensors of the official module (commit a3d37ff) into ours.
-
-    Args:
-        module: a DOAM with the reference's shapes.
-        mapping: the official names to arrays or tensors. Its copies of the Sobel kernels are
-            compared with ours; its colours are in BGR order.
-
-    Raises:
-        ValueError: a name is missing or unknown, a shape differs, or a Sobel kernel is another.
-    """
-    state = convert_official_state_dict(mapping)
-    if not torch.equal(state["sobel.kernels"], module.sobel.kernels.cpu()):
-        raise ValueError("the official state dict holds other kernels than Sobel's")
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"the module is not shaped like the reference: {error}") from None

@@ -84,8 +84,12 @@ class NormalisedConv2d(nn.Conv2d):
 
     def __init__(self, plain: nn.Conv2d):
         super().__init__(
-            *(plain.in_channels, plain.out_channels, plain.kernel_size, plain.stride),
-            *(plain.padding, plain.dilation),
+            plain.in_channels,
+            plain.out_channels,
+            plain.kernel_size,
+            plain.stride,
+            plain.padding,
+            plain.dilation,
         )
         self.load_state_dict(plain.state_dict())
         self.norm = nn.BatchNorm2d(plain.out_channels)
@@ -127,7 +131,6 @@ class SSD(nn.Module):
     output_layers = ("head",)
     keeps_image_losses = False
     """Whether :meth:`loss` also leaves ``image_losses`` (B,): each image as a batch of its own."""
-    imagenet_weights = "VGG16_Weights.IMAGENET1K_V1"
 
     def __init__(self, config: DetectorConfig):
         super().__init__()
@@ -154,16 +157,6 @@ class SSD(nn.Module):
         ):
             background = layer.bias.detach().view(priors, -1)[:, 0]
             background.fill_(torch.tensor(99.0 * self.config.num_classes).log())
-
-    def from_imagenet(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Torchvision's VGG16 tensors up to conv5_3, under the names they have in a detector."""
-        own = [f"features.{i}" for i in range(len(self.backbone.features))]
-        own += [f"extra.0.{i}" for i in range(len(self.backbone.extra[0]))]
-        renamed = {}
-        for name in [name for name in tensors if name.startswith("features.")]:
-            _, index, kind = name.split(".")
-            renamed[f"network.backbone.{own[int(index)]}.{kind}"] = tensors[name]
-        return renamed
 
     @property
     def last_vgg_layer(self) -> nn.Module:
@@ -197,6 +190,8 @@ class SSD(nn.Module):
         Returns:
             Scalars ``bbox_regression`` and ``classification`` (SSD paper, Eq. 1 with alpha 1).
             An image without items has no positives, hence no negatives either, and adds nothing.
+
+        Paper: Eq. 10, 20.
         """
         box, label = self.match(boxes, labels)
         if self.keeps_image_losses:

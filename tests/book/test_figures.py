@@ -45,6 +45,7 @@ def runs():
 
 
 def test_gains_by_level_are_paired_by_seed(runs):
+    """Paper: Fig. 5."""
     frame = figures.gains_by_level(runs, "SSD+DOAM-T", ["SSD", "SSD+SE"])
     assert set(frame["over"]) == {"SSD"}
     table = frame.pivot_table(index="seed", columns="level", values="gain")

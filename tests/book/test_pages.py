@@ -7,6 +7,7 @@ import nbformat
 import pytest
 import sync_notebooks
 
+from doamlib.book import first_cell
 from doamlib.book.build import toc_notebooks
 from doamlib.claims.claims import CLAIMS
 from doamlib.experiments.arms import ARMS
@@ -53,12 +54,24 @@ def test_no_outputs_and_a_kernel_to_run_on(notebook):
 
 
 def test_the_first_code_cell_holds_what_the_page_reads_and_the_next_checks_it(notebook):
-    cells = code_cells(notebook)
+    first, *cells = code_cells(notebook)
+    assert (first.source, first.metadata.tags) == (first_cell.SOURCE, first_cell.TAGS)
     assert "parameters" in cells[0].metadata.tags
     assert cells[0].source == sync_notebooks.parameters_cell(notebook)
     assert "from_notebook(globals())" in cells[1].source
     tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
+
+
+def test_the_first_cell_is_silent_where_the_library_is(capsys):
+    exec(first_cell.SOURCE, {})
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_first_cell_says_what_to_install_where_it_is_not(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match=r"needs doamlib.*pip install -e FOLDER"):
+        exec(first_cell.SOURCE, {})
 
 
 def test_what_a_page_reads_is_found_in_its_code():
@@ -68,13 +81,15 @@ def test_what_a_page_reads_is_found_in_its_code():
     opened = keys_read("study = Study(parameters)\nstudy.data.train")
     assert {"profile", "data_root", "class_names", "device", "processes"} < set(opened)
     assert not {"arms", "seeds", "epochs", "width"} & set(opened)
-    assert keys_read("Study(parameters).results(['SSD'])") == list(Parameters.model_fields)
-    assert keys_read("page = TablePage(parameters, 'IV')") == list(Parameters.model_fields)
+    of_runs = [key for key in Parameters.model_fields if key != "image"]
+    assert keys_read("Study(parameters).results(['SSD'])") == of_runs
+    assert keys_read("page = TablePage(parameters, 'IV')") == of_runs
+    assert keys_read("photo(parameters.image)") == ["profile", "image"]
 
 
 def injected(notebook, values):
     """The globals of a page's kernel after papermill's cell, as papermill writes it."""
-    cells = [code_cells(notebook)[0].source]
+    cells = [code_cells(notebook)[1].source]
     if values:
         given = "\n".join(f"{key} = {value!r}" for key, value in values.items())
         cells.append(f"# Parameters\n{given}\n")
@@ -106,7 +121,7 @@ def test_an_unknown_key_is_refused_on_every_page_and_its_cell_alone_is_the_quick
 
 
 def test_cells_are_small_and_plain(notebook):
-    for cell in code_cells(notebook)[1:]:
+    for cell in code_cells(notebook)[2:]:
         assert len(cell.source.splitlines()) <= 40
         assert not re.search(r"^\s*[%!]", cell.source, re.MULTILINE), cell.source
 

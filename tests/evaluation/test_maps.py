@@ -130,6 +130,7 @@ def test_an_empty_region_has_no_score():
 
 
 def test_gradcam_is_the_gradients_mean_times_the_activations():
+    """Paper: Fig. 6."""
     detector, images = make(), photos()
     kept = {}
     hook = detector.gradcam_layer().register_forward_hook(
@@ -158,6 +159,7 @@ def test_gradcam_does_not_depend_on_the_other_images():
 
 
 def test_attention_is_what_the_module_multiplies_with():
+    """Paper: Eq. 8; Fig. 7."""
     detector, images = make(), photos()
     detector.doam.gamma.data.fill_(1)  # D = M * P
     attention = map_scores.attention_maps(detector, images)

@@ -193,3 +193,21 @@ def test_in_a_notebook_the_refusal_is_one_line_without_traceback():
     assert ParameterError("epochs = -1: no")._render_traceback_() == [
         "ParameterError: epochs = -1: no"
     ]
+
+
+def test_a_picture_is_found_from_where_one_typed_and_changes_no_run(monkeypatch, tmp_path, smoke):
+    (tmp_path / "bag.png").touch()
+    monkeypatch.setenv("PWD", str(tmp_path))
+    found = from_notebook({"image": "bag.png"})
+    assert found.image == str(tmp_path / "bag.png")
+    plain, named = (smoke.model_copy(update={"image": value}) for value in (None, found.image))
+    arms = ARMS["SSD+DOAM-O"], ARMS["FCOS"]
+    assert all(run_config(plain, arm, 0) == run_config(named, arm, 0) for arm in arms)
+
+
+def test_a_picture_that_is_not_there_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setenv("PWD", str(tmp_path))
+    with pytest.raises(ParameterError) as refused:
+        from_notebook({"image": "gone.png"})
+    assert str(refused.value).startswith("image = 'gone.png': no such file in ")
+    assert str(tmp_path) in str(refused.value) and "\n" not in str(refused.value)

@@ -105,6 +105,17 @@ def test_a_result_without_weights_has_no_detector(result, tmp_path):
         Result(copy, "reference").detector()
 
 
+def test_a_trained_first_layer_comes_back_where_training_began_with_a_fresh_one(smoke, tmp_path):
+    from doamlib.models.detector import build_detector, save_weights
+
+    config = run_config(smoke, ARMS["SSD+DOAM-T, fresh first layer"], 0)
+    made = build_detector(config.detector, seed=5)
+    save_weights(made, tmp_path / "weights.safetensors")
+    (tmp_path / "identity.json").write_text(json.dumps(config.identity("x")))
+    own = Result(tmp_path, "local").detector().state_dict()
+    assert all(torch.equal(own[name], value) for name, value in made.state_dict().items())
+
+
 def test_weights_give_the_stored_detections(result, study):
     from doamlib.evaluation.test_set import detect
     from doamlib.models.detector import build_detector, load_weights

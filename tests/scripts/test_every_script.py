@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from doamlib.core import paths
+from doamlib.experiments.detectors import shipped
 from doamlib.experiments.parameters import from_file
 from doamlib.experiments.study import Study
 
@@ -143,3 +144,14 @@ def test_a_shipped_warm_start_is_found_by_the_runs_that_want_it(home, run, tmp_p
     found = study.store.starting_weights(study.config("SSD", 0).warm_run())
     assert found.parent == tmp_path / "warm_starts" and found.suffix == ".safetensors"
     assert json.loads((found.parent / "recipes.json").read_text()).keys() == {found.stem}
+
+
+@pytest.mark.slow
+def test_a_shipped_detector_is_found_where_it_was_written(study, run, tmp_path, capsys):
+    study.results(["SSD"])
+    smoke = REPOSITORY / "params" / "smoke.yaml"
+    run("ship_detectors", "-f", smoke, "--arms", "SSD", "--to", tmp_path)
+    (found,) = shipped(tmp_path)
+    assert found.arm == "SSD" and found.path.name in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="seed 77 of SSD is not trained: doam train"):
+        run("ship_detectors", "-f", smoke, "--arms", "SSD", "--seed", 77, "--to", tmp_path)
