@@ -76,12 +76,17 @@ def for_keeping(notebook: dict[str, Any]) -> None:
 
 def _by_title(found: re.Match[str]) -> str:
     """A link to a page under its title, which Sphinx finds by itself."""
-    path = paths.book() / f"{found[1]}.ipynb"
-    if not path.is_file():
-        return found[0]
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    told = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
-    return f"{{doc}}`{_title(told)} <{found[1]}>`"
+    told = _told(paths.book(), found[1])
+    return f"{{doc}}`{_title(told)} <{found[1]}>`" if told else found[0]
+
+
+def _told(book: Path, page: str) -> str:
+    """The text of a page, be it a notebook or Markdown; empty without such a page."""
+    notebook, text = book / f"{page}.ipynb", book / f"{page}.md"
+    if notebook.is_file():
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        return "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    return text.read_text(encoding="utf-8") if text.is_file() else ""
 
 
 def known_of(notebook: dict[str, Any], page: str) -> dict[str, str]:
@@ -125,13 +130,12 @@ def start_page(book: Path | None = None) -> Path:
     for part in [{"caption": "First", "chapters": [{"file": toc["root"]}]}, *toc["parts"]]:
         lines += [f"\n## {part['caption']}\n", "| page | you will learn | cost |", "|---|---|---|"]
         for name in (chapter["file"] for chapter in part["chapters"]):
-            path = book / f"{name}.ipynb"
-            if not path.is_file():
-                path = path.with_suffix(".md")
-                head, known = path.read_text(encoding="utf-8"), {}
+            path, known = book / f"{name}.ipynb", {}
+            if path.is_file():
+                known = known_of(nbformat.read(path, as_version=4), name)
             else:
-                notebook = nbformat.read(path, as_version=4)
-                head, known = notebook.cells[0].source, known_of(notebook, name)
+                path = path.with_suffix(".md")
+            head = _told(book, name)
             lines.append(f"| [{_title(head)}]({path.name}) | {_learns(head)} | {_cost(known)} |")
     write_text(book / START, "\n".join(lines) + "\n")
     return book / START
