@@ -39,10 +39,13 @@ def whole_book(site: Path, names: list[str]) -> str:
         site: the rendered book.
         names: its pages in reading order, without ``.html``.
     """
-    first = BeautifulSoup((site / f"{names[0]}.html").read_text(encoding="utf-8"), "html.parser")
-    whole = BeautifulSoup("<html lang='en'><head></head><body></body></html>", "html.parser")
-    for tag in first.head.find_all(["link", "script", "style"]):
-        whole.head.append(tag)
+    html = "<html lang='en'><head><meta charset='utf-8'></head><body></body></html>"
+    whole = BeautifulSoup(html, "html.parser")
+    heads = {}  # formulas are loaded by pages that have some
+    for name in names:
+        page = BeautifulSoup((site / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
+        heads |= {str(tag): tag for tag in page.head.find_all(["link", "script", "style"])}
+    whole.head.extend(tag for text, tag in heads.items() if "DOCUMENTATION_OPTIONS" not in text)
     whole.head.append(_new(whole, "style", STYLE))
     title = _new(whole, "section", "")
     title["class"] = "cover"
@@ -106,6 +109,7 @@ def print_book(site: Path, names: list[str]) -> Path:
         with served(site) as base, browser() as opened:
             page = opened.new_page()
             page.goto(f"{base}/{WHOLE}", wait_until="networkidle", timeout=300_000)
+            page.evaluate("window.MathJax ? MathJax.startup.promise : 0")
             page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
             number = "<div style='font-size:8px;width:100%;text-align:center'>{}</div>"
             page.pdf(
