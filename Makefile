@@ -16,7 +16,7 @@ help:
 	@echo "make test                 run the tests and show their coverage"
 	@echo "make pdf                  print the built book as one PDF, pack its notebooks"
 	@echo "make check-book           open every page of the built book in headless Chromium"
-	@echo "make test-fast            those that train nothing: a minute and a half on two cores"
+	@echo "make test-fast            those that train nothing"
 	@echo "make lab                  open the notebooks in JupyterLab"
 	@echo "make notebook NAME=...    execute one notebook, e.g. NAME=doam FILE=params/smoke.yaml"
 	@echo "make lint                 style, imports, spelling, stripped notebooks"

@@ -34,10 +34,6 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _complain(line: str) -> None:
-    print(f"doam: {line}", file=sys.stderr, flush=True)
-
-
 def _study(file: Path, elsewhere: bool = False):
     """The study of a parameter file; ``elsewhere``: this machine need not have its device."""
     from doamlib.experiments.parameters import from_file
@@ -148,15 +144,8 @@ def detect(
     arm: Annotated[str | None, typer.Option(help="The row of the tables, e.g. SSD+DOAM-O.")] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of the run.")] = None,
     out: Annotated[Path, typer.Option(help="A folder for what was found.")] = Path("detected"),
-    threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="List what scores this or more.")
-    ] = 0.3,
-    windows: Annotated[
-        bool,
-        typer.Option(
-            "--windows", help="The pictures show whole frames: cut them as the training images."
-        ),
-    ] = False,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="List from this score on.")] = 0.3,
+    windows: Annotated[bool, typer.Option("--windows", help="Cut up whole frames.")] = False,
 ) -> None:
     """Look for cutters in pictures of your own with a trained detector.
 
@@ -164,7 +153,8 @@ def detect(
 
     Takes jpg, png and tiff: colour, grey, palette, transparent, turned, 8 or 16 bits. Writes an
     annotated PNG of each picture, detections.json and detections.csv. The detector is one of your
-    own runs or one that the book ships, whichever was trained longest.
+    own runs or one that the book ships, whichever was trained longest. With --windows a picture of
+    a whole frame is looked at in windows as large as the training images.
 
     It is a teaching example and no security product. The exit status is 0 when every picture was
     looked at, 1 when one could not be, 2 when there is no such detector.
@@ -175,7 +165,7 @@ def detect(
     chosen = choose(trained(), arm, seed)
     _say(chosen.about())
     _say(NOTICE)
-    problems = detect_files(chosen, pictures, out, threshold, windows, _say, _complain)
+    problems = detect_files(chosen, pictures, out, threshold, windows, _say, _refusal)
     _say(f"wrote {out}/detections.json, detections.csv and the annotated pictures")
     raise typer.Exit(1 if problems else 0)
 
@@ -356,5 +346,5 @@ def _in_a_line(error: OSError) -> str:
 
 
 def _refusal(error: Exception | str) -> int:
-    print(f"doam: {error}", file=sys.stderr)
+    print(f"doam: {error}", file=sys.stderr, flush=True)
     return 2
