@@ -7,13 +7,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help book test test-fast lab notebook lint lock clean hooks
+.PHONY: help book check-book pdf test test-fast lab notebook lint lock clean hooks
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make book                 train what is missing, execute every notebook, build the book"
 	@echo "make book FILE=params/smoke.yaml    the same with other parameters"
 	@echo "make test                 run the tests and show their coverage"
+	@echo "make pdf                  print the built book as one PDF, pack its notebooks"
+	@echo "make check-book           open every page of the built book in headless Chromium"
 	@echo "make test-fast            those that train nothing"
 	@echo "make lab                  open the notebooks in JupyterLab"
 	@echo "make notebook NAME=...    execute one notebook, e.g. NAME=doam FILE=params/smoke.yaml"
@@ -34,6 +36,12 @@ $(READY): requirements.lock pyproject.toml
 book: $(READY)
 	@$(BIN)/doam book -f $(FILE)
 
+pdf: $(READY)
+	@$(BIN)/python scripts/make_pdf.py
+
+check-book: $(READY)
+	@$(BIN)/python scripts/check_book.py
+
 test: $(READY)
 	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
@@ -41,7 +49,7 @@ test-fast: $(READY)
 	@$(BIN)/python -m pytest -m "not slow"
 
 lab: $(READY)
-	@$(BIN)/jupyter lab --notebook-dir=book
+	@JUPYTER_CONFIG_PATH=.jupyter $(BIN)/jupyter lab
 
 notebook: $(READY)
 	@test -n "$(NAME)" || { echo "say which: make notebook NAME=doam"; exit 1; }

@@ -12,6 +12,7 @@ __getattr__, __all__ = lazily(
     {
         "quote": "quoting",
         "quote_findings": "quoting",
+        "quoted": "known",
         "colophon": "quoting",
         "TablePage": "table_page",
         "BuildError": "build",

@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from doamlib.book import seal
+from doamlib.book.pictures import shrink
 from doamlib.book.quoting import records, stale_quotes
 from doamlib.claims.claims import outcomes
 from doamlib.claims.scoreboard import statuses
@@ -33,7 +34,7 @@ from doamlib.experiments.parameters import Parameters, cell_source
 from doamlib.experiments.store import RunStore
 from doamlib.experiments.values import assigned
 
-NOT_PAGES = ("reference_results", "measurements", "ruff.toml")
+NOT_PAGES = ("reference_results", "measurements", "ruff.toml", "START.md", "_queries.yml")
 LANDING = "index.ipynb"
 AT_ONCE = 2
 """Notebooks executed at the same time: half of a page's time is one thread importing libraries."""
@@ -237,6 +238,7 @@ def _tidy(path: Path, used: Parameters) -> None:
         if "injected-parameters" not in cell.metadata.get("tags", [])
     ]
     notebook.metadata.pop("papermill", None)
+    shrink(notebook)
     nbformat.write(notebook, path)
 
 

@@ -18,14 +18,12 @@ import pandas as pd
 from IPython.display import display
 
 from doamlib import IMPORTED_AT
+from doamlib.book.known import GLUE_PREFIX, QUOTED
 from doamlib.claims import findings
 from doamlib.claims.claims import Outcome
 from doamlib.core.config import digest_of
 from doamlib.experiments.parameters import Parameters
 from doamlib.experiments.results import Result
-
-GLUE_PREFIX = "application/papermill.record/"
-"""How MyST-NB finds a value that is stored in an executed notebook but not shown."""
 
 
 def quote(name: str, value: float | int | str, *sources: Result) -> None:
@@ -37,6 +35,7 @@ def quote(name: str, value: float | int | str, *sources: Result) -> None:
         sources: the results it was computed from; none for a number of the paper or of the code.
     """
     text = value if isinstance(value, str) else repr(float(value) if value % 1 else int(value))
+    QUOTED[name] = text
     metadata = {
         "scrapbook": {"name": name, "mime_prefix": GLUE_PREFIX},
         "doam": {"quote": name, "digest": digest_of(text), "sources": source_digests(sources)},

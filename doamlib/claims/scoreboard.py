@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import cache
 from html import escape
 from typing import get_args
 
@@ -20,24 +23,28 @@ from doamlib.experiments.archive import Reference, stale_lines
 from doamlib.experiments.results import processor
 
 MADE_AGAIN: tuple[tuple[str, str, str], ...] = (
-    ("Table I", "X-ray datasets", "dataset"),
-    ("Table II", "images and classes", "dataset"),
-    ("Table III", "test set by occlusion level", "dataset"),
-    ("Table IV", "attention mechanisms", "attention_comparison"),
-    ("Table V", "mAP by occlusion level", "occlusion_levels"),
-    ("Table VI", "three detectors", "detectors"),
-    ("Table VII", "sampling strategies", "sampling_strategies"),
-    ("Table VIII", "complexity", "complexity"),
-    ("Table IX", "ablation", "ablation"),
-    ("Fig. 1", "the five cutters", "dataset"),
-    ("Fig. 2", "occlusion levels", "dataset"),
+    ("Table I", "X-ray datasets", "dataset#table-i-its-neighbours"),
+    ("Table II", "images and classes", "dataset#table-ii-how-many"),
+    ("Table III", "test set by occlusion level", "dataset#table-iii-how-hidden"),
+    ("Table IV", "attention mechanisms", "attention_comparison#three-columns"),
+    ("Table V", "mAP by occlusion level", "occlusion_levels#map-by-level-three-columns"),
+    ("Table VI", "three detectors", "detectors#three-columns"),
+    ("Table VII", "sampling strategies", "sampling_strategies#three-columns"),
+    ("Table VIII", "complexity", "complexity#what-the-paper-prints"),
+    ("Table IX", "ablation", "ablation#three-columns"),
+    ("Fig. 1", "the five cutters", "dataset#fig-1-the-five-cutters"),
+    ("Fig. 2", "occlusion levels", "dataset#fig-2-occlusion-levels"),
     ("Fig. 3", "the module (our own drawing)", "doam"),
     ("Fig. 4", "the pool (our own drawing)", "sampling"),
-    ("Fig. 5", "gain by occlusion level", "occlusion_levels"),
-    ("Fig. 6", "Grad-CAM with and without DOAM", "what_it_looks_at"),
-    ("Fig. 7", "attention maps", "what_it_looks_at"),
+    ("Fig. 5", "gain by occlusion level", "occlusion_levels#fig-5-with-our-numbers"),
+    (
+        "Fig. 6",
+        "Grad-CAM with and without DOAM",
+        "what_it_looks_at#fig-6-again-grad-cam-with-and-without-doam",
+    ),
+    ("Fig. 7", "attention maps", "what_it_looks_at#fig-7-again-the-attention-map"),
 )
-"""Table or figure of the paper, what it shows, and the page that makes it again."""
+"""Table or figure of the paper, what it shows, and the place that makes it again."""
 
 DATA = {"simulation": "OPIXray-Sim", "opixray": "OPIXray", "coco": "COCO files"}
 
@@ -145,6 +152,9 @@ def _row_html(outcome: Outcome) -> str:
     if outcome.fact is not None:
         cells = f"<td colspan='{len(SCALES)}'>{_pill(outcome.fact)} no training needed</td>"
         folded = _numbers_html(outcome.fact, claim.unit)
+    elif outcome.best is None:
+        cells = f"<td colspan='{len(SCALES)}'>{_pill(outcome.verdict)} at any scale</td>"
+        folded = "".join(_scale_html(at, claim.unit) for at in outcome.scales.values())
     else:
         cells = "".join(
             f"<td>{_pill(at.verdict, name)}</td>" for name, at in outcome.scales.items()
@@ -283,10 +293,23 @@ def _made(at: AtScale) -> str:
     return escape("; ".join(parts))
 
 
-def _link(page: str) -> str:
-    """To a page of the book by its title; without a link while the page is not written."""
-    words = page.replace("_", " ")
-    title = words[0].upper() + words[1:]
+def _link(place: str) -> str:
+    """To a page of the book, or a heading on it (``page#anchor``), by the page's title."""
+    page, _, anchor = place.partition("#")
+    title = escape(page_title(page))
     if not (paths.book() / f"{page}.ipynb").is_file():
         return title
-    return f"<a href='{page}.html'>{title}</a>"
+    return f"<a href='{page}.html{'#' + anchor if anchor else ''}'>{title}</a>"
+
+
+@cache
+def page_title(page: str) -> str:
+    """The first heading of a page; its name in words while it is not written."""
+    path = paths.book() / f"{page}.ipynb"
+    if path.is_file():
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        told = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+        if found := re.search(r"^# (.+)$", told, re.MULTILINE):
+            return found[1].strip()
+    words = page.replace("_", " ")
+    return words[0].upper() + words[1:]

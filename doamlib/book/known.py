@@ -1,0 +1,54 @@
+"""Quoted numbers of a page, as JupyterLab asks for them: light enough to answer before any import.
+
+See :mod:`doamlib.book.quoting`, which stores them, and :mod:`doamlib.book.lab`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+GLUE_PREFIX = "application/papermill.record/"
+"""How MyST-NB finds a value that is stored in an executed notebook but not shown."""
+
+QUOTED: dict[str, str] = {}
+"""Name -> text of what this process has quoted."""
+
+UNKNOWN = "…"
+"""What stands for a number in JupyterLab before the page has run."""
+
+
+class Spelled(str):
+    """Text that a kernel answers without quotation marks."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def quoted(ask: str) -> Spelled:
+    """What this kernel has quoted so far, as JupyterLab asks for it in a page's text.
+
+    Args:
+        ask: ``name`` or ``name:.1f``, as in ``{glue:text}``.
+    """
+    return Spelled(spelled(ask, QUOTED))
+
+
+def spelled(ask: str, known: Mapping[str, str]) -> str:
+    """A quoted value in the form that the text asks for, or `UNKNOWN`."""
+    name, _, form = ask.partition(":")
+    if name not in known:
+        return UNKNOWN
+    return format(float(known[name]), form) if form else known[name]
+
+
+def values_in(notebook: Mapping[str, Any]) -> dict[str, str]:
+    """Every quoted value in the outputs of a notebook (nbformat's JSON), by name."""
+    found = {}
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            record = output.get("metadata", {}).get("doam") or {}
+            if "quote" in record:
+                text = output["data"][GLUE_PREFIX + "text/plain"]
+                found[record["quote"]] = "".join(text)
+    return found

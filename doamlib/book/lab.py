@@ -1,0 +1,169 @@
+"""Pages in JupyterLab: quoted numbers readable there, and a start page. See ``make lab``.
+
+A notebook's text says ``{glue:text}`name:.1f` ``, which Sphinx understands and JupyterLab does not.
+jupyterlab-myst shows ``{eval}`expression` ``, whose values stand in the cell's metadata. So the
+server hands out the one for the other, with the values that are known, and writes back what it was:
+the files, and what the build checks, stay as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
+
+from doamlib.book.known import spelled, values_in
+from doamlib.core import paths
+from doamlib.core.files import write_text
+
+DOC = re.compile(r"\{doc\}`([\w/]+)`")
+TITLED = re.compile(r"\{doc\}`[^<`]+ <([\w/]+)>`")
+GLUE = re.compile(r"\{glue:text\}`([^`]+)`")
+EVAL = re.compile(r"\{eval\}`__import__\(\"doamlib\.book\"\)\.book\.quoted\(\"([^`\"]+)\"\)`")
+METADATA = "user_expressions"
+"""Where jupyterlab-myst keeps the values of a cell's expressions."""
+
+START = "START.md"
+
+
+def expression(ask: str) -> str:
+    """What a kernel is asked for a quoted number; it runs before the page imports anything."""
+    return f'__import__("doamlib.book").book.quoted("{ask}")'
+
+
+def for_reading(notebook: dict[str, Any], known: Mapping[str, str]) -> None:
+    """Change a notebook in place so that JupyterLab shows its quoted numbers.
+
+    Args:
+        notebook: as nbformat's JSON.
+        known: name -> text of what was quoted when it last ran.
+    """
+    for cell in notebook["cells"]:
+        if cell["cell_type"] != "markdown":
+            continue
+        cell["source"] = DOC.sub(_by_title, cell["source"])
+        asked = list(dict.fromkeys(GLUE.findall(cell["source"])))
+        if asked:
+            cell["source"] = GLUE.sub(
+                lambda found: f"{{eval}}`{expression(found[1])}`", cell["source"]
+            )
+            cell["metadata"][METADATA] = [
+                {
+                    "expression": expression(ask),
+                    "result": {
+                        "status": "ok",
+                        "data": {"text/plain": spelled(ask, known)},
+                        "metadata": {},
+                    },
+                }
+                for ask in asked
+            ]
+
+
+def for_keeping(notebook: dict[str, Any]) -> None:
+    """Undo :func:`for_reading` in place."""
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            told = EVAL.sub(r"{glue:text}`\1`", cell["source"])
+            cell["source"] = TITLED.sub(r"{doc}`\1`", told)
+            cell["metadata"].pop(METADATA, None)
+
+
+def _by_title(found: re.Match[str]) -> str:
+    """A link to a page under its title, which Sphinx finds by itself."""
+    told = _told(paths.book(), found[1])
+    return f"{{doc}}`{_title(told)} <{found[1]}>`" if told else found[0]
+
+
+def _told(book: Path, page: str) -> str:
+    """The text of a page, be it a notebook or Markdown; empty without such a page."""
+    notebook, text = book / f"{page}.ipynb", book / f"{page}.md"
+    if notebook.is_file():
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        return "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    return text.read_text(encoding="utf-8") if text.is_file() else ""
+
+
+def known_of(notebook: dict[str, Any], page: str) -> dict[str, str]:
+    """What the page quoted: in its own saved outputs, else in the copy of the last build."""
+    own = values_in(notebook)
+    built = paths.build() / "pages" / f"{page}.ipynb"
+    if own or not built.is_file():
+        return own
+    import nbformat
+
+    return values_in(nbformat.read(built, as_version=4))
+
+
+class BookContents(AsyncLargeFileManager):
+    """Files as they are; notebooks through :func:`for_reading` and :func:`for_keeping`."""
+
+    async def get(self, path: str, *args: Any, **options: Any) -> dict[str, Any]:
+        """A file's model, as JupyterLab asks for it."""
+        model = await super().get(path, *args, **options)
+        if model["type"] == "notebook" and model["content"]:
+            for_reading(model["content"], known_of(model["content"], Path(path).stem))
+        return model
+
+    async def save(self, model: dict[str, Any], path: str = "") -> dict[str, Any]:
+        """Write a file as JupyterLab sends it."""
+        if model.get("type") == "notebook" and model.get("content"):
+            for_keeping(model["content"])
+        return await super().save(model, path)
+
+
+# --- start page -----------------------------------------------------------------------------------
+
+
+def start_page(book: Path | None = None) -> Path:
+    """Write the page that JupyterLab opens first: all pages in reading order, with their cost."""
+    import nbformat
+
+    book = book or paths.book()
+    toc = yaml.safe_load((book / "_toc.yml").read_text(encoding="utf-8"))
+    lines = [HEAD]
+    for part in [{"caption": "First", "chapters": [{"file": toc["root"]}]}, *toc["parts"]]:
+        lines += [f"\n## {part['caption']}\n", "| page | you will learn | cost |", "|---|---|---|"]
+        for name in (chapter["file"] for chapter in part["chapters"]):
+            path, known = book / f"{name}.ipynb", {}
+            if path.is_file():
+                known = known_of(nbformat.read(path, as_version=4), name)
+            else:
+                path = path.with_suffix(".md")
+            head = _told(book, name)
+            lines.append(f"| [{_title(head)}]({path.name}) | {_learns(head)} | {_cost(known)} |")
+    write_text(book / START, "\n".join(lines) + "\n")
+    return book / START
+
+
+HEAD = """# Start here
+
+This folder holds the pages of the book, each a notebook that you can run. Open one, then *Run*,
+*Run All Cells*. What is missing is trained first: one line says how long it still takes, and you
+may interrupt it at any time; the next run goes on. Numbers in the text show "…" until they have
+been computed; they appear when you run the cell of the text again, or open the page anew.
+
+The first code cell of each page holds its parameters. Without changes a page uses those of
+`params/quick.yaml`. Costs are those of the last build on this machine."""
+
+
+def _title(head: str) -> str:
+    found = re.search(r"^# (.+)$", head, re.MULTILINE)
+    return found[1] if found else "Untitled"
+
+
+def _learns(head: str) -> str:
+    found = re.search(r"\*\*You will learn\*\* (.+)", head)
+    text = re.sub(r"\{\w+\}`([^`]+)`", r"\1", found[1]) if found else ""
+    return text.replace("|", "\\|")
+
+
+def _cost(known: Mapping[str, str]) -> str:
+    if "page-seconds" not in known:
+        return "not run here yet"
+    return f"{spelled('page-seconds:.0f', known)} s, {spelled('page-gib:.1f', known)} GiB"

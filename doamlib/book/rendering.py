@@ -1,0 +1,268 @@
+"""What the book asks of Sphinx beyond Jupyter Book's settings: a Sphinx extension (_config.yml).
+
+Faults of the theme are mended here and nowhere else: sphinx-book-theme 1.3.0 on
+pydata-sphinx-theme 0.17.1, sphinx-thebe 0.3.1.
+
+- Thebe declares a variable twice, an error in the console of every page; nothing is run live here.
+- The script of all Font Awesome icons weighs 1.5 MB, more than any page: the book needs twenty.
+- Captions and alternative texts of drawn figures come from `FIGURES`; what draws them is folded.
+- Each page says with which command it can be run again.
+- The repository's address comes from the environment (`REPOSITORY`); without it buttons are absent.
+- Terms that a reader looks for and no heading names are entered into the index (`TERMS`), which the
+  search ranks first.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import yaml
+from docutils import nodes
+
+ICONS = "_static/icons.css"
+SCRIPT = re.compile(r'\s*<script[^>]*src="[^"]*scripts/fontawesome\.js[^"]*"[^>]*></script>')
+LIST = '<div role="list" class="citation-list">'
+"""Docutils calls the bibliography a list and gives it no items."""
+
+TERMS = "_index.yml"
+"""In the book's folder: page -> terms, or page#anchor -> terms."""
+
+FIGURES = "_figures.yml"
+"""In the book's folder: page -> what :func:`with_captions` puts on it."""
+
+REPOSITORY = "BOOK_REPOSITORY"
+"""Set by the workflow that publishes, e.g. an address of GitHub."""
+
+LONG = 4
+"""Lines of drawing code from which on it is folded."""
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Called by Sphinx."""
+    app.add_css_file("icons.css")
+    app.connect("config-inited", _link_repository)
+    app.connect("html-page-context", _leave_out_thebe, priority=900)
+    app.connect("source-read", _caption)
+    app.connect("doctree-read", _enter_terms)
+    app.connect("build-finished", _finish)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _link_repository(app: Any, config: Any) -> None:
+    config.html_theme_options |= buttons(os.environ.get(REPOSITORY, ""))
+
+
+FILES = (
+    "<p>The whole book: <a href='doam-book.pdf'>as a PDF</a>, "
+    "<a href='doam-book-notebooks.zip'>as executed notebooks</a></p>"
+)
+"""Made by scripts/make_pdf.py, which the publishing workflow runs."""
+
+
+def buttons(address: str) -> dict[str, Any]:
+    """The theme's settings for what leads out of a page; none without a repository's address."""
+    if not address:
+        return {}
+    return {
+        "repository_url": address,
+        "repository_branch": "main",
+        "path_to_docs": "book",
+        "use_repository_button": True,
+        "use_issues_button": True,
+        "extra_footer": FILES,
+        "launch_buttons": {
+            "notebook_interface": "jupyterlab",
+            "colab_url": "https://colab.research.google.com",
+            "binderhub_url": "https://mybinder.org",
+        },
+    }
+
+
+def _leave_out_thebe(app: Any, page: str, template: str, context: dict, doctree: Any) -> None:
+    for kind in ("script_files", "css_files"):
+        files = context.get(kind, [])
+        context[kind] = [file for file in files if "thebe" not in _said(file)]
+
+
+def _said(file: Any) -> str:
+    """Address and text of a script, as Sphinx holds it."""
+    attributes = getattr(file, "attributes", {}) or {}
+    return f"{getattr(file, 'filename', file)} {attributes.get('body', '')}"
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def _caption(app: Any, page: str, source: list[str]) -> None:
+    path = Path(app.srcdir) / FIGURES
+    if path.is_file() and source[0].lstrip().startswith("{"):
+        app.env.note_dependency(FIGURES)
+        wanted = yaml.safe_load(path.read_text(encoding="utf-8")).get(page, [])
+        notebook = with_captions(json.loads(source[0]), wanted)
+        source[0] = json.dumps(with_command(notebook, page))
+
+
+def with_command(notebook: dict[str, Any], page: str) -> dict[str, Any]:
+    """Say behind the parameters cell how this page is run again with the same parameters."""
+    for place, cell in enumerate(notebook["cells"]):
+        tags = cell["metadata"].get("tags", [])
+        if "parameters" in tags and "remove-input" not in tags:
+            found = re.search(r"^profile = '([\w-]+)'", "".join(cell["source"]), re.MULTILINE)
+            told = COMMAND.format(page=page, profile=found[1] if found else "quick")
+            command = {"cell_type": "markdown", "id": "command", "metadata": {}, "source": told}
+            notebook["cells"].insert(place + 1, command)
+            break
+    return notebook
+
+
+COMMAND = """:::{{admonition}} Run this page again
+:class: tip dropdown
+```bash
+papermill book/{page}.ipynb out.ipynb -f params/{profile}.yaml
+```
+:::
+"""
+
+
+def with_captions(notebook: dict[str, Any], wanted: list[dict[str, Any]]) -> dict[str, Any]:
+    """Give drawn figures their captions, alternative texts and names; fold what draws them.
+
+    A cell of several figures is shown as several, because MyST-NB has one caption a cell.
+
+    Args:
+        notebook: an executed page (nbformat's JSON).
+        wanted: its entries of ``_figures.yml``; one whose cell is not there is passed over.
+
+    Returns:
+        The notebook, changed.
+    """
+    cells = []
+    for cell in notebook["cells"]:
+        entry = next((e for e in wanted if cell["cell_type"] == "code" and _is_of(cell, e)), None)
+        cells += _captioned(cell, entry) if entry else [cell]
+    notebook["cells"] = cells
+    return notebook
+
+
+def _is_of(cell: dict[str, Any], entry: dict[str, Any]) -> bool:
+    pieces = entry["cell"] if isinstance(entry["cell"], list) else [entry["cell"]]
+    return any(piece in "".join(cell["source"]) for piece in pieces)
+
+
+def _captioned(cell: dict[str, Any], entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """The cell in parts: its code with what it prints first, then each figure, then the rest."""
+    pictures = iter(entry.get("figures", [entry]))
+    parts = [copy.deepcopy(cell) | {"outputs": []}]
+    shows = drew = False
+    for output in cell.get("outputs", []):
+        if not _is_quote(output):  # MyST-NB takes quotes out before it shows anything
+            if drew or (shows and _is_figure(output)):
+                parts.append(copy.deepcopy(cell) | {"outputs": []})
+            shows, drew = True, _is_figure(output)
+            if drew and (picture := next(pictures, None)):
+                parts[-1]["metadata"]["mystnb"] = {
+                    "figure": {"name": picture["name"], "caption": picture["caption"]},
+                    "image": {"alt": picture["alt"]},
+                }
+        parts[-1]["outputs"].append(output)
+    for number, part in enumerate(parts):
+        tags = part["metadata"].setdefault("tags", [])
+        if number:
+            part["id"] = f"{cell.get('id', 'figure')}-{number}"
+            tags.append("remove-input")
+        elif len("".join(cell["source"]).splitlines()) >= LONG and not entry.get("open"):
+            tags.append("hide-input")
+    return parts
+
+
+def _is_quote(output: dict[str, Any]) -> bool:
+    return "quote" in (output.get("metadata", {}).get("doam") or {})
+
+
+def _is_figure(output: dict[str, Any]) -> bool:
+    return any(kind.startswith("image/") for kind in output.get("data", {}))
+
+
+# --- index ----------------------------------------------------------------------------------------
+
+
+def _enter_terms(app: Any, doctree: nodes.document) -> None:
+    from sphinx.addnodes import index
+
+    page = app.env.docname
+    for place, terms in terms_of(Path(app.srcdir)).items():
+        name, _, anchor = place.partition("#")
+        if name == page and terms:
+            target = anchor or next(iter(doctree.findall(nodes.section)))["ids"][0]
+            entries = [("single", term, target, "main", None) for term in terms]
+            doctree.insert(0, index(entries=entries))
+
+
+def terms_of(book: Path) -> dict[str, list[str]]:
+    """What ``_index.yml`` enters: ``page`` or ``page#anchor`` -> terms; empty without the file."""
+    path = book / TERMS
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+# --- icons ----------------------------------------------------------------------------------------
+
+
+def _finish(app: Any, failure: Exception | None) -> None:
+    if failure is None and app.builder.format == "html":
+        slim_icons(Path(app.outdir))
+
+
+def slim_icons(site: Path) -> list[str]:
+    """Replace the theme's script of all icons by a style sheet of those that pages show.
+
+    Args:
+        site: a rendered book.
+
+    Returns:
+        Names of the icons that were found in the script.
+    """
+    pages = {path: path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
+    script = site / "_static" / "scripts" / "fontawesome.js"
+    everything = script.read_text(encoding="utf-8") if script.is_file() else ""
+    names = {name for text in pages.values() for name in re.findall(r"\bfa-([a-z0-9-]+)", text)}
+    scripts = "".join(
+        path.read_text(encoding="utf-8") for path in (site / "_static").glob("scripts/sphinx-*.js")
+    )
+    names |= set(re.findall(r"\bfa-([a-z0-9-]+)", scripts))
+    found = {name: shape for name in sorted(names) if (shape := icon(everything, name))}
+    if found:
+        rules = [f".fa-{name} {{ --icon: url('{address}'); }}" for name, address in found.items()]
+        (site / ICONS).write_text("\n".join([GROUND, *rules, ""]), encoding="utf-8")
+    for path, text in pages.items():
+        mended = SCRIPT.sub("", text).replace(LIST, LIST.replace(' role="list"', ""))
+        if mended != text:
+            path.write_text(mended, encoding="utf-8")
+    return list(found)
+
+
+GROUND = """\
+/* Made by doamlib/book/rendering.py of Font Awesome Free (CC BY 4.0): the icons in use. */
+i[class*="fa-"], span[class*="fa-"] {
+  display: inline-block; width: 1em; height: 1em; vertical-align: -0.125em;
+  background: currentColor; mask: var(--icon) center / contain no-repeat;
+}
+i[class*="fa-"]::before, span[class*="fa-"]::before { content: none; }"""
+
+
+def icon(script: str, name: str) -> str:
+    """An icon of Font Awesome's script, by name or by an older name, as a data address; or ""."""
+    shape = r'\[(\d+),(\d+),\[[^\]]*\],"\w+",\[?"([^"]+)"'
+    older = rf'\[(\d+),(\d+),\[[^\]]*"{re.escape(name)}"[^\]]*\],"\w+",\[?"([^"]+)"'
+    found = re.search(rf'[{{,]"?{re.escape(name)}"?:{shape}', script) or re.search(older, script)
+    if not found:
+        return ""
+    width, height, path = found.groups()
+    box = f"viewBox='0 0 {width} {height}'"
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg' {box}><path d='{path}'/></svg>"
+    return f"data:image/svg+xml,{quote(svg, safe=' /:=')}".replace("'", "%27")

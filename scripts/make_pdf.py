@@ -1,0 +1,156 @@
+"""The book as one PDF, printed by headless Chromium, and its notebooks in one archive: make pdf.
+
+The pages of a rendered book become one document in reading order: a cover, the contents, the pages
+with their code, and the folded solutions at the end. Both files are put beside the pages.
+
+python scripts/make_pdf.py [FOLDER OF THE RENDERED BOOK]
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import zipfile
+from pathlib import Path
+
+from bs4 import BeautifulSoup, Tag
+from check_book import browser, chromium, served
+
+from doamlib.core import paths
+
+PDF, ARCHIVE, WHOLE = "doam-book.pdf", "doam-book-notebooks.zip", "_whole.html"
+LEFT_OUT = "a.headerlink, button, script, .prev-next-footer, .toggle-details__summary > svg"
+STYLE = """
+@page { size: A4; margin: 18mm 16mm 20mm; }
+body { font-size: 10pt; } section.page { break-before: page; }
+pre { white-space: pre-wrap; break-inside: auto; font-size: 7.5pt; } table { font-size: 7.5pt; }
+img, svg { max-width: 100%; break-inside: avoid; } figure { break-inside: avoid; }
+h1, h2, h3 { break-after: avoid; } a { color: inherit; text-decoration: none; }
+.cover { padding-top: 90mm; text-align: center; } .contents li { margin: 1mm 0; }
+details > summary { display: none; }
+"""
+
+
+def whole_book(site: Path, names: list[str]) -> str:
+    """One HTML document of these pages, whose identifiers and links do not clash.
+
+    Args:
+        site: the rendered book.
+        names: its pages in reading order, without ``.html``.
+    """
+    html = "<html lang='en'><head><meta charset='utf-8'></head><body></body></html>"
+    whole = BeautifulSoup(html, "html.parser")
+    heads = {}  # formulas are loaded by pages that have some
+    for name in names:
+        page = BeautifulSoup((site / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
+        heads |= {str(tag): tag for tag in page.head.find_all(["link", "script", "style"])}
+    whole.head.extend(tag for text, tag in heads.items() if "DOCUMENTATION_OPTIONS" not in text)
+    whole.head.append(_new(whole, "style", STYLE))
+    title = _new(whole, "section", "")
+    title["class"] = "cover"
+    title.append(_new(whole, "h1", "DOAM-O, rebuilt"))
+    title.append(_new(whole, "p", "A paper made again, page by page"))
+    contents, solutions = _new(whole, "ol", ""), []
+    contents["class"] = "contents"
+    whole.body.extend([title, _new(whole, "h1", "Contents"), contents])
+    for name in names:
+        article = _article(site, name, names)
+        entry, link = _new(whole, "li", ""), _new(whole, "a", _heading(article))
+        link["href"] = f"#{name}"
+        entry.append(link)
+        contents.append(entry)
+        solutions += [(name, _heading(article), found) for found in _solutions(article)]
+        whole.body.append(article)
+    if solutions:
+        whole.body.append(_new(whole, "h1", "Solutions"))
+    for _, heading, solution in solutions:
+        whole.body.append(_new(whole, "h3", heading))
+        whole.body.append(solution)
+    return str(whole)
+
+
+def _article(site: Path, name: str, names: list[str]) -> Tag:
+    """A page's text; ``#id`` becomes ``#name--id``, and links to other pages stay in the book."""
+    soup = BeautifulSoup((site / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
+    article = soup.find("article")
+    for tag in article.select(LEFT_OUT):
+        tag.decompose()
+    for tag in article.find_all(id=True):
+        tag["id"] = f"{name}--{tag['id']}"
+    for link in article.find_all("a", href=True):
+        page, _, anchor = link["href"].partition("#")
+        other = page.removesuffix(".html") or name
+        if other in names and not re.match(r"[a-z]+:", link["href"]):
+            link["href"] = f"#{other}--{anchor}" if anchor else f"#{other}"
+    article.name, article["class"], article["id"] = "section", "page", name
+    return article
+
+
+def _solutions(article: Tag) -> list[Tag]:
+    """Folded cells, taken out of the page."""
+    return [tag.extract() for tag in article.select("div.cell.tag_hide-cell")]
+
+
+def _heading(article: Tag) -> str:
+    return article.find("h1").get_text().strip() if article.find("h1") else article["id"]
+
+
+def _new(soup: BeautifulSoup, name: str, text: str) -> Tag:
+    tag = soup.new_tag(name)
+    tag.string = text
+    return tag
+
+
+def print_book(site: Path, names: list[str]) -> Path:
+    """Write the PDF into the rendered book's folder; returns its path."""
+    (site / WHOLE).write_text(whole_book(site, names), encoding="utf-8")
+    try:
+        with served(site) as base, browser() as opened:
+            page = opened.new_page()
+            page.goto(f"{base}/{WHOLE}", wait_until="networkidle", timeout=300_000)
+            page.evaluate("window.MathJax ? MathJax.startup.promise : 0")
+            page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+            number = "<div style='font-size:8px;width:100%;text-align:center'>{}</div>"
+            page.pdf(
+                path=site / PDF,
+                prefer_css_page_size=True,
+                display_header_footer=True,
+                header_template="<span></span>",
+                footer_template=number.format("<span class='pageNumber'></span>"),
+                outline=True,
+                tagged=True,
+            )
+    finally:
+        (site / WHOLE).unlink()
+    return site / PDF
+
+
+def archive(site: Path, names: list[str]) -> Path:
+    """All executed notebooks in one file beside the pages; returns its path."""
+    with zipfile.ZipFile(site / ARCHIVE, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in names:
+            notebook = site / "_sources" / f"{name}.ipynb"
+            if notebook.is_file():
+                file.write(notebook, f"doam-book/{notebook.name}")
+    return site / ARCHIVE
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("site", nargs="?", type=Path, default=paths.build() / "_build" / "html")
+    site = parser.parse_args().site.resolve()
+    toc = (paths.book() / "_toc.yml").read_text(encoding="utf-8")
+    names = re.findall(r"^\W*(?:root|file): (\S+)", toc, re.MULTILINE)
+    missing = [name for name in names if not (site / f"{name}.html").is_file()]
+    if missing:
+        sys.exit(f"{site} holds no page {missing[0]}: run make book first")
+    if chromium() is None:
+        sys.exit("no Chromium found: install chromium, or name one in CHROMIUM")
+    print(print_book(site, names))
+    print(archive(site, names))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
