@@ -207,9 +207,18 @@ def test_sound_data_are_taken_and_their_line_is_the_doctors(root):
     assert report.ok and report.faults == ()
     line = (
         "train 6 images, 6 boxes; test 4 images, 4 boxes; boxes: 0 dropped, 0 clipped; 0 suspicious"
+        "; no occlusion levels; no masks; no Multi-tool_Knife in test"
     )
     assert lines[-1] == report.line == line
     assert (len(data.train), len(data.test)) == (6, 4)
+
+
+def test_the_line_ends_with_what_the_data_do_not_have(root):
+    edit(root / "test.json", lambda data: data["images"][0].update(occlusion_level=2))
+    assert check(root).line.endswith("; 0 suspicious; no masks; no Multi-tool_Knife in test")
+    boxes(lambda item: item.update(category_id=1))(root)
+    missing = "no Straight_Knife, Scissor, Utility_Knife and 1 more in train"
+    assert f"; {missing}; no masks" in check(root).line
 
 
 @pytest.mark.parametrize("fault", ERRORS)
