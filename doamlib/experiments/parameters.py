@@ -18,6 +18,7 @@ from doamlib.experiments.values import (
     as_names,
     as_numbers,
     as_written,
+    found_file,
     found_folder,
     notebook_values,
     places,
@@ -180,13 +181,13 @@ def from_file(path: Path | str, **changes: Any) -> Parameters:
     """Validated parameters from a YAML file, read as papermill reads it.
 
     Args:
-        path: the file.
+        path: the file; ``params/quick.yaml`` and its neighbours are found from any folder.
         changes: values that replace the file's, as papermill's ``-p`` does.
 
     Raises:
         ParameterError: the file is missing, not a mapping, or holds a value that is refused.
     """
-    path = Path(path)
+    path = found_file(Path(path))
     values = {**read_yaml(path), **changes}
     return from_values(_with_whole_path(values, places(path)), f"{path}: ")
 

@@ -142,6 +142,21 @@ def places(file: Path | None = None) -> list[Path]:
     return list(dict.fromkeys([*own, typed, paths.repository()]))
 
 
+def found_file(path: Path) -> Path:
+    """A parameter file: as given, or relative to the repository (``params/quick.yaml``).
+
+    Raises:
+        ParameterError: it is in neither place; the message says where was looked.
+    """
+    path = path.expanduser()
+    tried = dict.fromkeys([path.absolute(), paths.repository() / path])
+    for place in tried:
+        if place.is_file():
+            return path if place == path.absolute() else place
+    looked = " and ".join(map(str, tried))
+    raise ParameterError(f"{path}: no such file; looked for {looked}")
+
+
 def found_folder(folder: str, starts: Sequence[Path]) -> str:
     """The whole path of a folder that is given relative to one of ``starts``.
 
