@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from doamlib.core.paths import at_home
+
 File = Annotated[Path, typer.Option("-f", "--file", help="The parameter file.")]
 QUICK = Path("params/quick.yaml")
 
@@ -84,7 +86,7 @@ def make(
     if target is None:
         root = simulated(config, parameters.processes, say)
     else:
-        root = generate(config, target.expanduser(), parameters.processes, say)
+        root = generate(config, at_home(target), parameters.processes, say)
     say(f"{config.train_images:,} training and {config.test_images:,} test images in {root}")
 
 
@@ -231,12 +233,12 @@ def _what_to_check(path: Path | None, file: Path | None) -> tuple[Path, dict]:
         if path is None:
             raise typer.BadParameter("give the folder of a dataset, or a parameter file with -f")
         return path, {}
-    typed = path and str(path.expanduser().absolute())
+    typed = path and str(at_home(path).absolute())
     parameters = from_file(file, **({} if path is None else {"data_root": typed}))
     config = data_config(parameters)
     if config.simulation is not None:
         root = simulated(config.simulation, parameters.processes, partial(print, file=sys.stderr))
     else:
-        root = Path(parameters.data_root).expanduser()
+        root = at_home(parameters.data_root)
     format = "coco" if config.dataset == "coco" else "opixray"
     return root, {"format": format, "names": config.class_names}

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 from doamlib.core.files import write_text
+from doamlib.core.paths import at_home
 from doamlib.data.classes import CLASSES, HIXRAY_CLASSES
 from doamlib.data.coco import write_coco
 from doamlib.data.dataset import Dataset
@@ -30,7 +31,7 @@ def new_folder(target: Path | str) -> Path:
     Raises:
         DataError: it holds something.
     """
-    target = Path(target).expanduser()
+    target = at_home(target)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise error("in-use", f"{target} is not an empty folder", ".", fix="name a new one")
     return target

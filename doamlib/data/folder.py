@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from doamlib.core.paths import at_home
 from doamlib.data.faults import error
 
 
@@ -19,9 +20,10 @@ class Folder:
     """
 
     def __init__(self, root: Path | str) -> None:
-        self.path = Path(root).expanduser().resolve()
-        if not self.path.is_dir():
+        place = at_home(root)
+        if not os.path.isdir(place):
             raise error("no-root", f"{root} is not a folder", ".", fix="give the dataset's folder")
+        self.path = place.resolve()
 
     def inside(self, name: str, file: str | None = None) -> Path:
         """The real path of something that exists below the root, symbolic links followed.

@@ -20,6 +20,9 @@ CELL_HEAD = "# Change these here, or from outside"
 INJECTED_HEAD = "# Parameters"
 """How papermill begins the cell of the values that it was given."""
 
+LONGEST = 80
+"""Characters of a value that a message shows."""
+
 PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 
 
@@ -80,7 +83,7 @@ def read_mapping(text: str, where: str) -> dict[str, str]:
         return {}
     value = as_written(text)
     if not isinstance(value, dict):
-        value = read_yaml(Path(text).expanduser())
+        value = read_yaml(paths.at_home(text))
         value = value.get("class_names", value)
     if not isinstance(value, dict) or not all(
         isinstance(v, str) for v in (*value, *value.values())
@@ -89,6 +92,12 @@ def read_mapping(text: str, where: str) -> dict[str, str]:
             f"{where} {text!r}: write a mapping of names, as in '{{knife: Knife}}'"
         )
     return value
+
+
+def shown(value: Any, bare: bool = False) -> str:
+    """A value as a message shows it: on one line and never longer than ``LONGEST`` characters."""
+    text = str(value) if bare and str(value).isprintable() else repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def as_written(value: Any) -> Any:
@@ -148,10 +157,10 @@ def found_file(path: Path) -> Path:
     Raises:
         ParameterError: it is in neither place; the message says where was looked.
     """
-    path = path.expanduser()
+    path = paths.at_home(path)
     tried = dict.fromkeys([path.absolute(), paths.repository() / path])
     for place in tried:
-        if place.is_file():
+        if os.path.isfile(place):
             return path if place == path.absolute() else place
     looked = " and ".join(map(str, tried))
     raise ParameterError(f"{path}: no such file; looked for {looked}")
@@ -166,10 +175,10 @@ def found_folder(folder: str, starts: Sequence[Path]) -> str:
     Raises:
         ParameterError: several of them have such a folder.
     """
-    path = Path(folder).expanduser()
+    path = paths.at_home(folder)
     if path.is_absolute():
         return folder
-    found = list(dict.fromkeys(p.resolve() for start in starts if (p := start / path).is_dir()))
+    found = list(dict.fromkeys(p.resolve() for start in starts if os.path.isdir(p := start / path)))
     if len(found) > 1:
         both = " and ".join(map(str, found))
         raise ParameterError(f"data_root = {folder!r} may be {both}; write the whole path")
