@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -140,9 +141,12 @@ app.add_typer(data_app, name="data")
 def _seconds(text: str) -> float:
     units = {"s": 1, "m": 60, "h": 3600}
     try:
-        return float(text[:-1]) * units[text[-1]]
+        seconds = float(text[:-1]) * units[text[-1]]
     except (ValueError, KeyError):
-        raise typer.BadParameter(f"{text!r}: write 540s, 9m or 1.5h") from None
+        seconds = math.nan
+    if 0 < seconds < math.inf:
+        return seconds
+    raise typer.BadParameter(f"{text!r}: write 540s, 9m or 1.5h") from None
 
 
 def main() -> None:

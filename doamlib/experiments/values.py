@@ -34,6 +34,12 @@ class ParameterError(ValueError):
         return [f"ParameterError: {self}"]
 
 
+NO_YAML = (yaml.YAMLError, TypeError, RecursionError)
+"""What PyYAML raises on text that is not YAML, or not one that a person would write."""
+
+MERGE = "tag:yaml.org,2002:merge"
+
+
 class _EachKeyOnce(yaml.SafeLoader):
     """YAML as papermill reads it, but a key given twice is refused, not overwritten."""
 
@@ -41,6 +47,8 @@ class _EachKeyOnce(yaml.SafeLoader):
 def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     lines: dict[Any, int] = {}
     for key_node, _ in node.value:
+        if key_node.tag == MERGE:  # what a mapping takes from another one, it may overwrite
+            continue
         key, line = loader.construct_object(key_node, deep=True), key_node.start_mark.line + 1
         if key in lines:
             raise ParameterError(
@@ -63,7 +71,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_EachKeyOnce)
     except ParameterError as twice:
         raise ParameterError(f"{path}: {twice}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as failed:
+    except (OSError, UnicodeDecodeError, *NO_YAML) as failed:
         detail = " ".join(str(failed).split())
         raise ParameterError(f"{path}: cannot be read as YAML ({detail})") from None
     if not isinstance(values, dict):
@@ -105,7 +113,7 @@ def as_written(value: Any) -> Any:
     if isinstance(value, str) and value.strip()[:1] in ("[", "{"):
         try:
             return yaml.load(value, Loader=_EachKeyOnce)
-        except yaml.YAMLError:
+        except NO_YAML:
             return value
     return value
 
