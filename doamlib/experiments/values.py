@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from doamlib.core import paths
+from doamlib.core.report import one_line
 
 CELL_HEAD = "# Change these here, or from outside"
 """How the parameters cell of every notebook begins."""
@@ -104,8 +105,7 @@ def read_mapping(text: str, where: str) -> dict[str, str]:
 
 def shown(value: Any, bare: bool = False) -> str:
     """A value as a message shows it: on one line and never longer than ``LONGEST`` characters."""
-    text = str(value) if bare and str(value).isprintable() else repr(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return one_line(str(value) if bare and str(value).isprintable() else repr(value), LONGEST)
 
 
 def as_written(value: Any) -> Any:
