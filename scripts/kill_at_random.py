@@ -25,7 +25,7 @@ import tempfile
 import time
 from pathlib import Path
 
-TIMED = ("seconds", "started")
+TIMED = ("seconds", "waited", "images_per_second", "started")
 SKIPPED = ("provenance.json",)
 
 
