@@ -108,3 +108,12 @@ def test_few_shots_of_too_few_images_are_refused_before_anything_is_made(extende
         study.plan(["SSD, 5 shots"])
     assert [run.arm for run in study.plan(["SSD"])] == ["SSD"]
     assert "data" not in vars(study)
+
+
+@pytest.mark.parametrize(("epochs", "told"), [(9, True), (10, False)])
+def test_fewer_steps_than_the_warm_up_are_told_before_training(home, smoke, epochs, told):
+    few = {"epochs": epochs, "warmup_steps": 30, "data_seed": 99}  # 24 images in batches of 8
+    lines = []
+    Study(smoke.model_copy(update=few), lines.append).announce(timed=False)
+    assert any("raise epochs (9 now)" in line for line in lines) == told
+    assert len(lines) == (3 if told else 2)
