@@ -7,13 +7,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help book test lab notebook lint lock clean hooks
+.PHONY: help book test test-fast lab notebook lint lock clean hooks
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make book                 train what is missing, execute every notebook, build the book"
 	@echo "make book FILE=params/smoke.yaml    the same with other parameters"
 	@echo "make test                 run the tests and show their coverage"
+	@echo "make test-fast            those that train nothing: a minute and a half on two cores"
 	@echo "make lab                  open the notebooks in JupyterLab"
 	@echo "make notebook NAME=...    execute one notebook, e.g. NAME=doam FILE=params/smoke.yaml"
 	@echo "make lint                 style, imports, spelling, stripped notebooks"
@@ -35,6 +36,9 @@ book: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+test-fast: $(READY)
+	@$(BIN)/python -m pytest -m "not slow"
 
 lab: $(READY)
 	@$(BIN)/jupyter lab --notebook-dir=book

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import time
 from pathlib import Path
@@ -66,7 +65,8 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--out", type=Path)
     options = arguments.parse_args()
-    parameters, cores = from_file(options.file), len(os.sched_getaffinity(0))
+    provenance = record(torch.device("cpu"))
+    parameters, cores = from_file(options.file), provenance["hardware"]["cores"]
     found = {"parameters": options.file, "cores": cores, "arms": {}}
     for arm in options.arms:
         config = run_config(parameters, ARMS[arm], seed=0)
@@ -75,7 +75,7 @@ def main() -> None:
         ratio = statistics.median(r["a_core_each"] / r["all_cores"] for r in rounds)
         found["arms"][arm] = ways | {"ratio": ratio, "rounds": rounds}
         print(arm, json.dumps(found["arms"][arm], indent=1), flush=True)
-    found["provenance"] = record(torch.device("cpu"))
+    found["provenance"] = provenance
     if options.out:
         write_text(options.out, json.dumps(found, indent=1) + "\n")
 

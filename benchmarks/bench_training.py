@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from doamlib.core.determinism import reproducible
 from doamlib.core.files import write_text
 from doamlib.core.memory import reuse_freed_memory
 from doamlib.core.precision import chosen, forward_in
@@ -26,7 +27,7 @@ from doamlib.experiments.arms import ARMS
 from doamlib.experiments.parameters import from_file
 from doamlib.experiments.study import Study, run_config
 from doamlib.models.detector import build_detector
-from doamlib.training import Training, make_optimizer, reproducible
+from doamlib.training import Training, make_optimizer
 
 
 def main() -> None:
@@ -62,9 +63,8 @@ def one_round(study: Study, config) -> dict[str, float]:
     detector = build_detector(config.detector, seed=0)
     train = study.data.cached("train", detector.image_size, 1, study.report)
     with tempfile.TemporaryDirectory() as folder:
-        training = Training(
-            *(detector, train, config.training, config.sampling, 0, Path(folder), study.device)
-        )
+        where = (Path(folder), study.device)
+        training = Training(detector, train, config.training, config.sampling, 0, *where)
         (epoch,) = training.run(lambda line: None).epochs
     return {
         "trained": epoch["images_per_second"],

@@ -1,4 +1,4 @@
-"""The command line: ``doam book``, ``plan``, ``train``, ``verify`` and ``data``."""
+"""The command line: ``doam book``, ``plan``, ``train``, ``detect``, ``verify`` and ``data``."""
 
 from __future__ import annotations
 
@@ -24,8 +24,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+CLUSTER = "Have it done by the workers of this Dask scheduler (tcp://host:8786), or by local:4."
 INTERRUPTED = 130
 """Exit status by which typer tells that Ctrl-C ended a command."""
+
+
+def _complain(line: str) -> None:
+    print(f"doam: {line}", file=sys.stderr, flush=True)
 
 
 @app.command()
@@ -40,8 +45,7 @@ def book(file: File = QUICK) -> None:
 
     start = time.monotonic()
     study = study_of(file)
-    study.announce()
-    study.results()
+    study.train(study.announce())
     try:
         page = build(study.parameters, say, study.store)
     except BuildError as error:
@@ -87,6 +91,7 @@ def train(
         Path | None, typer.Option(help="Then write what is finished as archives to this folder.")
     ] = None,
     estimate: Annotated[bool, typer.Option(help="Measure first how long it will take.")] = True,
+    cluster: Annotated[str, typer.Option(help=CLUSTER)] = "",
 ) -> None:
     """Train the runs that a parameter file needs and that do not exist yet.
 
@@ -95,17 +100,24 @@ def train(
     Runs are taken seed by seed, so that whole comparisons get finished. Archives hold metrics,
     histories, scores of attention maps and provenance, and of the smallest seed detections too,
     but no weights. To contribute them, check them with doam verify.
+
+    With --cluster the runs are trained by the workers of a Dask scheduler, which share no folder
+    with this machine; the page 'Beyond one machine' of the book says how to start them.
     """
     from doamlib.experiments.archive import MixedProcessors
     from doamlib.experiments.archive import pack as write_archives
     from doamlib.training import OutOfTime
 
     deadline = time.monotonic() + _seconds(time_budget) if time_budget else float("inf")
-    study = study_of(file)
-    if estimate:
-        study.announce()
+    study = study_of(file, elsewhere=bool(cluster))
+    plan = study.announce(timed=not cluster) if estimate else study.plan()
     try:
-        for (arm, seed), result in study.results(deadline=deadline).items():
+        if cluster:
+            from doamlib.experiments.cluster import train_on
+
+            train_on(cluster, study, deadline)
+            plan = study.plan()
+        for (arm, seed), result in study.train(plan, deadline).items():
             say(f"  {arm:16} seed {seed}  mAP {result.ap():.1f}  {result.key}")
     except OutOfTime:
         say(f"{time_budget} are over; what is finished is kept, call again to go on")
@@ -114,6 +126,44 @@ def train(
             say(f"wrote {path}, {path.stat().st_size / 2**20:.1f} MB")
     except MixedProcessors as error:
         raise typer.Exit(_refusal(error)) from None
+
+
+@app.command()
+def detect(
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.")],
+    arm: Annotated[str | None, typer.Option(help="The row of the tables, e.g. SSD+DOAM-O.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of the run.")] = None,
+    out: Annotated[Path, typer.Option(help="A folder for what was found.")] = Path("detected"),
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="List what scores this or more.")
+    ] = 0.3,
+    windows: Annotated[
+        bool,
+        typer.Option(
+            "--windows", help="The pictures show whole frames: cut them as the training images."
+        ),
+    ] = False,
+) -> None:
+    """Look for cutters in pictures of your own with a trained detector.
+
+    Example: doam detect bag.jpg scans/ --arm SSD+DOAM-O --out found
+
+    Takes jpg, png and tiff: colour, grey, palette, transparent, turned, 8 or 16 bits. Writes an
+    annotated PNG of each picture, detections.json and detections.csv. The detector is one of your
+    own runs or one that the book ships, whichever was trained longest.
+
+    It is a teaching example and no security product. The exit status is 0 when every picture was
+    looked at, 1 when one could not be, 2 when there is no such detector.
+    """
+    from doamlib.experiments.detect import detect_files
+    from doamlib.experiments.detectors import NOTICE, choose, trained
+
+    chosen = choose(trained(), arm, seed)
+    say(chosen.about())
+    say(NOTICE)
+    problems = detect_files(chosen, pictures, out, threshold, windows, say, _complain)
+    say(f"wrote {out}/detections.json, detections.csv and the annotated pictures")
+    raise typer.Exit(1 if problems else 0)
 
 
 @app.command()
@@ -162,12 +212,13 @@ def main() -> None:
 
 def _run() -> None:
     from doamlib.data.faults import DataError
+    from doamlib.experiments.detectors import DetectorError
     from doamlib.experiments.parameters import ParameterError
     from doamlib.training import TrainingError
 
     try:
         app()
-    except (ParameterError, DataError, TrainingError) as error:
+    except (ParameterError, DataError, DetectorError, TrainingError) as error:
         sys.exit(_refusal(error))
     except OSError as error:  # a full disk, a folder that may only be read
         sys.exit(_refusal(_in_a_line(error)))

@@ -22,8 +22,8 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def study_of(file: Path):
-    """The study of a parameter file on this machine.
+def study_of(file: Path, elsewhere: bool = False):
+    """The study of a parameter file; ``elsewhere``: this machine need not have its device.
 
     Raises:
         doamlib.experiments.parameters.ParameterError: the file, a value or the machine is at fault.
@@ -31,7 +31,8 @@ def study_of(file: Path):
     from doamlib.experiments.parameters import from_file
     from doamlib.experiments.study import Study
 
-    return Study(from_file(file).check_machine(), say)
+    parameters = from_file(file)
+    return Study(parameters if elsewhere else parameters.check_machine(), say)
 
 
 data_app = typer.Typer(
@@ -72,9 +73,8 @@ def make(
     every item in sidecar/. Interrupt it at any time, the same command goes on; what is finished is
     never made again.
     """
-    from doamlib.experiments.data import simulated
+    from doamlib.experiments.data import data_config, simulated
     from doamlib.experiments.parameters import ParameterError, from_file
-    from doamlib.experiments.study import data_config
     from doamlib.simulation import generate
 
     parameters = from_file(file)
@@ -225,9 +225,8 @@ def _write_detections(file: Path, target: Path) -> list[Path]:
 
 def _what_to_check(path: Path | None, file: Path | None) -> tuple[Path, dict]:
     """The folder, and the doctor's other arguments."""
-    from doamlib.experiments.data import simulated
+    from doamlib.experiments.data import data_config, simulated
     from doamlib.experiments.parameters import from_file
-    from doamlib.experiments.study import data_config
 
     if file is None:
         if path is None:

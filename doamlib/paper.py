@@ -23,6 +23,8 @@ def table(number: int) -> pd.DataFrame:
 
     Raises:
         ValueError: the paper has no such table.
+
+    Paper: Tables I to IX.
     """
     try:
         return pd.DataFrame(_printed()[f"table_{number}"]["rows"])

@@ -5,7 +5,9 @@ A pool S holds at most N_S whole batches, by image index. When it is retrained i
 loss (Eq. 20), the fourth strategy of Table VII, re-weighs the loss inside the detector: it samples
 as ``"traditional"`` does.
 
-A strategy sees losses, never a network::
+Symbols: X_i is a batch and L_i its mean loss (Eq. 10), L the loss threshold, S the pool, N_S the
+most batches that it holds. Taught in ``book/sampling.ipynb``. A strategy sees losses, never a
+network::
 
     strategy = make_strategy(config, batches=297, epochs=60, seed=0)
     for epoch in itertools.count():
@@ -31,101 +33,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
-from doamlib.core.config import Config
 from doamlib.core.trend import WINDOW, next_loss
-
-
-class SamplingConfig(Config):
-    """A strategy and the choices that the paper does not print.
-
-    Two ways to spend steps. With ``equal_steps=False``, as in the paper, a strategy with a pool
-    trains for as many epochs as the others and its retrained batches come on top. With
-    ``equal_steps=True`` it gets exactly the optimiser steps of traditional training: retrained
-    batches count, and the run ends, if need be in the middle of an epoch, when they are spent.
-    """
-
-    strategy: Literal["traditional", "hard", "easy", "random"] = Field(
-        "traditional", description="hard: DOAM-O; easy, random: DOAM-E, DOAM-R of Table VII"
-    )
-    threshold: float = Field(
-        0.5,
-        description="the standard loss threshold L; a share, because no loss fits every detector "
-        "and epoch, and one half, so that hard means harder than usual",
-    )
-    threshold_is: Literal["quantile", "loss"] = Field(
-        "quantile",
-        description="quantile: of what the last epoch's worth of batches scored (easy: from "
-        "above); loss: a number that the loss must exceed (easy: stay below)",
-    )
-    priority_is: Literal["excess", "loss"] = Field(
-        "excess",
-        description="what the pool compares. loss: as printed; losses fall, so it keeps whatever "
-        "came first; excess: the loss above the trend of the losses before it, in standard "
-        "deviations",
-    )
-    pool_of: Literal["batches", "images"] = Field(
-        "batches",
-        description="images: the same number of images, each chosen by its own loss and retrained "
-        "in new batches, because a batch's mean hides its images",
-    )
-    pool_batches: int | float = Field(
-        0.1,
-        gt=0,
-        description="N_S: a whole number of batches, or a share (0 to 1.0) of an epoch's batches; "
-        "a tenth keeps the extra steps, and with them the unfairness of extra steps, small",
-    )
-    retrain_every: int = Field(
-        1, gt=0, description="epochs after which the pool is retrained and emptied"
-    )
-    train_replacing: bool = Field(
-        True,
-        description="a batch that replaces another in a full pool is trained on at once as well; "
-        "false: it waits for the retraining (both readings fit Algorithm 2)",
-    )
-    equal_steps: bool = Field(False, description="retraining takes its steps from the same budget")
-
-    @model_validator(mode="after")
-    def _check_shares(self) -> SamplingConfig:
-        if self.threshold_is == "quantile" and not 0 <= self.threshold <= 1:
-            raise ValueError(
-                f"threshold {self.threshold} is no quantile; or set threshold_is: loss"
-            )
-        if isinstance(self.pool_batches, float) and self.pool_batches > 1:
-            raise ValueError(
-                f"pool_batches {self.pool_batches} is no share; write whole batches as 12"
-            )
-        if self.pool_of == "images" and not self.train_replacing:
-            raise ValueError("train_replacing: false needs whole batches; leave pool_of: batches")
-        return self
-
-    def pool_size(self, batches: int) -> int:
-        """N_S in whole batches, at least 1, for an epoch of ``batches``."""
-        if isinstance(self.pool_batches, int):
-            return self.pool_batches
-        return max(1, round(self.pool_batches * batches))
-
-
-def planned_steps(config: SamplingConfig, batches: int, epochs: int) -> int:
-    """Optimiser steps of a whole run.
-
-    Exact for traditional training and for equal steps. Otherwise the most that can happen: fewer
-    where a threshold keeps a pool from filling or ``train_replacing`` is off.
-
-    Args:
-        config: the strategy.
-        batches: batches in an epoch.
-        epochs: passes over the training images that traditional training makes.
-    """
-    if config.strategy == "traditional" or config.equal_steps:
-        return batches * epochs
-    retrained = min(config.pool_size(batches), batches * config.retrain_every)
-    return batches * epochs + retrained * (epochs // config.retrain_every)
+from doamlib.recipe import SamplingConfig, planned_steps
 
 
 @dataclass(frozen=True)
@@ -216,6 +130,7 @@ class Strategy:
             ValueError: a loss is not finite or is missing (nothing has been recorded), or there are
                 no indices.
             RuntimeError: no epoch has begun, or it holds more batches than were announced.
+        Paper: Eq. 10.
         """
         seen = self._running()
         indices = [int(index) for index in indices]
@@ -337,10 +252,10 @@ class Strategy:
         if len(self._pool) < each * self.config.pool_size(self.batches):
             self._pool.append(batch)
             return True
-        last = min(range(len(self._pool)), key=lambda i: (self._pool[i].priority, -i))
-        if batch.priority <= self._pool[last].priority:
+        weakest = min(range(len(self._pool)), key=lambda i: (self._pool[i].priority, -i))  # X_m
+        if batch.priority <= self._pool[weakest].priority:
             return True
-        del self._pool[last]
+        del self._pool[weakest]
         self._pool.append(batch)
         return False
 
@@ -350,18 +265,21 @@ class Hard(Strategy):
 
     The priority is the excess or the loss (``priority_is``). The first batches of a run, too early
     for a trend, have excess 0 and no L to pass: they fill the pool until harder ones come.
+    Paper: Algorithm 2; Eq. 11, 12; Fig. 4.
     """
 
     _sign = 1.0
 
     def _take(self, offered: list[tuple[list[int], float]]) -> bool:
-        losses = np.array([loss for _, loss in offered])
+        losses = np.array([loss for _, loss in offered])  # L_i: one, or each image's
         scores = self._scores(losses)
+        # The largest priority stays; Easy turns the sign, so that its smallest loss does.
         priorities = (self._sign * (np.zeros_like(losses) if scores is None else scores)).tolist()
-        self._threshold = self._threshold_now()
+        self._threshold = self._threshold_now()  # L
         ranked = self._sign * losses if self.config.threshold_is == "loss" else priorities
         replaced = False
         for (indices, loss), priority, rank in zip(offered, priorities, ranked, strict=True):
+            # Algorithm 2: L_i > L (Eq. 11), then a place in S while it has one, else Eq. 12.
             if self._threshold is None or rank > self._sign * self._threshold:
                 entry = PooledBatch(indices, loss, self._epoch, priority)
                 replaced |= not self._insert(entry)
@@ -389,7 +307,7 @@ class Hard(Strategy):
 
 
 class Easy(Hard):
-    """Keeps the N_S batches of smallest loss or excess among those below L (Eq. 17, 18)."""
+    """Keeps the N_S batches of smallest loss or excess below L. Paper: Eq. 17, 18."""
 
     _sign = -1.0
 
@@ -399,7 +317,7 @@ class Random(Strategy):
 
     Each batch gets a random number, which only the seed and its place in the run decide, and the
     largest stay. Every batch is trained on, whatever ``train_replacing`` says: Eq. 19 has no
-    replacement.
+    replacement. Paper: Eq. 19.
     """
 
     def _take(self, offered: list[tuple[list[int], float]]) -> bool:

@@ -1,4 +1,9 @@
-"""The training loop: one readable function a step, deterministic, resumable after any kill."""
+"""The training loop: one readable function a step, deterministic, resumable after any kill.
+
+Read :meth:`Training.run` (epochs), then ``_run_epoch`` (the batches of one, and those that the pool
+repeats: Algorithm 2), then ``_step`` (one batch: forward, loss, backward, update). The recipe is
+:mod:`doamlib.recipe`; which batches are repeated is decided in :mod:`doamlib.sampling`.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +12,21 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from doamlib.core.config import Config
-from doamlib.core.precision import Precision, forward_in
-from doamlib.core.report import Report
+from doamlib.core.determinism import reproducible
+from doamlib.core.precision import forward_in
+from doamlib.core.report import Report, clock
+from doamlib.data.batches import Batch, flip_some, to_device
 from doamlib.data.cache import CachedDataset
-from doamlib.sampling import SamplingConfig, make_strategy
+from doamlib.models.weight_average import WeightAverage
+from doamlib.recipe import SamplingConfig, TrainingConfig
+from doamlib.sampling import make_strategy
 
 EXPLODED = 1.0e4
 """A loss above this is taken for a run that has diverged."""
@@ -29,8 +35,6 @@ STOPS = 60
 """A run is evaluated and saved after every epoch, but no oftener than this (the paper's number of
 epochs): few images make many short epochs."""
 
-Batch = tuple[Tensor, list[dict[str, Tensor]]]
-
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the message names the step, the images and what to try."""
@@ -38,38 +42,6 @@ class TrainingError(RuntimeError):
 
 class OutOfTime(Exception):
     """The time budget is spent; the checkpoint holds everything up to the last finished epoch."""
-
-
-class TrainingConfig(Config):
-    """How a detector is trained. Defaults are the paper's (Section V); the rest it leaves open."""
-
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="adamw: for short runs only")
-    epochs: int = Field(60, gt=0, description="passes over the training images")
-    batch_size: int = Field(24, gt=0)
-    learning_rate: float = Field(1.0e-4, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(5.0e-4, ge=0)
-    warmup_steps: int = Field(0, ge=0, description="steps of linear rise from 0")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="cosine: falls to 0")
-    clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0: no limit")
-    horizontal_flip: bool = Field(False, description="mirror each image with probability 1/2")
-    average_last: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="share of the steps at the end whose weights are averaged; 0: none",
-    )
-    precision: Precision = Field(
-        "float32", description="of the forward pass; see doamlib.core.precision"
-    )
-
-    def rate_at(self, step: int, planned_steps: int) -> float:
-        """Learning rate of step ``step`` (from 0) of the ``planned_steps`` that it falls over."""
-        warm = min(1.0, (step + 1) / (self.warmup_steps + 1))
-        if self.schedule == "constant":
-            return self.learning_rate * warm
-        progress = min(1.0, step / max(1, planned_steps))
-        return self.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
 @dataclass
@@ -81,32 +53,6 @@ class History:
     retrained: list[bool] = field(default_factory=list)
     epochs: list[dict[str, float]] = field(default_factory=list)
     pool: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass
-class WeightAverage:
-    """The mean of a detector's weights over the steps that were added; empty at first.
-
-    Two networks whose weights differ in the sixth digit end a run 0.4 mAP apart, by chance. The
-    mean of the last steps lies between such ends. Running statistics of batch normalisation are
-    averaged like weights.
-    """
-
-    steps: int = 0
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-
-    @torch.no_grad()
-    def add(self, detector: nn.Module) -> None:
-        """Take the present weights into the mean."""
-        self.steps += 1
-        for name, value in detector.state_dict().items():
-            if value.is_floating_point():
-                mean = self.tensors.setdefault(name, torch.zeros_like(value))
-                mean.lerp_(value, 1 / self.steps)
-
-    def load_into(self, detector: nn.Module) -> None:
-        """Give the detector the mean; what is no float, or an empty mean, leaves it as it is."""
-        detector.load_state_dict(self.tensors, strict=False)
 
 
 class Training:
@@ -187,15 +133,18 @@ class Training:
         return before < now or self.strategy.finished()
 
     def _run_epoch(self) -> None:
+        """Every training image once, then once more the batches of the pool (Algorithm 2)."""
         self.detector.train()
         start, self.waited = time.perf_counter(), 0.0
         first_step, images = len(self.history.loss), 0
         self.strategy.begin_epoch(self.epoch)
+        # Ordinary training. The strategy sees each batch's loss and may keep the batch in its pool.
         for number, (indices, batch) in enumerate(self._loaded(self._order())):
             if self.strategy.steps_left() == 0:  # equal steps: the budget ends inside an epoch
                 break
             self._step(indices, batch, self._rate(number))
             images += len(indices)
+        # Retraining. DOAM-T (traditional) has an empty pool and does nothing here.
         pool = self.strategy.end_epoch()
         for indices, batch in self._loaded(pool):
             self._step(indices, batch, self._retrained_rate(), retrained=True)
@@ -217,11 +166,9 @@ class Training:
 
     def _order(self) -> list[list[int]]:
         """This epoch's batches of image indices; like the flips they follow from seed and epoch."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        shuffled = torch.randperm(len(self.dataset), generator=generator).tolist()
-        self.flips = torch.rand(len(self.dataset), generator=generator) < 0.5
         size = self.config.batch_size
-        return [shuffled[start : start + size] for start in range(0, len(shuffled), size)]
+        order, self.flips = epoch_order(len(self.dataset), size, self.seed, self.epoch)
+        return order
 
     def _loaded(self, batches: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], Batch]]:
         """Each batch with its images and targets on the device, the next one read meanwhile."""
@@ -262,14 +209,16 @@ class Training:
         return sum(map(self._rate, range(self.batches))) / self.batches
 
     def _step(self, indices: list[int], batch: Batch, rate: float, retrained: bool = False) -> None:
-        images, targets = batch
+        """One batch: its loss, what the strategy makes of it, and an update of the weights."""
+        images, targets = batch  # uint8 (B,3,H,W); a dict of boxes (N,4) and labels (N,) an image
         with forward_in(self.config.precision, self.device):
+            # A detector in training mode returns its losses by name, each a mean over the batch.
             loss = sum(self.detector(images, targets).values())
-        value = float(loss.detach())
+        value = float(loss.detach())  # L_i (Eq. 10)
         if not math.isfinite(value) or value > EXPLODED:
             raise TrainingError(self._diverged(value, indices))
         if not retrained and not self.strategy.observe(indices, value, self._image_losses()):
-            return
+            return  # it waits in the pool for the retraining, or the steps are spent
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
@@ -333,6 +282,27 @@ class Training:
         self.epoch = state["epoch"]
 
 
+def epoch_order(
+    images: int, batch_size: int, seed: int, epoch: int
+) -> tuple[list[list[int]], Tensor]:
+    """In which order an epoch's images come, and which are mirrored; seed and epoch decide it all.
+
+    Args:
+        images: number of training images.
+        batch_size: images a batch; the last batch takes what is left.
+        seed: of the run.
+        epoch: from 0.
+
+    Returns:
+        The batches, each a list of positions in the training set; and (bool, one an image, at its
+        position) whether ``horizontal_flip`` mirrors the image.
+    """
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    shuffled = torch.randperm(images, generator=generator).tolist()
+    flips = torch.rand(images, generator=generator) < 0.5
+    return [shuffled[at : at + batch_size] for at in range(0, images, batch_size)], flips
+
+
 def keep_image_losses(detector: nn.Module) -> None:
     """Let a detector's loss also tell each image's own.
 
@@ -353,76 +323,3 @@ def make_optimizer(detector: nn.Module, config: TrainingConfig) -> torch.optim.O
         betas = (config.momentum, 0.999)
         return torch.optim.AdamW(detector.parameters(), betas=betas, fused=True, **settings)
     return torch.optim.SGD(detector.parameters(), momentum=config.momentum, **settings)
-
-
-def to_device(images: Tensor, targets: list[dict[str, Tensor]], device: torch.device) -> Batch:
-    """A batch on the device; the boxes of all images travel together."""
-    if device.type == "cpu":
-        return images, targets
-    counts = [len(target["boxes"]) for target in targets]
-    moved = {
-        name: torch.cat([target[name] for target in targets]).to(device).split(counts)
-        for name in ("boxes", "labels")
-    }
-    split = [
-        {"boxes": boxes, "labels": labels}
-        for boxes, labels in zip(moved["boxes"], moved["labels"], strict=True)
-    ]
-    return images.to(device, non_blocking=True), split
-
-
-def flip_some(images: Tensor, targets: list[dict[str, Tensor]], which: Tensor) -> None:
-    """Mirror the images (uint8 B,3,H,W) where ``which`` (bool B) says so, boxes too, in place.
-
-    On the CPU through numpy: torch would start a second team of threads in the thread that reads,
-    and both teams would then sleep and wake at every barrier, which costs two fifths of the
-    training rate.
-    """
-    width, mirrored = images.shape[-1], which.nonzero().flatten().tolist()
-    if images.is_cuda:
-        _mirror_on_gpu(images, mirrored)
-    else:
-        pixels = images.numpy()
-        for index in mirrored:
-            pixels[index] = pixels[index, :, :, ::-1].copy()
-    for index in mirrored:
-        boxes = targets[index]["boxes"]
-        boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
-
-
-def _mirror_on_gpu(images: Tensor, indices: list[int]) -> None:
-    rows = torch.tensor(indices, dtype=torch.int64, device=images.device)
-    images[rows] = images[rows].flip(-1)
-
-
-def clock(seconds: float) -> str:
-    """A duration as people read it: ``48 s``, ``12 min``, ``3.4 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-@contextmanager
-def reproducible(device: torch.device) -> Iterator[None]:
-    """On the CPU, the same seed gives the same bits; what was set before is set again after.
-
-    One thread, because how a sum is split among threads changes its rounding. Small networks lose
-    little by it, and runs side by side, one core each, are faster than one after the other on all
-    cores (``benchmarks/bench_side_by_side.py``).
-    """
-    if device.type != "cpu":
-        yield
-        return
-    threads = torch.get_num_threads()
-    before = torch.are_deterministic_algorithms_enabled()
-    filling = torch.utils.deterministic.fill_uninitialized_memory
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    # Nothing here reads memory that it has not written, so there is no need to fill it first.
-    torch.utils.deterministic.fill_uninitialized_memory = False
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(before)
-        torch.utils.deterministic.fill_uninitialized_memory = filling

@@ -14,7 +14,10 @@ The rule for the variant that stands beside the code's reading, written before t
 readings that keep the code's module and change how it is fed or how M is blended in, those act that
 lose 1 mAP or more when images exchange their maps. The one with the fewest changes stands, and
 among equals the one that loses most. If none acts, the one that loses most stands, and the book
-says that it does not act.
+says that it does not act. Added on 27 November 2026, when a gamma that starts at 1 had been seen
+to change nothing and before the next reading was run: if none of these acts, batch normalisation
+and ReLU in the branches' steps (the paper's words for them) are tried as one change more; the
+variant stands if it acts by the same measure.
 
 Written to ``book/measurements/attention_probe.json``, reading by reading.
 """
@@ -31,6 +34,7 @@ import torch
 from choose_recipe import held_out  # beside this file
 
 from doamlib.core import paths
+from doamlib.core.determinism import reproducible
 from doamlib.core.files import write_text
 from doamlib.core.provenance import record
 from doamlib.evaluation.map_swaps import map_effect
@@ -41,7 +45,7 @@ from doamlib.experiments.study import Study, run_config
 from doamlib.models.detector import MEAN, STD, Detector, build_detector, load_weights
 from doamlib.models.doam import DOAMConfig
 from doamlib.sampling import SamplingConfig
-from doamlib.training import Training, TrainingConfig, reproducible
+from doamlib.training import Training, TrainingConfig
 
 EPOCHS = 3
 POINTS = 40
@@ -51,6 +55,7 @@ READINGS = {
     "gamma starts at 1": DOAMConfig.reference(gamma=1.0),
     "standardised inputs": DOAMConfig.reference(branch_inputs="standardised"),
     "standardised inputs, no gamma": DOAMConfig.reference(branch_inputs="standardised", gamma=None),
+    "normalised steps, no gamma": DOAMConfig.reference(block="conv-bn-relu", gamma=None),
     "as the paper says": DOAMConfig.paper(),
 }
 
@@ -96,7 +101,7 @@ def probe(reading: str, recipe: str, study: Study, data) -> dict:
     with tempfile.TemporaryDirectory() as folder, reproducible(device):
         recipe_config = training_config(recipe, parameters, config.training)
         training = Training(
-            *(detector, train, recipe_config, SamplingConfig(), 0, Path(folder), device)
+            detector, train, recipe_config, SamplingConfig(), 0, Path(folder), device
         )
         training.run(print)
         effect = map_effect(detector, held, TestSet.of(data.test), device)

@@ -27,7 +27,8 @@ from doamlib.core.files import write_text
 from doamlib.core.provenance import record
 from doamlib.data.images import resize
 from doamlib.evaluation.map_swaps import looking
-from doamlib.models.doam import DOAM, DOAMConfig, load_official_state_dict
+from doamlib.models.doam import DOAM, DOAMConfig
+from doamlib.models.official import load_official_state_dict
 from doamlib.simulation import SimulationConfig
 from doamlib.simulation.scenes.image import make_image
 from doamlib.simulation.scenes.quotas import plan_images

@@ -2,5 +2,10 @@
 
 from doamlib.book import seal
 
-if __name__ == "__main__":
+
+def main() -> None:
     print(f"wrote {seal.write()}, {len(seal.sums())} files")
+
+
+if __name__ == "__main__":
+    main()

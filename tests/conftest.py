@@ -10,6 +10,13 @@ from doamlib.experiments.study import Study
 REPOSITORY = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(items):
+    """Whatever asks for the smoke study trains it or waits for who does: ``make test-fast`` not."""
+    for item in items:
+        if "study" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def home(tmp_path_factory):
     """A home folder for the whole session: no test touches the repository's own runs."""

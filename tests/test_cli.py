@@ -35,6 +35,7 @@ def run(monkeypatch, capsys, *arguments):
         (["book"], ["Interrupt it at any time", "-f"]),
         (["plan"], ["how long"]),
         (["train"], ["--time-budget", "9m"]),
+        (["detect"], ["no security product", "--arm", "exit status", "tiff"]),
         (["verify"], ["exit status", "names the file and the value", "--pack"]),
         (["data"], ["make", "check", "convert", "export", "data_root: FOLDER"]),
         (["data", "make"], ["params/quick.yaml", "sidecar/", "the same command goes on"]),
@@ -61,6 +62,27 @@ def test_a_refused_parameter_is_one_line_and_status_2(monkeypatch, capsys, tmp_p
 def test_a_strange_time_budget_is_refused(monkeypatch, capsys, home):
     status, _, err = run(monkeypatch, capsys, "train", "--time-budget", "soon")
     assert status == 2 and "write 540s, 9m or 1.5h" in " ".join(err.split())
+
+
+def test_detect_without_a_detector_is_one_line(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("DOAM_HOME", str(tmp_path))
+    monkeypatch.setattr("doamlib.core.paths.detectors", lambda: tmp_path)
+    status, out, err = run(monkeypatch, capsys, "detect", tmp_path / "a.png")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("doam: no trained detector is here: train some with 'doam train")
+
+
+def test_detect_looks_at_what_it_can_and_tells_the_rest(monkeypatch, capsys, study, tmp_path):
+    study.results(["SSD"])
+    Image.new("L", (50, 40), 200).save(tmp_path / "a.png")
+    pictures, out = (tmp_path / "a.png", tmp_path / "b.png"), tmp_path / "found"
+    options = ("--arm", "SSD", "--threshold", "0", "--out", out)
+    status, told, err = run(monkeypatch, capsys, "detect", *pictures, *options)
+    assert status == 1 and err.count("\n") == 1 and f"{tmp_path / 'b.png'}: error: " in err
+    assert "generated X-ray images and no real one" in told and "no security product" in told
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("a-detected.png", "detections.csv", "detections.json"),
+    ]
 
 
 def test_plan_names_every_run_and_what_exists(monkeypatch, capsys, study, tmp_path):

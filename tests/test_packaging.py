@@ -63,6 +63,13 @@ def test_conda_environment_lists_the_same_packages_and_ranges():
         assert conda[name].specifier == requirement.specifier, name
 
 
+def test_what_conda_hands_to_pip_is_what_a_file_of_requirements_may_hold():
+    """``--no-deps`` there is an error of pip's, and the whole environment fails."""
+    listed = yaml.safe_load((REPOSITORY / "environment.yml").read_text())["dependencies"]
+    (pip,) = (entry["pip"] for entry in listed if isinstance(entry, dict))
+    assert [line for line in pip if line.startswith("-")] == ["-e ."]
+
+
 def test_conda_python_is_the_projects():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     listed = yaml.safe_load((REPOSITORY / "environment.yml").read_text())["dependencies"]

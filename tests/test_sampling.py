@@ -48,6 +48,7 @@ def run_epochs(sampling: Strategy, epochs: list[list[float]]) -> list[list[int]]
 
 
 def test_algorithm_2_on_a_hand_made_sequence():
+    """Paper: Algorithm 2; Eq. 11, 12; Fig. 4."""
     sampling = with_threshold("hard", threshold=1.0, size=3)
     sampling.begin_epoch(0)
     steps = [
@@ -71,6 +72,7 @@ def test_algorithm_2_on_a_hand_made_sequence():
 
 
 def test_easy_is_the_mirror_image():
+    """Paper: Eq. 17, 18."""
     sampling = with_threshold("easy", threshold=1.0, size=2)
     sampling.begin_epoch(0)
     steps = [
@@ -375,6 +377,7 @@ def test_random_pool_is_full_and_ignores_the_losses(losses, size, seed):
 
 
 def test_random_draws_every_batch_equally_often():
+    """Paper: Eq. 19."""
     epochs, batches, size = 2000, 10, 3
     sampling = strategy("random", batches=batches, epochs=epochs, pool_batches=size)
     drawn = np.concatenate(run_epochs(sampling, [[1.0] * batches] * epochs))

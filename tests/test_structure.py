@@ -26,7 +26,7 @@ def test_no_file_outgrows_a_screenful_of_ideas():
         path: len(path.read_text().splitlines()) for path in (REPOSITORY / "doamlib").rglob("*.py")
     }
     longest = max(lengths, key=lengths.get)
-    assert lengths[longest] <= 450, f"{longest.name}: {lengths[longest]} lines; split it"
+    assert lengths[longest] <= 350, f"{longest.name}: {lengths[longest]} lines; split it"
 
 
 ROOMS = ("core", "data", "data.doctor", "models", "evaluation", "experiments", "claims", "book")
@@ -55,7 +55,8 @@ def test_the_names_that_others_use_stay_where_they_are():
 
 def test_a_wrong_import_fails_the_contract(tmp_path):
     """The smallest library with the rooms' names, and one import back up."""
-    names = ("core", "paper", "data", "models", "simulation", "sampling", "evaluation", "training")
+    names = ("core", "paper", "data", "recipe", "models", "simulation", "sampling")
+    names += ("evaluation", "training")
     for name in (*names, "experiments", "claims", "book", "cli", "__main__"):
         (tmp_path / "doamlib" / name).mkdir(parents=True)
         (tmp_path / "doamlib" / name / "__init__.py").touch()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from doamlib.models.weight_average import WeightAverage
 from doamlib.sampling import SamplingConfig
 from doamlib.training import (
     STOPS,
@@ -16,11 +17,7 @@ from doamlib.training import (
     Training,
     TrainingConfig,
     TrainingError,
-    WeightAverage,
-    _mirror_on_gpu,
-    clock,
-    flip_some,
-    to_device,
+    epoch_order,
 )
 
 CPU = torch.device("cpu")
@@ -113,6 +110,13 @@ def test_every_image_once_an_epoch_in_an_order_that_the_seed_decides(tmp_path):
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert epochs[0] != epochs[1]
     assert [len(batch) for batch in first[:3]] == [4, 4, 2]
+    assert first == [batch for epoch in range(3) for batch in epoch_order(10, 4, 5, epoch)[0]]
+
+
+def test_a_flip_belongs_to_the_image_not_to_its_batch():
+    (small, one), (large, other) = (epoch_order(10, size, 0, epoch=0) for size in (2, 5))
+    assert [*chain(*small)] == [*chain(*large)]
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
@@ -286,52 +290,6 @@ def test_a_diverging_run_stops_with_step_images_and_advice(tmp_path, rate, word)
     message = str(stop.value)
     assert word in message and "lower learning_rate" in message and "image" in message
     assert message.startswith("step ") and "\n" not in message
-
-
-def test_images_in_a_gpus_memory_are_mirrored_as_those_in_the_file_are():
-    pixels = torch.randint(0, 256, (5, 3, 4, 6), dtype=torch.uint8)
-    which = torch.tensor([True, False, False, True, True])
-    for chosen in (which, ~which, which & False):
-        mirrored = [{"boxes": torch.zeros(0, 4)} for _ in pixels]
-        expected, ours = pixels.clone(), pixels.clone()
-        flip_some(expected, mirrored, chosen)
-        _mirror_on_gpu(ours, chosen.nonzero().flatten().tolist())
-        assert torch.equal(ours, expected)
-
-
-def test_flips_are_mirrors_and_belong_to_the_image_not_to_its_batch(tmp_path):
-    images = torch.arange(12, dtype=torch.uint8).view(1, 1, 3, 4).expand(2, 3, 3, 4).clone()
-    before = images.clone()
-    targets = [{"boxes": torch.tensor([[0.0, 1.0, 3.0, 2.0]])} for _ in range(2)]
-    flip_some(images, targets, torch.tensor([True, False]))
-    torch.testing.assert_close(images[0], before[0].flip(-1), rtol=0, atol=0)
-    torch.testing.assert_close(images[1], before[1], rtol=0, atol=0)
-    assert targets[0]["boxes"].tolist() == [[1.0, 1.0, 4.0, 2.0]]
-    assert targets[1]["boxes"].tolist() == [[0.0, 1.0, 3.0, 2.0]]
-    flip_some(images, targets, torch.tensor([True, False]))
-    torch.testing.assert_close(images, before, rtol=0, atol=0)
-
-    config = [TrainingConfig(batch_size=size, horizontal_flip=True) for size in (2, 5)]
-    small, large = (training(tmp_path / str(c.batch_size), c) for c in config)
-    assert [*chain(*small._order())] == [*chain(*large._order())]
-    torch.testing.assert_close(small.flips, large.flips, rtol=0, atol=0)
-
-
-def test_to_device_keeps_each_images_boxes():
-    images, targets = Images().batch([3, 4])
-    targets[1] = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
-    moved, split = to_device(images, targets, torch.device("meta"))
-    assert moved.device.type == "meta" and [len(t["boxes"]) for t in split] == [1, 0]
-
-
-def test_clock():
-    assert [clock(s) for s in (1.4, 89, 90, 5399, 5400)] == [
-        "1 s",
-        "89 s",
-        "2 min",
-        "90 min",
-        "1.5 h",
-    ]
 
 
 def test_the_report_is_one_line_an_epoch_with_the_remaining_time(tmp_path):

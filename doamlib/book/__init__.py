@@ -1,8 +1,8 @@
 """What the notebooks need beside the library, and the build that executes and renders them.
 
-``quoting.py`` puts stored numbers into sentences, ``pages.py`` and ``figures.py`` hold what several
-pages show alike, ``plots.py`` the house style, ``seal.py`` guards committed numbers, ``build.py``
-makes the pages (``make book``).
+``quoting.py`` puts stored numbers into sentences, ``table_page.py``, ``pages.py`` and
+``figures.py`` hold what several pages show alike, ``plots.py`` the house style, ``seal.py`` guards
+committed numbers, ``build.py`` makes the pages (``make book``).
 """
 
 from doamlib.core.lazy import lazily
@@ -13,6 +13,7 @@ __getattr__, __all__ = lazily(
         "quote": "quoting",
         "quote_findings": "quoting",
         "colophon": "quoting",
+        "TablePage": "table_page",
         "BuildError": "build",
     },
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -28,25 +29,14 @@ from doamlib.core.config import digest_of
 from doamlib.core.files import write_text
 from doamlib.core.report import Report
 from doamlib.experiments.archive import references
-from doamlib.experiments.parameters import ParameterError, Parameters, cell_source
+from doamlib.experiments.parameters import Parameters, cell_source
 from doamlib.experiments.store import RunStore
+from doamlib.experiments.values import assigned
 
 NOT_PAGES = ("reference_results", "measurements", "ruff.toml")
 LANDING = "index.ipynb"
 AT_ONCE = 2
 """Notebooks executed at the same time: half of a page's time is one thread importing libraries."""
-
-SLOW_IMPORT = "rfc3987_syntax"
-"""Comes with nbformat and compiles grammars of URIs for 2 s. Notebooks need none, and jsonschema,
-which imports it, goes on without it."""
-
-RENDERER = f"""
-import sys; sys.modules[{SLOW_IMPORT!r}] = None
-import jupyter_book.sphinx, myst_nb.sphinx_ext, sphinx_book_theme, sphinxcontrib.bibtex
-from jupyter_book.cli.main import main
-if sys.stdin.readline(): main()
-"""
-"""Imports Jupyter Book while pages are executed; a line says go, an end that there is nothing."""
 
 
 class BuildError(RuntimeError):
@@ -78,9 +68,7 @@ def build(
         BuildError: a committed result is not the one that was sealed, a cell failed, Jupyter Book
             warned, a quoted number is stale, or a claim of the paper has no verdict or another one
             than the stored results give.
-        ParameterError: a notebook does not declare a parameter.
     """
-    sys.modules.setdefault(SLOW_IMPORT, None)
     if faults := seal.broken(source):
         raise BuildError("stored numbers:\n" + "\n".join(faults))
     store = store or RunStore()
@@ -106,14 +94,13 @@ def build(
         label = f"[{number}/{len(notebooks)}]"
         tasks.append(partial(_make, source / name, made, parameters, stamp, report, label))
     tasks.append(partial(_judge, store) if LANDING in notebooks else dict)
-    with _renderer(pages, target) as renderer:
-        *_, judged = run_all(tasks, report)
-        executed = [pages / name for name in notebooks]
-        check_quotes(executed, store)
-        check_claims(executed, judged)
-        _stage(source, pages)
-        report("rendering the pages")
-        return _render(renderer, target)
+    *_, judged = run_all(tasks, report)
+    executed = [pages / name for name in notebooks]
+    check_quotes(executed, store)
+    check_claims(executed, judged)
+    _stage(source, pages)
+    report("rendering the pages")
+    return _render(pages, target)
 
 
 def _make(
@@ -204,17 +191,12 @@ def execute(source: Path, target: Path, parameters: Parameters) -> None:
 
     Raises:
         BuildError: a cell failed; the message gives notebook, cell and error.
-        ParameterError: the notebook does not declare a parameter.
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    values = parameters.model_dump(mode="json")
-    declared = papermill.inspect_notebook(str(source))
-    if missing := [key for key in values if key not in declared]:
-        raise ParameterError(
-            f"{source.name}: its parameters cell lacks {missing[0]}; see params/quick.yaml"
-        )
+    # All parameters go to every page; what it does not declare, it does not read.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # the kernel of this environment, not the user's
     # Kernels side by side must not spin while they wait for their threads.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -224,7 +206,7 @@ def execute(source: Path, target: Path, parameters: Parameters) -> None:
         papermill.execute_notebook(
             str(source),
             str(attempt),
-            values,
+            parameters.model_dump(mode="json"),
             kernel_name="python3",
             progress_bar=False,
             request_save_on_cell_execute=False,  # nobody reads an attempt before its end
@@ -235,18 +217,18 @@ def execute(source: Path, target: Path, parameters: Parameters) -> None:
         raise BuildError(
             f"{source.name}, cell {error.cell_index}: {detail}\n{error.source}"
         ) from None
-    _tidy(attempt, cell_source(parameters))
+    _tidy(attempt, parameters)
     os.replace(attempt, target)
 
 
-def _tidy(path: Path, used: str) -> None:
+def _tidy(path: Path, used: Parameters) -> None:
     """Show the parameters that were used, once; drop what two equal executions differ in."""
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if "parameters" in cell.metadata.get("tags", []):
-            cell.source = used
+            cell.source = cell_source(used, assigned(cell.source))
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
     notebook.cells = [
@@ -299,25 +281,20 @@ def _update(source: str, copy: str) -> None:
         shutil.copyfile(source, copy)
 
 
-def _renderer(pages: Path, target: Path) -> subprocess.Popen:
-    command = [sys.executable, "-P", "-c", RENDERER, "build", pages]
+def _render(pages: Path, target: Path) -> Path:
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", pages]
     command += ["--config", paths.repository() / "_config.yml", "--path-output", target]
     command += ["-n", "-W", "--keep-going", "-q"]
-    return subprocess.Popen(
+    done = subprocess.run(
         [str(part) for part in command],
-        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "NO_COLOR": "1"},
     )
-
-
-def _render(renderer: subprocess.Popen, target: Path) -> Path:
-    output, _ = renderer.communicate("go\n")
-    log = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
     write_text(target / "render.log", log)
-    if renderer.returncode:
+    if done.returncode:
         # Sphinx would not read the faulty pages again, and pass over their warnings next time.
         shutil.rmtree(target / "_build" / ".doctrees", ignore_errors=True)
         faults = [line for line in log.splitlines() if re.search(r"WARNING|ERROR", line)]

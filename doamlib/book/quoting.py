@@ -8,6 +8,7 @@ build can tell when either has changed since.
 from __future__ import annotations
 
 import resource
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -81,7 +82,8 @@ def colophon(parameters: Parameters, results: Iterable[Result] = ()) -> None:
         display({"text/html": table}, raw=True, metadata={"doam": record})
     quote("page-profile", parameters.profile)
     quote("page-seconds", time.monotonic() - IMPORTED_AT)
-    quote("page-gib", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+    unit = 2**30 if sys.platform == "darwin" else 2**20  # macOS counts bytes, Linux KiB
+    quote("page-gib", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
 
 
 def _machine(hardware: Mapping[str, Any]) -> str:

@@ -260,8 +260,7 @@ def outcomes(
 
     Args:
         references: as :func:`doamlib.experiments.archive.references` orders them; of several
-        profiles at one
-            scale the first is taken.
+            profiles at one scale the first is taken.
         numbers: of the claims; all by default.
 
     Returns:

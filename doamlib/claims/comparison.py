@@ -18,6 +18,10 @@ from doamlib.experiments.arms import TABLES
 from doamlib.experiments.results import Result, Runs, processor
 
 LEVELS = ("OL1", "OL2", "OL3")
+OTHER_RULES = {"AP50:95": ("COCO", "AP50:95"), "11-point": ("AP_11_point", "mAP")}
+"""Columns of other papers' rules: COCO's mean over IoU 0.5 to 0.95, and the mean of 11 points that
+VOC took before 2010 (at IoU 0.5). Name -> where a run's metrics hold it."""
+
 NUMBERS = {"IV": 4, "V": 5, "VI": 6, "VII": 7, "IX": 9}
 
 
@@ -29,6 +33,8 @@ def printed(table: str) -> pd.DataFrame:
 
     Returns:
         Indexed by arm; columns ``mAP`` and the classes' abbreviations, or OL1 to OL3 for V.
+
+    Paper: Tables IV to VII and IX.
     """
     frame = paper.table(NUMBERS[table])
     rows = frame["method"] if table != "VI" else frame["detector"] + " " + frame["method"]
@@ -47,8 +53,8 @@ def scores(runs: Runs, arm: str, name: str = "mAP") -> dict[int, float]:
     Args:
         runs: results.
         arm: its name; without results the mapping is empty.
-        name: mAP, a class's abbreviation, or OL1 to OL3 for the mAP on that occlusion level. A
-            class or a level without items has no entry.
+        name: mAP, a class's abbreviation, OL1 to OL3 for the mAP on that occlusion level, or one
+            of ``OTHER_RULES``. A class or a level without items has no entry.
     """
     found = {}
     for (own, seed), result in runs.items():
@@ -56,6 +62,9 @@ def scores(runs: Runs, arm: str, name: str = "mAP") -> dict[int, float]:
             metrics = result.metrics
             values = metrics["levels"].get(name, {}) if name in LEVELS else metrics["AP"]
             stored = class_names(result).get(name, "mAP")
+            if name in OTHER_RULES:
+                table, stored = OTHER_RULES[name]
+                values = metrics[table]
             if stored in values:
                 found[seed] = 100 * values[stored]
     return found
@@ -84,8 +93,8 @@ def measured(runs: Runs, columns: Iterable[str] | None = None) -> pd.DataFrame:
 
     Args:
         runs: results.
-        columns: mAP, classes, or OL1 to OL3 (then the mAP on that level); mAP and the classes of
-            the runs' own data by default.
+        columns: as :func:`scores` names them; mAP and the classes of the runs' own data by
+            default.
 
     Returns:
         Indexed by arm; ``12.3 ± 0.4`` in a cell with spaces that keep it on one line, without the

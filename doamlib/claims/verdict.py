@@ -32,7 +32,7 @@ import numpy as np
 from pydantic import Field
 from scipy import stats
 
-from doamlib.core.config import Config
+from doamlib.core.config import Record
 from doamlib.evaluation.statistics import BySeed, Estimate, is_constant, summarise
 
 MIN_SEEDS = 5
@@ -52,7 +52,7 @@ Status = Literal["supported", "contradicted", "no effect", "open", "not admitted
 Size = Literal["contains", "below", "above", ""]
 
 
-class Verdict(Config):
+class Verdict(Record):
     """What may be said about a claim or one of its parts, and why.
 
     Attributes:

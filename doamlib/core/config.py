@@ -1,4 +1,4 @@
-"""Frozen, validated configuration objects, and the identity of what they describe."""
+"""Frozen, validated records and configurations, and the identity of what they describe."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 
-class Config(BaseModel):
-    """Base of every configuration: frozen, strictly typed, unknown keys refused.
+class Record(BaseModel):
+    """Base of what is validated and never changed: frozen, strictly typed, unknown keys refused.
 
     Strict typing means that ``"1e-4"`` (what YAML makes of an unquoted ``1e-4``) is not a number.
 
@@ -21,6 +21,10 @@ class Config(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
     )
+
+
+class Config(Record):
+    """Base of every configuration: a record of choices, which names what follows from them."""
 
     def as_json(self) -> str:
         """Every field, defaults included, as JSON with sorted keys."""

@@ -84,3 +84,8 @@ def reference_results() -> Path:
 def warm_starts() -> Path:
     """Committed starting weights of small detectors."""
     return reference_results() / "warm_starts"
+
+
+def detectors() -> Path:
+    """Committed weights of trained detectors, for ``doam detect``."""
+    return reference_results() / "detectors"

@@ -33,11 +33,16 @@ def record(device: torch.device) -> dict[str, Any]:
     return {
         "commit": commit or "unknown",
         "dirty": dirty if commit else None,
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": packages(),
         "python": platform.python_version(),
         "hardware": _hardware(device),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def packages() -> dict[str, str]:
+    """Versions of the packages that results depend on, ``absent`` where one is not installed."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def _commit() -> tuple[str, bool]:

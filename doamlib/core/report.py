@@ -1,4 +1,4 @@
-"""Who is told how far the work is."""
+"""Who is told how far the work is, and in which words."""
 
 from collections.abc import Callable
 
@@ -17,3 +17,10 @@ def one_line(text: str, longest: int = LONGEST) -> str:
     """
     plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: longest + 1])
     return plain if len(plain) <= longest else f"{plain[:longest]}..."
+
+
+def clock(seconds: float) -> str:
+    """A duration as people read it: ``48 s``, ``12 min``, ``3.4 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,8 @@
-"""From an image file to a tensor: header, pixels, and the resize that every network input gets."""
+"""From an image file to a tensor: header, pixels, and the resize that every network input gets.
+
+Images of a dataset (:func:`image_size`, :func:`decode`) must lie as their boxes were drawn. A
+picture of a reader's own (:func:`photo`) has no boxes yet: it is taken as a viewer shows it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,6 +30,8 @@ UPRIGHT = (None, 0, 1)
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
 MODES = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK")
+DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+"""Modes of grey images with more than 8 bits a pixel."""
 
 
 def image_size(path: Path, file: str) -> tuple[int, int]:
@@ -63,8 +69,39 @@ def decode(path: Path, file: str) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
+def photo(path: Path) -> Tensor:
+    """Any picture of a reader's own as a network takes it: uint8 tensor 3,H,W, RGB, 0..255.
+
+    Grey, palette, CMYK and one-bit images become RGB. What is transparent becomes white, as the
+    empty belt is. The orientation tag is obeyed. Of more than 8 bits a pixel the upper 8 of those
+    in use are kept (a scanner's 12 bits in a 16-bit file: the upper 8 of 12). Of several frames the
+    first is taken.
+
+    Raises:
+        DataError: as :func:`image_size`, but for the orientation tag; the message starts with the
+            path as it was given.
+    """
+    with _opened(path, str(path), (*MODES, *DEEP)) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode in DEEP:
+            upright = _eight_bits(upright)
+        if upright.has_transparency_data:
+            clear = upright.convert("RGBA")
+            white = Image.new("RGBA", clear.size, "white")
+            upright = Image.alpha_composite(white, clear)
+        pixels = np.array(upright.convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The upper 8 of the bits that the largest value needs."""
+    values = np.asarray(image).astype(np.int64).clip(min=0)
+    surplus = max(0, int(values.max()).bit_length() - 8)
+    return Image.fromarray((values >> surplus).astype(np.uint8))
+
+
 @contextmanager
-def _opened(path: Path, file: str) -> Iterator[Image.Image]:
+def _opened(path: Path, file: str, modes: tuple[str, ...] = MODES) -> Iterator[Image.Image]:
     """An image of a size and kind that we take; whatever goes wrong inside is a DataError."""
     message = f"{path.name} has more than {MAX_PIXELS:,} pixels"
     too_large = error("huge-image", message, file, fix="shrink or remove it")
@@ -72,7 +109,7 @@ def _opened(path: Path, file: str) -> Iterator[Image.Image]:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise too_large
-            if image.mode not in MODES:
+            if image.mode not in modes:
                 message = f"{path.name} has pixels of kind {image.mode!r}"
                 raise error("unreadable-image", message, file, fix="convert it to 8-bit RGB")
             yield image

@@ -46,6 +46,8 @@ def count_table(*datasets: Dataset) -> pd.DataFrame:
     Returns:
         One column a class (boxes), then ``boxes``, ``images`` and ``backgrounds`` (images without a
         box). The paper's "total" counts images, its class columns count boxes.
+
+    Paper: Table II.
     """
     rows = {dataset.split: _counts(dataset.records, dataset.classes) for dataset in datasets}
     table = pd.DataFrame.from_dict(rows, orient="index")
@@ -55,7 +57,10 @@ def count_table(*datasets: Dataset) -> pd.DataFrame:
 
 
 def level_table(dataset: Dataset) -> pd.DataFrame:
-    """Table III: one row an occlusion level that occurs (``OL1`` ...), columns of Table II."""
+    """Table III: one row an occlusion level that occurs (``OL1`` ...), columns of Table II.
+
+    Paper: Table III.
+    """
     rows = {}
     for level in sorted({record.level for record in dataset.records} - {None}):
         records = [record for record in dataset.records if record.level == level]

@@ -207,6 +207,8 @@ def ap_by_level(matches: Matches, level_of_image: ArrayLike) -> dict[int, dict[s
 
     Returns:
         level -> AP of each class and "mAP".
+
+    Paper: Table V.
     """
     level_of_image = np.asarray(level_of_image)
     levels = np.unique(level_of_image[level_of_image > 0])

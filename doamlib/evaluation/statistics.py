@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
-from doamlib.core.config import Config
+from doamlib.core.config import Record
 
 POWER = 0.8
 """How often `smallest_difference` would be shown."""
@@ -25,7 +25,7 @@ BySeed = Mapping[int, float]
 # --- estimates over seeds -----------------------------------------------------------------------
 
 
-class Estimate(Config):
+class Estimate(Record):
     """A mean over seeds.
 
     Attributes:

@@ -36,7 +36,7 @@ DIGITS = 5
 """Significant digits of losses and learning rates in an archive."""
 
 MAX_BYTES = 16 * 2**20
-RUNS_ONLY = {"profile", "arms", "seeds", "device", "processes", "data_root"}
+RUNS_ONLY = {"profile", "arms", "seeds", "device", "processes", "data_root", "image"}
 """Parameters that say which runs there are and where, not how each is made."""
 
 Runs = dict[tuple[str, int], Result]
@@ -210,8 +210,8 @@ def _one_processor(seed: int, runs: Iterable[PlannedRun]) -> None:
 
 
 def _shared(parameters: Parameters) -> dict[str, Any]:
-    """The parameters without the path of a folder, which names a person as often as not."""
-    values = parameters.model_dump(mode="json")
+    """The parameters without paths, which name a person as often as not."""
+    values = parameters.model_dump(mode="json", exclude={"image"})
     if root := parameters.data_root:
         values["data_root"] = Path(root).name or parameters.dataset
     return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,9 @@ from doamlib.data.opixray import read_opixray
 from doamlib.data.readers import TRAINED_ON, read_splits
 from doamlib.data.sidecar import read_sidecar
 from doamlib.data.splits import few_shot_ids
+from doamlib.experiments.parameters import Parameters
 from doamlib.simulation import SimulationConfig, generate, is_complete
+from doamlib.simulation.dataset import Draw
 
 HARMLESS = (
     *("phone", "tablet", "laptop", "hard_disk", "circuit_board", "power_bank", "charger", "camera"),
@@ -64,6 +67,33 @@ class DataConfig(Config):
         if self.classes == CLASSES:
             values.pop("classes", None)
         return values
+
+
+def data_config(
+    parameters: Parameters, shots: int = 0, classes: Sequence[str] = CLASSES
+) -> DataConfig:
+    """The data that the parameters name, or ``shots`` training images a class of them.
+
+    Args:
+        parameters: which data.
+        shots: training images a class; 0: all images.
+        classes: of the data, in label order; only they themselves tell (see `Study.classes`).
+    """
+    simulation = None
+    if parameters.dataset == "simulation":
+        simulation = SimulationConfig(
+            train_images=parameters.train_images,
+            test_images=parameters.test_images,
+            seed=parameters.data_seed,
+            field_of_view=parameters.field_of_view,
+        )
+    return DataConfig(
+        dataset=parameters.dataset,
+        simulation=simulation,
+        class_names=parameters.class_names,
+        classes=tuple(classes),
+        shots=shots,
+    )
 
 
 @dataclass(frozen=True)
@@ -153,14 +183,22 @@ def _decode_once(dataset: Dataset, root: Path, report: Report) -> None:
         write_text(note, f"{len(dataset)} images of {root}\n")
 
 
-def simulated(config: SimulationConfig, processes: int = 1, report: Report = print) -> Path:
-    """The folder of a generated dataset; two processes that want the same one make it once."""
+def simulated(
+    config: SimulationConfig,
+    processes: int = 1,
+    report: Report = print,
+    draw: Draw | None = None,
+) -> Path:
+    """The folder of a generated dataset; two processes that want the same one make it once.
+
+    See :func:`doamlib.simulation.generate` for ``draw``.
+    """
     root = paths.datasets() / f"simulation-{config.fingerprint}"
     if is_complete(root, config):
         return root  # without a lock: the folder may be one that can only be read
     paths.writable(root.parent)
     with FileLock(root.with_suffix(".lock")):
-        return generate(config, root, processes=processes, report=report)
+        return generate(config, root, processes=processes, report=report, draw=draw)
 
 
 def harmless(dataset: Dataset) -> Dataset:

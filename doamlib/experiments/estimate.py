@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 
+from doamlib.core.determinism import reproducible
 from doamlib.core.precision import Precision, forward_in
 from doamlib.evaluation.map_swaps import EDGE_SWAPS, SWAPS
 from doamlib.experiments.results import RunConfig
@@ -80,6 +81,24 @@ def work_of(config: RunConfig, train_images: int, test_images: int) -> Work:
             calibrated = 2 * DRAWS * min(CALIBRATION_IMAGES, train_images)
             forward += images * (1 + 1 + DRAWS) + calibrated
     return Work(trained, forward, explained)
+
+
+def total_seconds(runs: Iterable[tuple[RunConfig, int, int]], device: torch.device) -> float:
+    """How long runs take one after the other, from a few measured batches of each kind of detector.
+
+    Args:
+        runs: each with its numbers of training and test images.
+        device: where they are trained.
+    """
+    rates: dict[tuple[DetectorConfig, Precision], Rates] = {}
+    total = 0.0
+    for run, train_images, test_images in runs:
+        kind = (run.detector, run.training.precision)
+        if kind not in rates:
+            with reproducible(device):
+                rates[kind] = measured_rates(*kind, run.training.batch_size, device)
+        total += rates[kind].seconds(work_of(run, train_images, test_images))
+    return total
 
 
 def measured_rates(

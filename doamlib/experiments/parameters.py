@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -46,11 +46,24 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
+HEADINGS = {
+    "dataset": "data",
+    "arms": "arms",
+    "image_size": "network",
+    "warm_start": "start",
+    "optimizer": "training",
+    "image": "picture",
+    "device": "machine",
+}
+"""The first parameter of each group -> the group's heading in a notebook's parameters cell."""
+
+
 class Parameters(Config):
     """Every knob of the book. ``params/*.yaml`` hold values for it; no other knob exists.
 
     The defaults are those of ``params/quick.yaml`` and so of every notebook's parameters cell: a
-    file that leaves keys out means the same study for ``doam`` and for papermill.
+    file that leaves keys out, or a page that declares few, means the same study for ``doam`` and
+    for papermill.
 
     Raises:
         ParameterError: through :func:`from_notebook`, :func:`from_file` and :func:`from_values`.
@@ -88,7 +101,7 @@ class Parameters(Config):
     warm_start_per_seed: bool = Field(
         False, description="each seed has its own warm start; else all share seed 0's"
     )
-    warm_images: Images = Field(12000, description="warm start: generated images")
+    warm_images: Images = Field(32000, description="warm start: generated images")
     warm_epochs: Positive = Field(12, description="warm start: passes over them")
     warm_learning_rate: float = Field(2.0e-3, gt=0, description="warm start: peak of a cosine")
 
@@ -113,6 +126,10 @@ class Parameters(Config):
     )
     precision: Precision = Field(
         "auto", description="of the forward pass; auto: bfloat16 where the hardware has it"
+    )
+
+    image: str | None = Field(
+        None, description="a picture of your own for the page own_image; none: a generated one"
     )
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run")
@@ -142,7 +159,12 @@ class Parameters(Config):
         return self
 
     def check_machine(self) -> Parameters:
-        """Refuse what this machine lacks: the data folder or the device. Returns itself."""
+        """Refuse what this machine lacks: data folder, picture or device. Returns itself."""
+        if self.image is not None and not os.path.isfile(at_home(self.image)):
+            raise ParameterError(
+                f"image = {shown(self.image)}: no such file in "
+                f"{', '.join(map(str, places()))}; give the whole path of a picture"
+            )
         if self.data_root is not None and not os.path.isdir(at_home(self.data_root)):
             looked = ""
             if not at_home(self.data_root).is_absolute():
@@ -201,10 +223,11 @@ def from_file(path: Path | str, **changes: Any) -> Parameters:
 def from_notebook(namespace: Mapping[str, Any]) -> Parameters:
     """Validated parameters from a notebook's ``globals()``, right after its parameters cell.
 
-    Papermill only warns about a key that the notebook does not know and then runs without it. Here
-    everything that the parameters cell or papermill's own cell assigns must be a parameter, so that
-    key is refused; other variables are not looked at, and the cell may be run again at any time.
-    The machine is checked as well.
+    A page declares the parameters that it reads; defaults fill in the others. Papermill only warns
+    about a key that the page does not declare, and injects it all the same. Here everything that
+    the parameters cell or papermill's own cell assigns must be a parameter: a known key counts,
+    declared or not, and any other is refused. Other variables are not looked at, and the cell may
+    be run again at any time. The machine is checked as well.
 
     Raises:
         ParameterError: an unknown key, a refused value, a missing data folder or device.
@@ -214,22 +237,38 @@ def from_notebook(namespace: Mapping[str, Any]) -> Parameters:
 
 
 def _with_whole_path(values: Mapping[str, Any], starts: list[Path]) -> dict[str, Any]:
-    root = values.get("data_root")
+    root, image = values.get("data_root"), values.get("image")
     whole = {"data_root": found_folder(root, starts)} if isinstance(root, str) else {}
+    if isinstance(image, str):
+        there = (p for start in starts if os.path.isfile(p := start / at_home(image)))
+        whole["image"] = str(next(there, image))
     return {**values, **whole}
 
 
-def cell_source(parameters: Parameters) -> str:
-    """The parameters cell of every notebook: one documented ``key = value`` a line.
+def cell_source(parameters: Parameters, keys: Collection[str] | None = None) -> str:
+    """The parameters cell of a notebook: one documented ``key = value`` a line, under headings.
 
     A test compares the notebooks with it, and ``scripts/sync_notebooks.py`` writes it into them.
+
+    Args:
+        parameters: the values.
+        keys: what the page declares; all parameters by default.
     """
-    head = f"{CELL_HEAD}: papermill ... -f params/quick.yaml\n# fmt: off"
-    lines = [  # papermill reads one parameter a line
-        f"{key} = {value!r}  # {Parameters.model_fields[key].description}"
-        for key, value in parameters.model_dump(mode="json").items()
-    ]
-    return "\n".join([head, *lines])
+    lines = [f"{CELL_HEAD}: papermill ... -f params/quick.yaml"]
+    heading = None
+    for key, value in parameters.model_dump(mode="json").items():
+        heading = HEADINGS.get(key, heading)
+        if keys is None or key in keys:
+            if heading:
+                lines += ["", f"# {heading}"]
+                heading = None
+            # papermill reads one parameter a line
+            lines.append(f"{key} = {value!r}  # {Parameters.model_fields[key].description}")
+    few = keys is not None and len(keys) < len(Parameters.model_fields)
+    note = (
+        ["# Papermill warns of a file's other keys: this page does not read them."] if few else []
+    )
+    return "\n".join([lines[0], *note, "# fmt: off", *lines[1:]])
 
 
 def _as_meant(key: str, value: Any) -> Any:

@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
+from safetensors.torch import load_file
 
 from doamlib.core.config import Config, digest_of
 from doamlib.evaluation.detections import Detections
 from doamlib.evaluation.test_set import TestSet
 from doamlib.experiments.data import HARMLESS, DataConfig
-from doamlib.models.detector import (
-    DetectorConfig,
-)
+from doamlib.models.detector import Detector, DetectorConfig, build_detector
 from doamlib.sampling import SamplingConfig
 from doamlib.training import History, TrainingConfig
 
@@ -193,6 +192,18 @@ class Result:
         """The trained weights (safetensors); none in the reference layer."""
         path = self._place / "weights.safetensors"
         return path if isinstance(path, Path) and path.is_file() else None
+
+    def detector(self) -> Detector:
+        """The trained network, on the CPU and set to evaluate.
+
+        Raises:
+            ValueError: the reference layer keeps no weights.
+        """
+        if (weights := self.weights()) is None:
+            raise ValueError(f"{self.name} keeps no weights; train this run with 'doam train'")
+        detector = build_detector(self.config.detector, self.config.seed)
+        detector.load_state_dict(load_file(weights))  # all of them: this is no warm start
+        return detector.eval()
 
     def digest(self) -> str:
         """Changes when the stored numbers change."""

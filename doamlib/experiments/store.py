@@ -43,13 +43,20 @@ class RunStore:
             return None
 
     @contextmanager
-    def making(self, key: str) -> Iterator[Path]:
+    def making(self, key: str, wait: float = -1) -> Iterator[Path]:
         """Inside, this process alone makes the run ``key``; gives the folder of what is unfinished.
 
         The folder is kept if the making stops, and the next attempt goes on in it.
+
+        Args:
+            key: of the run.
+            wait: seconds for another process that makes it; below 0: until it is done.
+
+        Raises:
+            filelock.Timeout: the other process still makes it.
         """
         paths.writable(self.root / "locks")
-        with FileLock(self.root / "locks" / key):
+        with FileLock(self.root / "locks" / key, timeout=wait):
             yield self.root / "partial" / key
 
     def put(self, key: str, made: Path, test_set: bytes) -> None:

@@ -10,18 +10,18 @@ from functools import cached_property
 
 import torch
 
-from doamlib.core.report import Report
+from doamlib.core.report import Report, clock
 from doamlib.data.classes import CLASSES
 from doamlib.experiments.arms import ARMS, Arm
-from doamlib.experiments.data import Data, DataConfig, open_data
-from doamlib.experiments.estimate import Rates, measured_rates, work_of
+from doamlib.experiments.data import Data, DataConfig, data_config, open_data
+from doamlib.experiments.estimate import total_seconds
 from doamlib.experiments.parallel import Task, Trainer
 from doamlib.experiments.parameters import ParameterError, Parameters
 from doamlib.experiments.results import Result, RunConfig, WarmStart
 from doamlib.experiments.store import RunStore
 from doamlib.models.detector import DetectorConfig
+from doamlib.recipe import TrainingConfig
 from doamlib.simulation import SimulationConfig
-from doamlib.training import TrainingConfig, clock, reproducible
 
 WARM_DATA_SEED = 10_000
 """Added to ``data_seed``: a warm start never sees an image of the experiments."""
@@ -29,33 +29,6 @@ WARM_DATA_SEED = 10_000
 
 WARM_BATCH = 24
 """Images a step of a warm start."""
-
-
-def data_config(
-    parameters: Parameters, shots: int = 0, classes: Sequence[str] = CLASSES
-) -> DataConfig:
-    """The data that the parameters name, or ``shots`` training images a class of them.
-
-    Args:
-        parameters: which data.
-        shots: training images a class; 0: all images.
-        classes: of the data, in label order; only they themselves tell (see `Study.classes`).
-    """
-    simulation = None
-    if parameters.dataset == "simulation":
-        simulation = SimulationConfig(
-            train_images=parameters.train_images,
-            test_images=parameters.test_images,
-            seed=parameters.data_seed,
-            field_of_view=parameters.field_of_view,
-        )
-    return DataConfig(
-        dataset=parameters.dataset,
-        simulation=simulation,
-        class_names=parameters.class_names,
-        classes=tuple(classes),
-        shots=shots,
-    )
 
 
 def run_config(
@@ -266,7 +239,8 @@ class Study:
             first = f" and {len(warm)} warm starts before them" if warm else ""
             needed = ""
             if timed:
-                seconds = self._seconds([*missing, *warm]) / self.runs_at_once(len(missing))
+                works = [(run, *self._images(run)) for run in (*missing, *warm)]
+                seconds = total_seconds(works, self.device) / self.runs_at_once(len(missing))
                 needed = f", about {clock(seconds)} on this machine"
             self.report(f"{len(missing)} to train{first}{needed}")
             self._tell_of_few_steps()
@@ -287,18 +261,6 @@ class Study:
         warm = {config.digest(): config for run in configs if (config := run.warm_run())}
         return [run for run in warm.values() if self.store.starting_weights(run) is None]
 
-    def _seconds(self, runs: Iterable[RunConfig]) -> float:
-        """How long runs take, from a few measured batches of each kind of detector."""
-        rates: dict[tuple[DetectorConfig, str], Rates] = {}
-        total = 0.0
-        for run in runs:
-            kind = (run.detector, run.training.precision)
-            if kind not in rates:
-                with reproducible(self.device):
-                    rates[kind] = measured_rates(*kind, run.training.batch_size, self.device)
-            total += rates[kind].seconds(work_of(run, *self._images(run)))
-        return total
-
     def _images(self, config: RunConfig) -> tuple[int, int]:
         """How many images the run is trained and tested on."""
         if simulation := config.data.simulation:
@@ -310,19 +272,28 @@ class Study:
     def results(
         self, arms: Iterable[str] | None = None, deadline: float = float("inf")
     ) -> dict[tuple[str, int], Result]:
-        """(arm, seed) -> result of every run of these arms, trained now where missing.
+        """(arm, seed) -> result of every run of these arms: :meth:`plan`, then :meth:`train`."""
+        return self.train(self.plan(arms), deadline)
+
+    def train(
+        self, plan: Sequence[PlannedRun], deadline: float = float("inf")
+    ) -> dict[tuple[str, int], Result]:
+        """(arm, seed) -> result of every planned run, trained now where missing.
 
         As many runs are trained side by side as `runs_at_once` says, the warm starts that they
         need before them. On a CPU results do not depend on it.
+
+        Args:
+            plan: of :meth:`plan` or :meth:`announce`.
+            deadline: a :func:`time.monotonic` after which no epoch is started.
 
         Raises:
             doamlib.training.TrainingError: a loss diverged.
             doamlib.training.OutOfTime: the deadline passed; the next call goes on from there.
         """
-        runs = self.plan(arms)
         missing = [
-            Task(f"[{number}/{len(runs)}] {run.arm}, seed {run.seed}", run.config)
-            for number, run in enumerate(runs, start=1)
+            Task(f"[{number}/{len(plan)}] {run.arm}, seed {run.seed}", run.config)
+            for number, run in enumerate(plan, start=1)
             if run.result is None
         ]
         if missing:
@@ -335,7 +306,19 @@ class Study:
                 harmless = open_data(warm[0].data, None, self.processes, self.report)
                 self._train_all(tasks, harmless, deadline)
             self._train_all(missing, self.data, deadline)
-        return {(run.arm, run.seed): run.result for run in self.plan(arms)}
+        return {
+            (run.arm, run.seed): run.result or self.store.find(run.config, self.fingerprint)
+            for run in plan
+        }
+
+    def found(self, arms: Iterable[str]) -> dict[tuple[str, int], Result]:
+        """What is trained of these arms, with the parameters' seeds; nothing is trained for it."""
+        found = {
+            (arm, seed): self.store.find(self.config(arm, seed), self.fingerprint)
+            for arm in arms
+            for seed in self.parameters.seeds
+        }
+        return {run: result for run, result in found.items() if result is not None}
 
     def _train_all(self, tasks: list[Task], data: Data, deadline: float) -> None:
         """Train these, which share their data; images are decoded first, by all processes."""

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from doamlib.core import provenance
+from doamlib.core.determinism import reproducible
 from doamlib.core.files import write_bytes
 from doamlib.core.memory import reuse_freed_memory
 from doamlib.core.precision import chosen
@@ -33,7 +34,7 @@ from doamlib.models.detector import (
     load_weights,
     save_weights,
 )
-from doamlib.training import History, Training, reproducible
+from doamlib.training import History, Training
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def result_of(
     device: torch.device,
     report: Report = print,
     limits: Limits | None = None,
+    start: Path | None = None,
 ) -> Result:
     """The local result of a run; trained now if it is missing, by one process at a time.
 
@@ -68,6 +70,7 @@ def result_of(
         device: where to train.
         report: gets progress lines.
         limits: of the machine.
+        start: weights to start from; by default the store's, trained first where they are missing.
 
     Raises:
         doamlib.training.TrainingError: the loss diverged.
@@ -81,7 +84,7 @@ def result_of(
     with store.making(key) as folder:
         if store.find(config, data.fingerprint) is None:
             with reproducible(device):
-                start = _starting_weights(store, config, device, report, limits)
+                start = start or _starting_weights(store, config, device, report, limits)
                 made, test_set = train_run(config, data, device, folder, start, report, limits)
             store.put(key, made, test_set)
     return store.find(config, data.fingerprint)
@@ -123,7 +126,13 @@ def train_run(
     )
     end = RunEnd(detector, train, tested, device)
     training = Training(
-        *(detector, train, config.training, config.sampling, config.seed, folder, device),
+        detector,
+        train,
+        config.training,
+        config.sampling,
+        config.seed,
+        folder,
+        device,
         watch=end.watch,
     )
     history = training.run(report, limits.deadline)

@@ -208,7 +208,7 @@ def notebook_values(namespace: Mapping[str, Any], known: Collection[str]) -> dic
     wanted: set[str] = set()
     for head in (CELL_HEAD, INJECTED_HEAD):
         latest = [cell for cell in cells if cell.lstrip().startswith(head)][-1:]
-        wanted |= {name for cell in latest for name in _assigned(cell)}
+        wanted |= {name for cell in latest for name in assigned(cell)}
     if not wanted:
         plain = {
             name
@@ -220,7 +220,8 @@ def notebook_values(namespace: Mapping[str, Any], known: Collection[str]) -> dic
     return {name: namespace[name] for name in sorted(wanted) if name in namespace}
 
 
-def _assigned(cell: str) -> set[str]:
+def assigned(cell: str) -> set[str]:
+    """The names that a cell's own statements assign; none where it is no plain Python."""
     try:
         statements = ast.parse(cell).body
     except SyntaxError:  # a cell with IPython's own syntax

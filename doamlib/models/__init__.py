@@ -13,7 +13,7 @@ __getattr__, __all__ = lazily(
     {
         "DOAM": "doam",
         "DOAMConfig": "doam",
-        "load_official_state_dict": "doam",
+        "load_official_state_dict": "official",
         "complexity_table": "complexity",
         "DetectorConfig": "config",
         "Detector": "detector",

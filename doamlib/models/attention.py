@@ -31,6 +31,8 @@ class SqueezeExcitation(ops.SqueezeExcitation):
     1 / s_0, which the paper does not have, makes that start the identity. The paper starts near
     s = 0.5, which behind four pooling layers would shrink a trained network's features to a
     sixteenth; 0.95 without the constant would still take a fifth off them.
+
+    Paper: Eq. 15.
     """
 
     START = 3.0
@@ -51,6 +53,8 @@ class NonLocal(nn.Module):
     y_i = sum_j softmax_j(theta(x_i) . phi(x_j)) g(x_j); z_i = W y_i + x_i, with C / 2 channels
     inside. W ends in a batch normalisation whose scale starts at 0: z = x at first (Section 4.1
     there).
+
+    Paper: Eq. 13.
     """
 
     def __init__(self, channels: int):

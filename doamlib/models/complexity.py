@@ -109,6 +109,8 @@ def complexity_table() -> pd.DataFrame:
         Indexed SSD, SE, Non-local, DA, DOAM: ``params``, ``size_mib``, and ``gmacs`` by the paper's
         tool. Truncated as the paper truncates, all digits agree but DOAM's 32.8435, missed by
         0.002%: thop counts either a LeakyReLU in the official gate or one of its Sobel filters.
+
+    Paper: Table VIII.
     """
     ssd = _detector_totals(DetectorConfig())
     rows = {"SSD": ssd}

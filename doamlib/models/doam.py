@@ -5,13 +5,14 @@ DOAM stands in front of a detector. From an X-ray image x it computes an edge im
 attention map M, and hands the detector four channels: x and E, weighted by M.
 
 The paper's text and the authors' code (github.com/OPIXray-author/OPIXray, commit a3d37ff) describe
-two different modules. :class:`DOAMConfig` names each difference as one field.
+two different modules. :class:`DOAMConfig` names each difference as one field. Start reading at
+:meth:`DOAM.forward`; taught block by block in ``book/doam.ipynb``, the fields in
+``book/deviations.ipynb``.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -22,7 +23,6 @@ from torch import Tensor, nn
 from doamlib.core.config import Config
 from doamlib.core.precision import full_precision
 from doamlib.models.edges import SobelEdges, normalise_edges
-from doamlib.models.official import convert_official_state_dict
 
 Channels = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
@@ -143,7 +143,7 @@ def convolution_steps(in_channels: int, channels: Channels, block: str) -> nn.Se
 
 
 def edge_guidance(config: DOAMConfig) -> nn.Sequential:
-    """A = {Fe(E)} repeated N1 times (Eq. 1, 2): B,1,H,W to B,Ce,H,W; E enters un-normalised."""
+    """A = {Fe(E)} repeated N1 times: B,1,H,W to B,Ce,H,W; E un-normalised. Paper: Eq. 1, 2."""
     steps = convolution_steps(1, config.edge_channels, config.block)
     return nn.Sequential(OrderedDict(steps=steps))
 
@@ -152,7 +152,7 @@ class RegionAverage(nn.Module):
     """B2: every pixel takes the mean of its k x k block (Eq. 5, with k terms a side as corrected).
 
     Blocks start at the top left. Where k does not divide the height or width, the blocks at the
-    bottom or right border are smaller: their mean is over the pixels that exist.
+    bottom or right border are smaller: their mean is over the pixels that exist. Paper: Eq. 5.
     """
 
     def __init__(self, size: int):
@@ -170,7 +170,7 @@ class RegionAverage(nn.Module):
 class GatedConvolution(nn.Module):
     """G(U) = conv(U) * sigmoid(mask(U)), then batch normalisation (Eq. 6, after [43]).
 
-    Both 3x3 convolutions read the same input, so one convolution computes both halves.
+    Both 3x3 convolutions read the same input, so one convolution gives both halves. Paper: Eq. 6.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
@@ -193,6 +193,8 @@ class RegionInformationAggregation(nn.Module):
 
     Attributes:
         out_channels: channels of B.
+
+    Paper: Eq. 5, 6 and 14.
     """
 
     def __init__(self, channels: int, config: DOAMConfig):
@@ -212,19 +214,19 @@ class RegionInformationAggregation(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """B1 (B,Cr,H,W) to B (B,out_channels,H,W)."""
-        averages = [average(features) for average in self.averages]
-        if self.reduces:
+        averages = [average(features) for average in self.averages]  # B2 of each k: B,Cr,H,W
+        if self.reduces:  # conv(B1 || B2) = conv(B1) + conv(B2), so no B3 is built
             regional = [conv(a) for conv, a in zip(self.regional, averages, strict=True)]
             union = self.local(features) + torch.cat(regional, dim=1)
-        else:
+        else:  # B3 = B1 || B2 of each k, side by side
             union = torch.cat([part for a in averages for part in (features, a)], dim=1)
-        return self.gate(union)
+        return self.gate(union)  # of U, the union of the region sizes (Eq. 6)
 
 
 def material_awareness(config: DOAMConfig) -> nn.Sequential:
     """B1 = {Fm(x || E)} repeated N2 times (Eq. 3, 4), then RIA: colour and texture nearby.
 
-    P (B,4,H,W, 0..255) to B (B,regions.out_channels,H,W).
+    P (B,4,H,W, 0..255) to B (B,regions.out_channels,H,W). Paper: Eq. 3, 4.
     """
     steps = convolution_steps(4, config.material_channels, config.block)
     regions = RegionInformationAggregation(config.material_channels[-1], config)
@@ -235,7 +237,7 @@ def attention_generation(in_channels: int, kernel: int) -> nn.Sequential:
     """M = sigmoid(Wa (A || B) + ba) (Eq. 7, 8): A || B (B,C,H,W) to B,1,H,W in 0..1.
 
     One channel as in the code. The paper gives C as many channels as A and B together and M none;
-    both cannot hold.
+    both cannot hold. Paper: Eq. 7, 8.
     """
     fusion = nn.Conv2d(in_channels, 1, kernel_size=kernel, padding=kernel // 2)
     return nn.Sequential(OrderedDict(fusion=fusion, sigmoid=nn.Sigmoid()))
@@ -249,7 +251,7 @@ class DOAM(nn.Module):
 
     Layers start as PyTorch starts them. So do the official code's but for the two convolutions of
     its gate, which it draws wider (He); the batch normalisation behind them takes that out again,
-    up to what it does to the mask.
+    up to what it does to the mask. Paper: Algorithm 1; Eq. 9, 16; Fig. 3.
     """
 
     def __init__(self, config: DOAMConfig | None = None):
@@ -287,28 +289,30 @@ class DOAM(nn.Module):
         """
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"DOAM needs images B,3,H,W; got shape {tuple(images.shape)}")
-        edges = self.sobel(images)
+        edges = self.sobel(images)  # E: B,1,H,W, 0 to 1140
         scaled_edges = PIXEL_RANGE * normalise_edges(edges, self.config.edge_normalisation)
-        plain = torch.cat([images, scaled_edges], dim=1)  # P
-        attention = self._attention(plain, edges)
-        weighted = plain if attention is None else self._blend(plain, attention)
+        plain = torch.cat([images, scaled_edges], dim=1)  # P = x || E: B,4,H,W, 0..255
+        attention = self._attention(plain, edges)  # M: B,1,H,W, 0..1
+        weighted = plain if attention is None else self._blend(plain, attention)  # D: B,4,H,W
         return (weighted, attention) if return_attention else weighted
 
     def _attention(self, plain: Tensor, edges: Tensor) -> Tensor | None:
+        """M from P and E: B from Material Awareness, A from Edge Guidance, then their fusion."""
         branches = []
         if self.config.branch_inputs == "standardised":
             plain, edges = (plain - BRANCH_MEAN) / BRANCH_STD, edges / EDGE_STD
         if self.config.material:
             flipped = plain[:, [2, 1, 0, 3]] if self.config.channel_order == "bgr" else plain
-            branches.append(self.material(flipped))
+            branches.append(self.material(flipped))  # B (Eq. 3 to 6)
         if self.config.edge_guidance:
-            branches.append(self.edge_guidance(edges))
+            branches.append(self.edge_guidance(edges))  # A (Eq. 1, 2)
         if not branches:
             return None
-        logits = self.attention.fusion(torch.cat(branches, dim=1))
+        logits = self.attention.fusion(torch.cat(branches, dim=1))  # C = Wa (A || B) + ba (Eq. 7)
         return self.attention.sigmoid(logits.float())  # in bfloat16 nothing lies within 0.004 of 1
 
     def _blend(self, plain: Tensor, attention: Tensor) -> Tensor:
+        """D from P and M (Eq. 9), pixel by pixel."""
         # In bfloat16 the factor is 1 for every pixel while gamma is below 0.002: DOAM would be off.
         with full_precision(plain.device.type):
             attention = attention.float()
@@ -316,23 +320,3 @@ class DOAM(nn.Module):
                 return attention * plain
             # gamma * M * P + (1 - gamma) * P, with one product as large as P instead of three
             return plain * (1 + self.gamma * (attention - 1))
-
-
-def load_official_state_dict(module: DOAM, mapping: Mapping[str, Any]) -> None:
-    """Load the tensors of the official module (commit a3d37ff) into ours.
-
-    Args:
-        module: a DOAM with the reference's shapes.
-        mapping: the official names to arrays or tensors. Its copies of the Sobel kernels are
-            compared with ours; its colours are in BGR order.
-
-    Raises:
-        ValueError: a name is missing or unknown, a shape differs, or a Sobel kernel is another.
-    """
-    state = convert_official_state_dict(mapping)
-    if not torch.equal(state["sobel.kernels"], module.sobel.kernels.cpu()):
-        raise ValueError("the official state dict holds other kernels than Sobel's")
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"the module is not shaped like the reference: {error}") from None

@@ -16,6 +16,8 @@ class SobelEdges(nn.Module):
 
     The kernels are fixed. Zero padding, as in the code, draws an edge around a bright image, most
     often the strongest of all: then both ways to normalise edges agree.
+
+    Paper: Algorithm 1.
     """
 
     def __init__(self, channel: Literal["red", "mean"] = "red"):

@@ -84,7 +84,6 @@ class FCOS(nn.Module):
 
     first_layer = "model.backbone.body.conv1"
     output_layers = ("model.head.classification_head.cls_logits",)
-    imagenet_weights = "ResNet50_Weights.IMAGENET1K_V1"
 
     def __init__(self, config: DetectorConfig):
         super().__init__()
@@ -98,11 +97,6 @@ class FCOS(nn.Module):
         )
         for head in (self.model.head.classification_head, self.model.head.regression_head):
             regroup(head.conv)
-
-    def from_imagenet(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Torchvision's ResNet-50 tensors under the names they have in a detector."""
-        body = "network.model.backbone.body"
-        return {f"{body}.{n}": t for n, t in tensors.items() if not n.startswith("fc.")}
 
     def forward(self, images: Tensor) -> dict[str, Tensor | list]:
         """Normalised images B,C,S,S to the head's outputs (torchvision's names), float32.

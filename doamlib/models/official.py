@@ -13,8 +13,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from doamlib.models.doam import DOAM
+
 REGION_SIZES = (5, 10, 15)
 STEPS = 5
+
+
+def load_official_state_dict(module: DOAM, mapping: Mapping[str, Any]) -> None:
+    """Load the tensors of the official module (commit a3d37ff) into ours.
+
+    Args:
+        module: a DOAM with the reference's shapes.
+        mapping: the official names to arrays or tensors. Its copies of the Sobel kernels are
+            compared with ours; its colours are in BGR order.
+
+    Raises:
+        ValueError: a name is missing or unknown, a shape differs, or a Sobel kernel is another.
+    """
+    state = convert_official_state_dict(mapping)
+    if not torch.equal(state["sobel.kernels"], module.sobel.kernels.cpu()):
+        raise ValueError("the official state dict holds other kernels than Sobel's")
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"the module is not shaped like the reference: {error}") from None
 
 
 def convert_official_state_dict(mapping: Mapping[str, Any]) -> dict[str, Tensor]:

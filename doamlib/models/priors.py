@@ -17,7 +17,7 @@ from torchvision.ops import box_convert, box_iou
 VARIANCES = (0.1, 0.2)  # of centre and size offsets, as in the SSD authors' code
 MATCHED_NOTHING = -1
 SMALL_PROFILE_SCALES = (0.14, 0.7)
-LARGEST_GROWTH = 62.5  # of a prior, as in torchvision: an untrained network stays finite
+LARGEST_GROWTH = 62.5  # of a prior or anchor, as in torchvision: untrained networks stay finite
 
 
 def map_sizes(image_size: int) -> list[int]:

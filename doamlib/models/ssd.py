@@ -4,6 +4,11 @@ The heads, default boxes and VGG16's layers are torchvision's. The feature extra
 here, because torchvision's has fixed widths and fails below 300 pixels; at full size its tensors
 carry the same names. Matching, loss and decoding are written for whole batches, so that they do not
 show beside the convolutions of a slim network; the tests hold them against torchvision's.
+
+Read :class:`SSD` first: ``forward`` gives each of P priors (default boxes, see ``priors.py``) four
+offsets and 1 + K logits, ``match`` says which priors stand for which item, ``loss`` compares,
+``detect`` turns offsets and logits into boxes. B is the images of a batch, G the most items on one
+of them, S the input's side.
 """
 
 from __future__ import annotations
@@ -66,9 +71,9 @@ class VGG16Extractor(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images B,C,H,W to the maps, finest first."""
-        features = self.features(images)
+        features = self.features(images)  # conv4_3: B,512,38,38 of a full-size SSD300
         maps = [self.scale_weight.view(1, -1, 1, 1) * F.normalize(features)]
-        for layer in self.extra:
+        for layer in self.extra:  # fc7: B,1024,19,19, then conv8_2 to conv11_2: 10, 5, 3 and 1
             features = layer(features)
             maps.append(features)
         return maps
@@ -79,8 +84,12 @@ class NormalisedConv2d(nn.Conv2d):
 
     def __init__(self, plain: nn.Conv2d):
         super().__init__(
-            *(plain.in_channels, plain.out_channels, plain.kernel_size, plain.stride),
-            *(plain.padding, plain.dilation),
+            plain.in_channels,
+            plain.out_channels,
+            plain.kernel_size,
+            plain.stride,
+            plain.padding,
+            plain.dilation,
         )
         self.load_state_dict(plain.state_dict())
         self.norm = nn.BatchNorm2d(plain.out_channels)
@@ -122,7 +131,6 @@ class SSD(nn.Module):
     output_layers = ("head",)
     keeps_image_losses = False
     """Whether :meth:`loss` also leaves ``image_losses`` (B,): each image as a batch of its own."""
-    imagenet_weights = "VGG16_Weights.IMAGENET1K_V1"
 
     def __init__(self, config: DetectorConfig):
         super().__init__()
@@ -150,16 +158,6 @@ class SSD(nn.Module):
             background = layer.bias.detach().view(priors, -1)[:, 0]
             background.fill_(torch.tensor(99.0 * self.config.num_classes).log())
 
-    def from_imagenet(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Torchvision's VGG16 tensors up to conv5_3, under the names they have in a detector."""
-        own = [f"features.{i}" for i in range(len(self.backbone.features))]
-        own += [f"extra.0.{i}" for i in range(len(self.backbone.extra[0]))]
-        renamed = {}
-        for name in [name for name in tensors if name.startswith("features.")]:
-            _, index, kind = name.split(".")
-            renamed[f"network.backbone.{own[int(index)]}.{kind}"] = tensors[name]
-        return renamed
-
     @property
     def last_vgg_layer(self) -> nn.Module:
         """conv5_3, the last convolution of VGG16: where Fig. 6 looks."""
@@ -176,6 +174,7 @@ class SSD(nn.Module):
     def match(self, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Padded targets (B,G,4), (B,G) to each prior's box (B,P,4) and class (B,P), else 0."""
         matched = match_priors(self.priors, boxes, labels > 0, self.config.match_iou)
+        # (B,P): the item's number, from 0; -1 for a prior that stands for none
         index = matched.clamp(min=0)
         box = boxes.gather(1, index[..., None].expand(-1, -1, 4))
         return box, labels.gather(1, index).masked_fill(matched < 0, 0)
@@ -191,6 +190,8 @@ class SSD(nn.Module):
         Returns:
             Scalars ``bbox_regression`` and ``classification`` (SSD paper, Eq. 1 with alpha 1).
             An image without items has no positives, hence no negatives either, and adds nothing.
+
+        Paper: Eq. 10, 20.
         """
         box, label = self.match(boxes, labels)
         if self.keeps_image_losses:
@@ -211,9 +212,10 @@ class SSD(nn.Module):
         self, outputs: dict[str, Tensor], box: Tensor, label: Tensor
     ) -> dict[str, Tensor]:
         """The loss, given each prior's box (B,P,4) and class (B,P)."""
-        positive = label > 0
-        matched = positive.sum().clamp(min=1)
+        positive = label > 0  # (B,P): the prior stands for an item
+        matched = positive.sum().clamp(min=1)  # N of the SSD paper
         priors = self.priors.expand_as(box)
+        # Both sums run over the whole batch: offsets of the positives (n,4) against encoded boxes.
         localisation = F.smooth_l1_loss(
             outputs["offsets"][positive], encode(box[positive], priors[positive]), reduction="sum"
         )
@@ -225,11 +227,12 @@ class SSD(nn.Module):
 
     def _hard_negatives(self, logits: Tensor, label: Tensor) -> Tensor:
         """Cross-entropy of the positives and of each image's three hardest negatives a positive."""
-        entropy = F.cross_entropy(logits.transpose(1, 2), label, reduction="none")
+        entropy = F.cross_entropy(logits.transpose(1, 2), label, reduction="none")  # (B,P)
         positive = label > 0
-        wanted = NEGATIVES_PER_POSITIVE * positive.sum(dim=1, keepdim=True)
+        wanted = NEGATIVES_PER_POSITIVE * positive.sum(dim=1, keepdim=True)  # (B,1)
         negatives = entropy.masked_fill(positive, 0.0)
         hardest = negatives.topk(min(int(wanted.max()), negatives.shape[1]), dim=1).values
+        # Sorted (B,W) for the image that wants most; of each, as many count as it wants itself.
         rank = torch.arange(hardest.shape[1], device=hardest.device)
         return entropy[positive].sum() + hardest[rank < wanted].sum()
 

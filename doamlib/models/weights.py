@@ -1,4 +1,4 @@
-"""Weights on disk (safetensors), and warm starts from another detector or from ImageNet."""
+"""Weights on disk (safetensors), and warm starts from another detector."""
 
 from __future__ import annotations
 
@@ -97,30 +97,6 @@ def fold_batch_norm(
     return folded
 
 
-def load_imagenet_backbone(detector: nn.Module, path: Path | str | None = None) -> list[str]:
-    """Start a full-size backbone from torchvision's ImageNet weights.
-
-    Args:
-        detector: an SSD (VGG16) or FCOS (ResNet-50) of width 1, changed in place.
-        path: torchvision's file (``.pth``) or the same tensors as safetensors. None: torchvision's
-            own download and cache.
-
-    Returns:
-        Names of the tensors that were left as initialised.
-
-    Raises:
-        ValueError: torchvision has no weights for this network, or the tensors do not fit.
-        RuntimeError: there is neither a file nor a network.
-    """
-    network = detector.network
-    if not hasattr(network, "from_imagenet") or detector.config.width != 1:
-        raise ValueError("torchvision has ImageNet weights for SSD and FCOS at width 1 only")
-    tensors = _download(network.imagenet_weights) if path is None else _read(Path(path))
-    renamed = network.from_imagenet(tensors)
-    left = detector.state_dict()
-    return load_weights(detector, {**left, **renamed}) + [n for n in left if n not in renamed]
-
-
 def _fit_first_convolution(detector: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Drop the source's first kernels, or give them a channel of zeros, as the detector needs."""
     name = f"network.{detector.network.first_layer}.weight"
@@ -138,15 +114,3 @@ def _read(path: Path) -> dict[str, Tensor]:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, UnpicklingError, EOFError) as error:
         raise ValueError(f"{path}: cannot be read as weights ({error})") from None
-
-
-def _download(weights: str) -> dict[str, Tensor]:
-    import torchvision  # takes 1.5 s, and few need it
-
-    try:
-        return torchvision.models.get_weight(weights).get_state_dict(progress=True)
-    except OSError as error:
-        raise RuntimeError(
-            f"torchvision cannot fetch {weights} ({error}); without a network, copy its file here "
-            "and give its path, or start from random weights"
-        ) from None

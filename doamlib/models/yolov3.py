@@ -16,6 +16,7 @@ from torchvision.ops import box_iou
 
 from doamlib.models.config import DetectorConfig, scaled
 from doamlib.models.postprocess import select_detections
+from doamlib.models.priors import LARGEST_GROWTH
 
 STRIDES = (8, 16, 32)
 # The authors' nine anchors, width and height at 416 pixels, three for each stride.
@@ -24,7 +25,6 @@ ANCHORS += ((116, 90), (156, 198), (373, 326))
 ANCHOR_IMAGE = 416
 RESIDUAL_BLOCKS = (1, 2, 8, 8, 4)
 IGNORED_FROM_IOU = 0.5
-LARGEST_GROWTH = 62.5  # of an anchor, so that an untrained network stays finite
 
 
 def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:

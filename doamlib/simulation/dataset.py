@@ -18,7 +18,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,12 @@ FORMAT = 1
 UNFINISHED, MANIFEST = ".unfinished", "manifest.json"
 REPORT_SECONDS = 5.0
 
+Drawn = tuple[dict[str, bytes], dict[str, Any]]
+"""What :func:`drawn` returns."""
+
+Draw = Callable[[SimulationConfig, Sequence[ImagePlan]], Iterable[tuple[ImagePlan, Drawn]]]
+"""Draws images elsewhere, in any order."""
+
 
 def _write(root: Path, files: dict[str, bytes]) -> dict[str, str]:
     """Write files below the root; returns their SHA-256, in hexadecimal, by name."""
@@ -51,8 +57,8 @@ def _part_path(root: Path, plan: ImagePlan) -> Path:
     return root / UNFINISHED / f"{plan.stem}.json"
 
 
-def _produce(root: Path, config: SimulationConfig, plan: ImagePlan) -> None:
-    """Draw and store one image, its annotation and, last, its part."""
+def drawn(config: SimulationConfig, plan: ImagePlan) -> Drawn:
+    """One image: its files below the dataset's root, name -> content, and its sidecar's record."""
     pixels, record = make_image(config, plan)
     quality = [cv2.IMWRITE_JPEG_QUALITY, record["display"]["jpeg_quality"]]
     _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), quality)
@@ -65,8 +71,18 @@ def _produce(root: Path, config: SimulationConfig, plan: ImagePlan) -> None:
         f"{folder}_image/{plan.stem}.jpg": encoded.tobytes(),
         f"{folder}_annotation/{plan.stem}.txt": "".join(lines).encode(),
     }
+    return files, record
+
+
+def _store(root: Path, plan: ImagePlan, image: Drawn) -> None:
+    """Write an image's files and, last, its part."""
+    files, record = image
     part = canonical_json({"record": record, "files": _write(root, files)})
     write_bytes(_part_path(root, plan), part.encode())
+
+
+def _produce(root: Path, config: SimulationConfig, plan: ImagePlan) -> None:
+    _store(root, plan, drawn(config, plan))
 
 
 def _begin_work() -> None:
@@ -182,7 +198,11 @@ def _remaining(done: int, total: int, seconds: float) -> str:
 
 
 def generate(
-    config: SimulationConfig, root: Path, processes: int = 1, report: Callable[[str], None] = print
+    config: SimulationConfig,
+    root: Path,
+    processes: int = 1,
+    report: Callable[[str], None] = print,
+    draw: Draw | None = None,
 ) -> Path:
     """Generate a dataset, or finish one that was interrupted, or find it complete.
 
@@ -194,6 +214,7 @@ def generate(
         root: Its folder; made if it is not there, otherwise empty or holding this very dataset.
         processes: Worker processes; 1 works in this process.
         report: Receives one line every few seconds.
+        draw: Draws the images in place of ``processes``; they are only written here.
 
     Returns:
         ``root``.
@@ -216,7 +237,11 @@ def generate(
         if len(left) < len(plans):
             report(f"simulation: continuing, {len(plans) - len(left)} of {len(plans)} images kept")
         start = last = time.monotonic()
-        for done, _ in enumerate(_run(root, config, left, processes), start=1):
+        if draw is None:
+            stored = _run(root, config, left, processes)
+        else:
+            stored = (_store(root, *one) for one in draw(config, left))
+        for done, _ in enumerate(stored, start=1):
             if (now := time.monotonic()) - last > REPORT_SECONDS:
                 last = now
                 report(_remaining(done, len(left), now - start))

@@ -29,7 +29,7 @@ from doamlib.book.build import (
 from doamlib.claims.claims import CLAIMS, outcomes
 from doamlib.claims.scoreboard import show, statuses
 from doamlib.core import paths
-from doamlib.experiments.parameters import ParameterError, cell_source, from_values
+from doamlib.experiments.parameters import cell_source, from_values
 from doamlib.experiments.store import RunStore
 from doamlib.experiments.study import Study
 
@@ -106,7 +106,7 @@ def test_a_second_build_executes_nothing(built, smoke):
 def test_parameters_are_shown_once_with_the_values_that_were_used(built, smoke):
     notebook = nbformat.read(paths.build() / "pages" / "doam.ipynb", as_version=4)
     shown = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
-    assert [cell.source for cell in shown] == [cell_source(smoke)]
+    assert [cell.source for cell in shown] == [cell_source(smoke)]  # this page reads all
     assert all("injected-parameters" not in c.metadata.get("tags", []) for c in notebook.cells)
 
 
@@ -269,11 +269,18 @@ def test_a_failed_build_leaves_the_pages_that_were_rendered_before(small_book):
     assert "'before'" in page.read_text() and "'after'" not in page.read_text()
 
 
-def test_a_notebook_without_a_parameter_is_refused(smoke, tmp_path):
-    cell = new_code_cell("profile = 'x'", metadata={"tags": ["parameters"]})
-    nbformat.write(new_notebook(cells=[cell], metadata=KERNEL), tmp_path / "old.ipynb")
-    with pytest.raises(ParameterError, match=r"old\.ipynb: its parameters cell lacks dataset"):
-        execute(tmp_path / "old.ipynb", tmp_path / "out.ipynb", smoke)
+def test_a_page_may_declare_few_parameters_and_is_given_all(smoke, tmp_path):
+    """Injected is everything; shown are the page's own, with the values that were used."""
+    declared = new_code_cell(cell_source(smoke, ["profile"]), metadata={"tags": ["parameters"]})
+    code = (
+        "from doamlib.experiments import from_notebook\nprint(from_notebook(globals()).as_json())"
+    )
+    page = new_notebook(cells=[declared, new_code_cell(code)], metadata=KERNEL)
+    nbformat.write(page, tmp_path / "few.ipynb")
+    execute(tmp_path / "few.ipynb", tmp_path / "out.ipynb", smoke)
+    shown, checked = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
+    assert shown.source == declared.source and "profile = 'smoke'" in shown.source
+    assert checked.outputs[0].text.strip() == smoke.as_json()
 
 
 def test_every_notebook_runs_alone_with_plain_papermill(study, smoke, tmp_path):
@@ -347,4 +354,4 @@ def test_every_page_takes_the_real_dataset(opixray, tmp_path):
     run_all([partial(execute, paths.book() / p, tmp_path / p, opixray) for p in pages])
     for page in pages:
         cells = nbformat.read(tmp_path / page, as_version=4).cells
-        assert any(f"data_root = {opixray.data_root!r}" in cell.source for cell in cells)
+        assert any("profile = 'opixray'" in cell.source for cell in cells)

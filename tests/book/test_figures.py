@@ -1,4 +1,4 @@
-"""What a page draws: samples chosen by rule, gains by level and against occlusion."""
+"""What a page draws: gains by level and against occlusion, curves, forests."""
 
 from types import SimpleNamespace
 
@@ -11,10 +11,6 @@ import pytest
 from doamlib.book import figures, plots
 from doamlib.claims import comparison
 from doamlib.data import CLASSES
-from doamlib.evaluation.detections import Detections, GroundTruth
-from doamlib.evaluation.test_set import TestSet
-
-KNIFE, SCISSOR = 1, 2
 
 
 @pytest.fixture(autouse=True)
@@ -22,92 +18,6 @@ def no_windows():
     matplotlib.use("Agg")
     yield
     plt.close("all")
-
-
-def square(x, side=10):
-    return [x, 0, x + side, side]
-
-
-def test_set(items, levels, occlusion=None):
-    """``items``: (image, label, x); ``occlusion``: O of each, NaN where none is given."""
-    image, label, x = zip(*items, strict=True)
-    truth = GroundTruth(
-        np.array(image), np.array(label), np.array([square(v) for v in x], float), len(levels)
-    )
-    known = np.full(len(items), np.nan) if occlusion is None else np.array(occlusion, float)
-    ids = tuple(f"{n}" for n in range(len(levels)))
-    sizes = np.full((len(levels), 2), 100)
-    return TestSet(("Knife", "Scissor"), ids, sizes, np.array(levels), truth, known)
-
-
-test_set.__test__ = False
-
-
-def detections(*rows):
-    """Rows of (image, label, score, x)."""
-    image, label, score, x = zip(*rows, strict=True) if rows else ((), (), (), ())
-    boxes = np.array([square(v) for v in x], float).reshape(-1, 4)
-    return Detections(np.array(image, int), np.array(label, int), np.array(score, float), boxes)
-
-
-THREE = [(0, KNIFE, 0), (1, KNIFE, 20), (2, SCISSOR, 40)]
-
-
-def test_the_strongest_right_and_wrong_and_the_least_occluded_missed():
-    test = test_set(THREE, levels=(1, 2, 3), occlusion=(0.1, 0.5, 0.3))
-    found = detections(
-        (2, KNIFE, 0.5, 40),  # the right place, the wrong class
-        (0, KNIFE, 0.6, 1),  # a hit
-        (1, KNIFE, 0.8, 70),  # nothing there
-    )
-    chosen = figures.choose_samples(test, found)
-    assert list(chosen) == ["right", "wrong", "missed"]
-    assert (chosen["right"].image, chosen["right"].score) == (0, 0.6)
-    assert chosen["right"].box == (1, 0, 11, 10)
-    assert (chosen["wrong"].image, chosen["wrong"].score) == (1, 0.8)
-    # Items 1 (O = 0.5) and 2 (O = 0.3) have no hit.
-    missed = chosen["missed"]
-    assert (missed.image, missed.label, missed.score) == (2, SCISSOR, None)
-    assert missed.box == (40, 0, 50, 10)
-
-
-def test_as_many_detections_are_kept_as_there_are_items():
-    test = test_set(THREE[:2], levels=(1, 2), occlusion=(0.1, 0.5))
-    found = detections(
-        (0, KNIFE, 0.9, 0), (0, KNIFE, 0.8, 60), (1, KNIFE, 0.7, 20), (1, KNIFE, 0.6, 70)
-    )
-    chosen = figures.choose_samples(test, found)
-    assert chosen["wrong"].score == 0.8
-    assert chosen["missed"].image == 1  # its hit ranks third, and there are two items
-
-
-def test_a_second_box_on_an_item_is_wrong():
-    test = test_set(THREE[:2], levels=(1, 1), occlusion=(0.1, 0.5))
-    chosen = figures.choose_samples(test, detections((0, KNIFE, 0.9, 0), (0, KNIFE, 0.8, 1)))
-    assert (chosen["right"].score, chosen["wrong"].score) == (0.9, 0.8)
-
-
-def test_the_order_of_detections_does_not_matter():
-    test = test_set(THREE, levels=(1, 2, 3), occlusion=(0.1, 0.5, 0.3))
-    rows = [(1, KNIFE, 0.8, 70), (0, KNIFE, 0.6, 1), (2, KNIFE, 0.5, 40)]
-    expected = figures.choose_samples(test, detections(*rows))
-    assert figures.choose_samples(test, detections(*rows[::-1])) == expected
-
-
-def test_without_known_occlusion_the_level_of_the_image_decides_and_then_the_order():
-    test = test_set(THREE, levels=(3, 2, 2))
-    chosen = figures.choose_samples(test, detections())
-    assert list(chosen) == ["missed"]
-    assert chosen["missed"].image == 1
-
-
-def test_a_perfect_detector_has_nothing_wrong_and_misses_nothing():
-    test = test_set(THREE, levels=(1, 2, 3), occlusion=(0.1, 0.5, 0.3))
-    rows = [(image, label, 0.9 - 0.1 * image, x) for image, label, x in THREE]
-    assert list(figures.choose_samples(test, detections(*rows))) == ["right"]
-
-
-# --- tables behind figures ------------------------------------------------------------------------
 
 
 def run(levels=(), curve=(), epochs=()):
@@ -135,6 +45,7 @@ def runs():
 
 
 def test_gains_by_level_are_paired_by_seed(runs):
+    """Paper: Fig. 5."""
     frame = figures.gains_by_level(runs, "SSD+DOAM-T", ["SSD", "SSD+SE"])
     assert set(frame["over"]) == {"SSD"}
     table = frame.pivot_table(index="seed", columns="level", values="gain")

@@ -5,10 +5,15 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import sync_notebooks
 
+from doamlib.book import first_cell
 from doamlib.book.build import toc_notebooks
 from doamlib.claims.claims import CLAIMS
-from doamlib.experiments.parameters import cell_source, from_file
+from doamlib.experiments.arms import ARMS
+from doamlib.experiments.parameters import ParameterError, Parameters, from_file, from_notebook
+from doamlib.experiments.study import run_config
+from doamlib.experiments.values import read_yaml
 
 REPOSITORY = Path(__file__).parents[2]
 BOOK = REPOSITORY / "book"
@@ -48,17 +53,75 @@ def test_no_outputs_and_a_kernel_to_run_on(notebook):
     assert notebook.metadata.kernelspec.name == "python3"
 
 
-def test_the_first_code_cell_holds_all_parameters_and_the_next_checks_them(notebook):
-    cells = code_cells(notebook)
+def test_the_first_code_cell_holds_what_the_page_reads_and_the_next_checks_it(notebook):
+    first, *cells = code_cells(notebook)
+    assert (first.source, first.metadata.tags) == (first_cell.SOURCE, first_cell.TAGS)
     assert "parameters" in cells[0].metadata.tags
-    assert cells[0].source == cell_source(from_file(REPOSITORY / "params" / "quick.yaml"))
+    assert cells[0].source == sync_notebooks.parameters_cell(notebook)
     assert "from_notebook(globals())" in cells[1].source
     tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
 
 
+def test_the_first_cell_is_silent_where_the_library_is(capsys):
+    exec(first_cell.SOURCE, {})
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_first_cell_says_what_to_install_where_it_is_not(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match=r"needs doamlib.*pip install -e FOLDER"):
+        exec(first_cell.SOURCE, {})
+
+
+def test_what_a_page_reads_is_found_in_its_code():
+    keys_read = sync_notebooks.keys_read
+    assert keys_read("colophon(parameters)") == ["profile"]
+    assert keys_read("rng(parameters.data_seed)") == ["profile", "data_seed"]
+    opened = keys_read("study = Study(parameters)\nstudy.data.train")
+    assert {"profile", "data_root", "class_names", "device", "processes"} < set(opened)
+    assert not {"arms", "seeds", "epochs", "width"} & set(opened)
+    of_runs = [key for key in Parameters.model_fields if key != "image"]
+    assert keys_read("Study(parameters).results(['SSD'])") == of_runs
+    assert keys_read("page = TablePage(parameters, 'IV')") == of_runs
+    assert keys_read("photo(parameters.image)") == ["profile", "image"]
+
+
+def injected(notebook, values):
+    """The globals of a page's kernel after papermill's cell, as papermill writes it."""
+    cells = [code_cells(notebook)[1].source]
+    if values:
+        given = "\n".join(f"{key} = {value!r}" for key, value in values.items())
+        cells.append(f"# Parameters\n{given}\n")
+    namespace = {"In": ["", *cells]}
+    for cell in cells:
+        exec(cell, namespace)
+    return namespace
+
+
+@pytest.mark.parametrize(
+    "file", sorted((REPOSITORY / "params").glob("*.yaml")), ids=lambda f: f.stem
+)
+def test_a_file_means_the_same_runs_on_every_page(file, tmp_path, monkeypatch):
+    """Also where a page declares fewer keys than the file gives: nothing of it is lost."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    root = {"data_root": str(tmp_path)} if file.stem == "opixray" else {}
+    wanted = from_file(file, **root)
+    keys = [run_config(wanted, ARMS[arm], wanted.seeds[0]).digest() for arm in wanted.arms]
+    for path in NOTEBOOKS:
+        found = from_notebook(injected(nbformat.read(path, 4), {**read_yaml(file), **root}))
+        assert found == wanted, path.stem
+        assert keys == [run_config(found, ARMS[arm], found.seeds[0]).digest() for arm in found.arms]
+
+
+def test_an_unknown_key_is_refused_on_every_page_and_its_cell_alone_is_the_quick_study(notebook):
+    assert from_notebook(injected(notebook, {})) == Parameters()
+    with pytest.raises(ParameterError, match="epoch = 3: no such parameter"):
+        from_notebook(injected(notebook, {"epoch": 3}))
+
+
 def test_cells_are_small_and_plain(notebook):
-    for cell in code_cells(notebook):
+    for cell in code_cells(notebook)[2:]:
         assert len(cell.source.splitlines()) <= 40
         assert not re.search(r"^\s*[%!]", cell.source, re.MULTILINE), cell.source
 
@@ -112,7 +175,8 @@ def test_every_quoted_name_is_stored_on_the_same_page(notebook):
     code = "\n".join(cell.source for cell in code_cells(notebook))
     stored = set(re.findall(r"quote\(\s*f?\"([^\"]+)\"", code))
     stored |= {"page-profile", "page-seconds", "page-gib"}
-    for numbers in re.findall(r"quote_findings\(pages\.show_verdicts\(([\d, ]+)\)\)", code):
-        stored |= {f"{kind}-{n}" for n in numbers.split(", ") for kind in ("found", "sure")}
+    shown = r"quote_findings\(pages\.show_verdicts\(([\d, ]+)\)\)|TablePage\(.*claims=\(([\d, ]+)\)"
+    for numbers in map("".join, re.findall(shown, code)):
+        stored |= {f"{kind}-{n}" for n in re.findall(r"\d+", numbers) for kind in ("found", "sure")}
     patterns = [re.sub(r"\\\{.*?\\\}", ".+", re.escape(name)) for name in stored]
     assert all(any(re.fullmatch(p, name) for p in patterns) for name in wanted), wanted - stored

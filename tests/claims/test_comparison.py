@@ -59,6 +59,16 @@ def runs():
     }
 
 
+def test_other_rules_of_ap_are_read_where_a_run_keeps_them(runs):
+    metrics = runs["SSD", 0].metrics
+    metrics["COCO"] = {"AP50": 0.5, "AP50:95": 0.31}
+    metrics["AP_11_point"] = {"mAP": 0.52}
+    one = {("SSD", 0): runs["SSD", 0]}
+    assert comparison.scores(one, "SSD", "AP50:95") == {0: pytest.approx(31)}
+    table = comparison.measured(one, ["mAP", *comparison.OTHER_RULES])
+    assert table.loc["SSD"].tolist() == ["50.0", "31.0", "52.0", 1]
+
+
 # --- the paper's side -----------------------------------------------------------------------------
 
 
@@ -80,6 +90,7 @@ def runs():
     ],
 )
 def test_a_printed_value_stands_under_its_arm(table, arm, column, value):
+    """Paper: Tables IV to VII and IX."""
     assert comparison.printed(table).loc[arm, column] == value
 
 

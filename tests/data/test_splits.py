@@ -63,6 +63,7 @@ def test_tables_of_nothing_are_empty(sound):
 
 
 def test_count_and_level_tables_by_hand(sound):
+    """Paper: Tables II and III."""
     train, test = (read_opixray(sound.root, split) for split in ("train", "test"))
     counts = count_table(train, test)
     assert counts.loc["train"].tolist() == [1, 0, 1, 1, 1, 4, 3, 0]

@@ -328,6 +328,7 @@ def test_labels_and_images_outside_the_set_are_refused():
 
 
 def test_by_level_equals_evaluating_the_images_of_that_level_alone():
+    """Paper: Table V."""
     truth, found = GOLDEN["ground_truth"], GOLDEN["detections"]
     levels = np.random.default_rng(0).integers(0, 4, len(truth))
     by_level = ap_by_level(matches_of(truth, found, GOLDEN["classes"]), levels)

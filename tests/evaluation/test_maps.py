@@ -11,9 +11,8 @@ from numpy.testing import assert_allclose
 from tiny import LARGE, SIZE, SMALL, make, photos
 
 from doamlib.evaluation import map_scores
-from doamlib.evaluation.map_scores import cover, evenness, lift, pointing
+from doamlib.evaluation.region_scores import cover, evenness, lift, pointing
 from doamlib.evaluation.test_set import TestSet
-from doamlib.models.detector import build_detector, load_weights
 
 UPPER_LEFT = map_scores.box_region((0, 0, 2, 5), 10)  # 2 wide, 5 high: a tenth of a 10 x 10 map
 
@@ -131,6 +130,7 @@ def test_an_empty_region_has_no_score():
 
 
 def test_gradcam_is_the_gradients_mean_times_the_activations():
+    """Paper: Fig. 6."""
     detector, images = make(), photos()
     kept = {}
     hook = detector.gradcam_layer().register_forward_hook(
@@ -159,6 +159,7 @@ def test_gradcam_does_not_depend_on_the_other_images():
 
 
 def test_attention_is_what_the_module_multiplies_with():
+    """Paper: Eq. 8; Fig. 7."""
     detector, images = make(), photos()
     detector.doam.gamma.data.fill_(1)  # D = M * P
     attention = map_scores.attention_maps(detector, images)
@@ -194,8 +195,7 @@ def test_plain_maps_find_a_dark_square():
 @pytest.fixture(scope="module")
 def trained(study):
     result = study.results(["SSD+DOAM-T"])["SSD+DOAM-T", 0]
-    detector = build_detector(result.config.detector, result.config.seed).eval()
-    load_weights(detector, result.weights())
+    detector = result.detector()
     return detector, study.data.cached("test", detector.image_size, 1, lambda line: None)
 
 

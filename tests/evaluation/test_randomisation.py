@@ -11,7 +11,6 @@ from tiny import LARGE, make, photos
 
 from doamlib.evaluation import map_scores, randomisation
 from doamlib.evaluation.randomisation import randomised
-from doamlib.models.detector import build_detector, load_weights
 
 # --- the statistic ------------------------------------------------------------------------------
 
@@ -81,8 +80,7 @@ def test_normalisations_that_stay_keep_their_statistics():
 @pytest.fixture(scope="module")
 def trained(study):
     result = study.results(["SSD+DOAM-T"])["SSD+DOAM-T", 0]
-    detector = build_detector(result.config.detector, result.config.seed).eval()
-    load_weights(detector, result.weights())
+    detector = result.detector()
     cached = [study.data.cached(s, detector.image_size, 1, print) for s in ("train", "test")]
     return detector, cached[1], randomisation.calibration_images(cached[0])
 

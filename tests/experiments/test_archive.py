@@ -53,6 +53,15 @@ def test_an_archive_keeps_each_images_strongest_detections(packed):
         np.testing.assert_array_equal(kept, scores[: archive.STRONGEST])
 
 
+def test_a_picture_that_somebody_looked_at_is_neither_named_nor_asked_for(study, tmp_path):
+    looked = study.parameters.model_copy(update={"arms": ARMS[:1], "image": "/of/somebody.png"})
+    own = Study(looked, lambda line: None, study.store)
+    own.results()
+    (path,) = pack(own, tmp_path)
+    assert b"somebody" not in zipfile.ZipFile(path).read("runs.json")
+    assert archive.stored(looked, tmp_path).keys() == {(ARMS[0], 0)}
+
+
 def test_only_the_first_seed_keeps_detections_and_pictures(study, tmp_path):
     parameters = study.parameters.model_copy(update={"arms": ARMS[:1], "seeds": (7, 0)})
     own = Study(parameters, lambda line: None, study.store)

@@ -12,12 +12,13 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from doamlib.core.determinism import reproducible
 from doamlib.core.workers import worker_processes
 from doamlib.experiments.arms import ARMS
 from doamlib.experiments.parallel import Task, Trainer
 from doamlib.experiments.store import RunStore
 from doamlib.experiments.study import Study, run_config
-from doamlib.training import OutOfTime, TrainingError, reproducible
+from doamlib.training import OutOfTime, TrainingError
 
 
 def quiet(line):

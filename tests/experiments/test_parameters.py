@@ -1,6 +1,7 @@
 """Every refusal is one line that names the key, the value and the fix."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import yaml
 from doamlib.claims.verdict import MORE_SEEDS
 from doamlib.core import paths
 from doamlib.experiments.arms import ARMS
+from doamlib.experiments.data import data_config
 from doamlib.experiments.parameters import (
+    HEADINGS,
     ParameterError,
     Parameters,
     cell_source,
@@ -18,7 +21,7 @@ from doamlib.experiments.parameters import (
     from_notebook,
     from_values,
 )
-from doamlib.experiments.study import data_config, run_config
+from doamlib.experiments.study import run_config
 from doamlib.simulation import SimulationConfig
 
 PARAMS = Path(__file__).parents[2] / "params"
@@ -148,8 +151,19 @@ def test_cell_source_gives_the_same_parameters_back():
     namespace = {}
     exec(source, namespace)
     assert from_notebook(namespace) == parameters
-    assignments = [line for line in source.splitlines() if not line.startswith("#")]
+    lines = source.splitlines()
+    assignments = [line for line in lines if line and not line.startswith("#")]
     assert all(line.split("#")[0].count("=") == 1 for line in assignments)
+    headings = [line for above, line in pairwise(lines) if not above]
+    assert headings == [f"# {name}" for name in HEADINGS.values()]
+
+
+def test_a_cell_of_few_parameters_has_their_headings_only_and_says_why():
+    lines = cell_source(Parameters(), ["profile", "seeds", "epochs"]).splitlines()
+    assert "does not read them" in lines[1]
+    assert [line.split("=")[0].strip() for line in lines[3:]] == [
+        *("profile", "", "# arms", "seeds", "", "# training", "epochs")
+    ]
 
 
 def test_a_key_that_papermill_would_only_warn_about_is_refused():
@@ -179,3 +193,21 @@ def test_in_a_notebook_the_refusal_is_one_line_without_traceback():
     assert ParameterError("epochs = -1: no")._render_traceback_() == [
         "ParameterError: epochs = -1: no"
     ]
+
+
+def test_a_picture_is_found_from_where_one_typed_and_changes_no_run(monkeypatch, tmp_path, smoke):
+    (tmp_path / "bag.png").touch()
+    monkeypatch.setenv("PWD", str(tmp_path))
+    found = from_notebook({"image": "bag.png"})
+    assert found.image == str(tmp_path / "bag.png")
+    plain, named = (smoke.model_copy(update={"image": value}) for value in (None, found.image))
+    arms = ARMS["SSD+DOAM-O"], ARMS["FCOS"]
+    assert all(run_config(plain, arm, 0) == run_config(named, arm, 0) for arm in arms)
+
+
+def test_a_picture_that_is_not_there_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setenv("PWD", str(tmp_path))
+    with pytest.raises(ParameterError) as refused:
+        from_notebook({"image": "gone.png"})
+    assert str(refused.value).startswith("image = 'gone.png': no such file in ")
+    assert str(tmp_path) in str(refused.value) and "\n" not in str(refused.value)

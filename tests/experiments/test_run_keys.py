@@ -39,13 +39,8 @@ WARM = [
 ]
 
 
-WARM_IMAGES = {"reference": 32000, "quick": 32000, "extended": 32000}
-"""Of the warm starts that these keys were written down with."""
-
-
 def parameters_of(profile):
-    changes = {"warm_images": WARM_IMAGES[profile]} if profile in WARM_IMAGES else {}
-    return from_file(PARAMS / f"{profile}.yaml", **changes)
+    return from_file(PARAMS / f"{profile}.yaml")
 
 
 def config(profile, arm, seed, classes=CLASSES):

@@ -20,6 +20,7 @@ from doamlib.core import paths, provenance
 from doamlib.evaluation import map_scores
 from doamlib.experiments import results, run_end
 from doamlib.experiments.arms import ARMS, READINGS, SWITCHES
+from doamlib.experiments.results import Result
 from doamlib.experiments.store import RunStore
 from doamlib.experiments.study import run_config
 from doamlib.experiments.train_run import Limits, result_of
@@ -96,12 +97,34 @@ def test_same_seed_same_bits(result, study, config, tmp_path):
     assert all(np.array_equal(one[name], other[name]) for name in other)
 
 
+def test_a_result_without_weights_has_no_detector(result, tmp_path):
+    copy = tmp_path / result.key
+    shutil.copytree(result._place, copy)
+    (copy / "weights.safetensors").unlink()
+    with pytest.raises(ValueError, match=f"reference/{result.key} keeps no weights; train this"):
+        Result(copy, "reference").detector()
+
+
+def test_a_trained_first_layer_comes_back_where_training_began_with_a_fresh_one(smoke, tmp_path):
+    from doamlib.models.detector import build_detector, save_weights
+
+    config = run_config(smoke, ARMS["SSD+DOAM-T, fresh first layer"], 0)
+    made = build_detector(config.detector, seed=5)
+    save_weights(made, tmp_path / "weights.safetensors")
+    (tmp_path / "identity.json").write_text(json.dumps(config.identity("x")))
+    own = Result(tmp_path, "local").detector().state_dict()
+    assert all(torch.equal(own[name], value) for name, value in made.state_dict().items())
+
+
 def test_weights_give_the_stored_detections(result, study):
     from doamlib.evaluation.test_set import detect
     from doamlib.models.detector import build_detector, load_weights
 
     detector = build_detector(result.config.detector, seed=99)
     assert load_weights(detector, result.weights()) == []
+    own = result.detector()
+    assert not own.training
+    assert all(np.array_equal(own.state_dict()[n], t) for n, t in detector.state_dict().items())
     test = study.data.cached("test", detector.image_size, 1, quiet)
     found = detect(detector, test, study.device)
     stored = result.detections()

@@ -117,3 +117,15 @@ def test_fewer_steps_than_the_warm_up_are_told_before_training(home, smoke, epoc
     Study(smoke.model_copy(update=few), lines.append).announce(timed=False)
     assert any("raise epochs (9 now)" in line for line in lines) == told
     assert len(lines) == (3 if told else 2)
+
+
+def test_a_plan_is_made_once_and_names_what_is_trained(study, monkeypatch):
+    """Results follow from the plan that was announced; what is found needs no plan at all."""
+    plan = study.announce(["SSD"])
+    monkeypatch.setattr(study, "plan", lambda arms=None: pytest.fail("planned again"))
+    results = study.train(plan)
+    assert [*results] == [("SSD", 0)] and results["SSD", 0].ap() >= 0
+    assert {run: r.key for run, r in study.found(["SSD"]).items()} == {
+        ("SSD", 0): results["SSD", 0].key
+    }
+    assert study.found(["SSD, 5 shots"]) == {}

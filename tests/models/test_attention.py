@@ -66,6 +66,7 @@ def test_attend_on_the_largest_map_stays_small():
 
 
 def test_squeeze_excitation_equals_its_equation():
+    """Paper: Eq. 15."""
     block, x = built("se", 128), features(128)
     first, second = (fc.weight.flatten(1) for fc in (block.fc1, block.fc2))
     assert first.shape == (8, 128)
@@ -77,6 +78,7 @@ def test_squeeze_excitation_equals_its_equation():
 
 
 def test_nonlocal_equals_its_equation():
+    """Paper: Eq. 13."""
     block, x = built("nonlocal").eval(), features()
     y = attend_by_pairs(block.theta(x), block.phi(x), block.g(x))
     assert_close(block(x), x + block.norm(block.w(y)), rtol=1e-4, atol=1e-5)

@@ -46,6 +46,7 @@ def by_torch(module, shape):
 
 
 def test_the_table_is_exact(table):
+    """Paper: Table VIII."""
     assert list(table.index) == list(PRINTED)
     assert list(table.columns) == ["params", "size_mib", "gmacs"]
     assert table["params"].tolist() == [24280556, 32007996, 30921580, 45663472, 24304890]

@@ -13,7 +13,6 @@ from torch.testing import assert_close
 from doamlib.data.images import resize
 from doamlib.models.detector import DetectorConfig, build_detector, load_weights, save_weights
 from doamlib.models.doam import DOAMConfig
-from doamlib.models.weights import load_imagenet_backbone
 
 SIZE = 96
 NAMES = ["ssd", "yolov3", "fcos"]
@@ -335,32 +334,16 @@ def test_captum_explains_the_last_vgg_layer():
     assert_close(maps, expected, rtol=1e-4, atol=1e-7)
 
 
-def test_vgg16_starts_from_imagenet_tensors(tmp_path):
+def test_the_backbone_is_torchvisions_vgg16_up_to_conv5_3():
+    """With its tensors, layer by layer, it computes what torchvision's does."""
     import torchvision
 
     with torch.random.fork_rng():
         torch.manual_seed(7)
         layers = torchvision.models.vgg16(weights=None).features
-    torch.save({f"features.{k}": v for k, v in layers.state_dict().items()}, tmp_path / "vgg.pth")
-    detector = build_detector(DetectorConfig(doam=DOAMConfig()), seed=0)
-    left = load_imagenet_backbone(detector, tmp_path / "vgg.pth")
-    assert not any("backbone.features" in name or "extra.0.5" in name for name in left)
-    assert {"network.backbone.extra.0.7.1.weight", "doam.gamma"} <= set(left)
-    image = torch.rand(1, 3, 64, 64)
-    backbone = detector.network.backbone
+    backbone = build_detector(DetectorConfig(), seed=0).network.backbone
     trunk = torch.nn.Sequential(*backbone.features, *backbone.extra[0][:7])
+    trunk.load_state_dict(layers[:30].state_dict())
+    image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        ours = trunk(torch.cat([image, torch.zeros_like(image[:, :1])], dim=1))
-        assert_close(ours, layers[:30](image), rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="width 1 only"):
-        load_imagenet_backbone(build_detector(PLAIN["ssd"], seed=0), tmp_path / "vgg.pth")
-
-
-def test_no_network_is_said_clearly(monkeypatch):
-    def offline(*_, **__):
-        raise OSError("Name or service not known")
-
-    monkeypatch.setattr("torchvision.models._api.WeightsEnum.get_state_dict", offline)
-    detector = build_detector(DetectorConfig(), seed=0)
-    with pytest.raises(RuntimeError, match=r"cannot fetch VGG16_Weights\.IMAGENET1K_V1.*its path"):
-        load_imagenet_backbone(detector)
+        assert_close(trunk(image), layers[:30](image), rtol=1e-4, atol=1e-5)

@@ -16,9 +16,9 @@ from doamlib.models.doam import (
     GatedConvolution,
     RegionAverage,
     RegionInformationAggregation,
-    load_official_state_dict,
 )
 from doamlib.models.edges import SobelEdges, normalise_edges
+from doamlib.models.official import load_official_state_dict
 
 GOLDEN = Path(__file__).parents[1] / "data" / "models" / "doam_reference_seed11.npz"
 BGR_EDGE = [2, 1, 0, 3]
@@ -53,6 +53,7 @@ def build(config, seed=0):
 
 
 def test_golden_attention_and_output(golden):
+    """Paper: Algorithm 1; Eq. 7, 8; Fig. 3."""
     module = build(DOAMConfig.reference(edge_normalisation="batch")).eval()
     load_official_state_dict(module, official_tensors(golden))
     images = torch.from_numpy(golden["input"]).float().flip(1)
@@ -128,6 +129,7 @@ def region_average_by_eq_5(features, k):
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 13), st.integers(1, 13), st.integers(0, 99))
 def test_region_average_is_eq_5_with_ragged_borders(k, height, width, seed):
+    """Paper: Eq. 5."""
     generator = torch.Generator().manual_seed(seed)
     features = torch.rand(1, 2, height, width, generator=generator)
     assert_close(
@@ -149,6 +151,7 @@ def test_region_convolutions_equal_convolutions_of_the_concatenation():
 
 
 def test_without_region_convolution_the_union_is_features_and_averages():
+    """Paper: Eq. 14."""
     config = DOAMConfig.paper(gate=False, region_sizes=(3, 4))
     features = torch.rand(1, 2, 11, 10)
     averages = [region_average_by_eq_5(features, k) for k in (3, 4)]
@@ -158,6 +161,7 @@ def test_without_region_convolution_the_union_is_features_and_averages():
 
 
 def test_gate_is_feature_times_sigmoid_of_mask_then_norm():
+    """Paper: Eq. 6."""
     gate = GatedConvolution(3, 2)
     x = torch.rand(4, 3, 7, 7)
     weight, bias = gate.features_and_mask.weight, gate.features_and_mask.bias
@@ -170,6 +174,7 @@ def test_gate_is_feature_times_sigmoid_of_mask_then_norm():
 
 
 def test_sobel_on_a_step_and_a_ramp():
+    """Paper: Algorithm 1."""
     step = torch.zeros(1, 3, 5, 6)
     step[:, 0, :, 3:] = 10.0
     edges = SobelEdges()(step)[0, 0, 1:-1]
@@ -216,6 +221,7 @@ def test_shapes_and_ranges(config, size):
 
 
 def test_concat_only_returns_image_and_edges():
+    """Paper: Eq. 16."""
     module, images = build(DOAMConfig.concat()), photo()
     output, attention = module(images, return_attention=True)
     assert attention is None
@@ -226,6 +232,7 @@ def test_concat_only_returns_image_and_edges():
 
 @pytest.mark.parametrize("config", ARMS.values(), ids=ARMS)
 def test_output_is_the_blend_of_the_equation(config):
+    """Paper: Eq. 9."""
     module, images = build(config).eval(), photo()
     output, attention = module(images, return_attention=True)
     plain = build(DOAMConfig.concat().model_copy(update={"edge_channel": config.edge_channel}))
@@ -280,6 +287,7 @@ def test_input_is_not_mutated():
 
 
 def test_paper_preset_repeats_blocks_n1_and_n2_times():
+    """Paper: Eq. 1 to 4."""
     module = build(DOAMConfig.paper(n1=3, n2=4, width=6))
     for steps, count in ((module.edge_guidance.steps, 3), (module.material.steps, 4)):
         kinds = [type(layer).__name__ for layer in steps]

@@ -199,6 +199,7 @@ def test_detections_equal_torchvision(full_pair):
 
 
 def test_focal_loss_by_hand():
+    """Paper: Eq. 20."""
     config = SMALL.model_copy(update={"focal_loss": True})
     network = build(config)
     outputs = some_outputs(network, 2)
@@ -257,7 +258,10 @@ def test_gradients_reach_every_parameter():
 
 @pytest.mark.parametrize("focal", [False, True])
 def test_image_losses_are_those_of_batches_of_one(focal):
-    """And the batch's loss, the same bits as without them, is their mean by matched priors."""
+    """And the batch's loss, the same bits as without them, is their mean by matched priors.
+
+    Paper: Eq. 10.
+    """
     network = build(DetectorConfig(image_size=96, width=0.125, focal_loss=focal))
     targets = [
         random_boxes(2, 96, seed=1),

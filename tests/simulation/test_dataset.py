@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from doamlib.core import paths
 from doamlib.data.classes import CLASSES
 from doamlib.simulation import GENERATOR_VERSION, SimulationConfig, generate
-from doamlib.simulation.dataset import _remaining
+from doamlib.simulation.dataset import _remaining, drawn
 from doamlib.simulation.scenes.compose import window_size
 from doamlib.simulation.scenes.image import make_image, scene_seed
 from doamlib.simulation.scenes.occlusion import LEVEL_LIMITS, level_of
@@ -50,6 +50,7 @@ def sidecar(root: Path, split: str) -> list[dict]:
 
 
 def test_the_paper_preset_reproduces_tables_two_and_three():
+    """Paper: Tables II and III."""
     plans = plan_images(SimulationConfig.paper())
     train, test = ([p for p in plans if p.split == split] for split in ("train", "test"))
     assert (len(train), len(test)) == (7109, 1776)
@@ -208,6 +209,14 @@ def test_manifest_lists_every_file_with_its_hash(dataset):
 
 def test_the_number_of_processes_does_not_matter(dataset, tmp_path):
     again = generate(SMALL, tmp_path / "two", processes=2, report=lambda line: None)
+    assert digests(again) == digests(dataset)
+
+
+def test_who_draws_and_in_which_order_does_not_matter(dataset, tmp_path):
+    def backwards(config, plans):
+        return ((plan, drawn(config, plan)) for plan in reversed(plans))
+
+    again = generate(SMALL, tmp_path / "far", report=lambda line: None, draw=backwards)
     assert digests(again) == digests(dataset)
 
 

@@ -305,6 +305,7 @@ def test_render_names_what_it_does_not_know():
 
 
 def test_figures_of_cutters_and_levels():
+    """Paper: Fig. 1, 2."""
     for name in CLASSES:
         steps = render_cutter(name, seed=1)
         assert steps.occlusion.value < 0.05

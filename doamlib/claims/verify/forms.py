@@ -26,7 +26,7 @@ from doamlib.claims.verify.safe_zip import (
     read_file,
     unpack,
 )
-from doamlib.core.config import Config
+from doamlib.core.config import Record
 from doamlib.training import EXPLODED
 
 MEMBER = re.compile(
@@ -51,7 +51,7 @@ Line = Annotated[str, Field(pattern=r"^[ -~]*$", max_length=200)]
 """Printable ASCII: it is shown in a terminal."""
 
 
-class Run(Config):
+class Run(Record):
     """A run of ``runs.json``."""
 
     key: Key
@@ -59,14 +59,14 @@ class Run(Config):
     seed: Count
 
 
-class Index(Config):
+class Index(Record):
     """``runs.json``: parameters and the runs that they were made for."""
 
     parameters: dict[str, Any]
     runs: list[Run] = Field(min_length=1)
 
 
-class Identity(Config):
+class Identity(Record):
     """``identity.json``; the configuration itself is validated by ``Result.config``."""
 
     config: dict[str, Any]
@@ -74,14 +74,14 @@ class Identity(Config):
     results_version: Count
 
 
-class Curve(Config):
+class Curve(Record):
     """mAP by occlusion."""
 
     median: list[Share]
     mAP: list[Share]
 
 
-class Table(Config):
+class Table(Record):
     """AP by class, by level and by occlusion: also all of ``kept.json``."""
 
     AP: dict[str, Share]
@@ -94,7 +94,7 @@ class Table(Config):
     detections: Count
 
 
-class Mean(Config):
+class Mean(Record):
     """Of a map's score, with its interval; None stands for NaN."""
 
     mean: float | None
@@ -103,7 +103,7 @@ class Mean(Config):
     images: Count
 
 
-class Draws(Config):
+class Draws(Record):
     """What maps of randomised networks score, an entry a draw."""
 
     correlation: list[float | None]
@@ -111,7 +111,7 @@ class Draws(Config):
     lift_silhouette: list[float | None]
 
 
-class Randomised(Config):
+class Randomised(Record):
     """Means over the draws."""
 
     correlation: float | None
@@ -121,7 +121,7 @@ class Randomised(Config):
     images: Count
 
 
-class Maps(Config):
+class Maps(Record):
     """A kind of map, summed up."""
 
     blank: Share
@@ -142,7 +142,7 @@ class Metrics(Table):
     maps: dict[Literal["attention", "gradcam", "edges", "darkness"], Maps] = Field({})
 
 
-class Hardware(Config):
+class Hardware(Record):
     """Of the machine."""
 
     cpu: Line
@@ -152,7 +152,7 @@ class Hardware(Config):
     device: Line
 
 
-class StartingWeights(Config):
+class StartingWeights(Record):
     """Random, or a warm start's."""
 
     origin: Line = Field(alias="from")
@@ -160,7 +160,7 @@ class StartingWeights(Config):
     left_as_initialised: list[Line] = Field([])
 
 
-class Provenance(Config):
+class Provenance(Record):
     """``provenance.json``."""
 
     commit: str = Field(pattern=r"^([0-9a-f]{7,64}|unknown)$")
@@ -178,7 +178,7 @@ class Provenance(Config):
     maps_seconds: Seconds
 
 
-class Epoch(Config):
+class Epoch(Record):
     """Of the history."""
 
     loss: Loss
@@ -194,7 +194,7 @@ class Epoch(Config):
     gamma: float = 0.0
 
 
-class Pooled(Config):
+class Pooled(Record):
     """A batch or an image in the pool."""
 
     indices: list[Count] = Field(min_length=1)
@@ -203,7 +203,7 @@ class Pooled(Config):
     priority: float
 
 
-class Retraining(Config):
+class Retraining(Record):
     """A pool as it was trained on."""
 
     epoch: Count
@@ -212,7 +212,7 @@ class Retraining(Config):
     batches: list[Pooled]
 
 
-class Past(Config):
+class Past(Record):
     """``history.json``."""
 
     loss: list[Loss]
@@ -222,7 +222,7 @@ class Past(Config):
     pool: list[Retraining]
 
 
-FORMS: dict[str, type[Config]] = {
+FORMS: dict[str, type[Record]] = {
     "runs.json": Index,
     "identity.json": Identity,
     "metrics.json": Metrics,
@@ -291,7 +291,7 @@ MAPS = _maps()
 """Arrays that :func:`doamlib.evaluation.map_scores.map_scores` returns, beside ``images``."""
 
 
-def _validated(value: Any, form: type[Config], place: str) -> None:
+def _validated(value: Any, form: type[Record], place: str) -> None:
     try:
         form.model_validate(value)
     except ValidationError as error:

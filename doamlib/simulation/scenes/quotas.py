@@ -77,7 +77,10 @@ def _scaled(
 
 
 def plan_images(config: SimulationConfig) -> list[ImagePlan]:
-    """Every image of a dataset, training split first, in random order within a split."""
+    """Every image of a dataset, training split first, in random order within a split.
+
+    Paper: Tables II and III.
+    """
     generator = np.random.default_rng([config.seed, 1])
     plans: list[ImagePlan] = []
     splits = (("train", config.train_images, TRAIN), ("test", config.test_images, TEST))

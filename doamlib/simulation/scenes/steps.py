@@ -135,13 +135,19 @@ def render(
 
 
 def render_cutter(name: str, seed: int = 0, field_of_view: float = 0.2) -> Rendering:
-    """One cutter alone, flat on a tray, as in Fig. 1."""
+    """One cutter alone, flat on a tray, as in Fig. 1.
+
+    Paper: Fig. 1.
+    """
     item = Placement(name, psi=Dice([seed, *name.encode()]).between(0, 2 * np.pi), seed=seed)
     return render([item], subject=0, field_of_view=field_of_view, seed=seed)
 
 
 def render_level(name: str, level: int, seed: int = 0, field_of_view: float = 0.5) -> Rendering:
-    """A random scene with a cutter at an occlusion level (1, 2 or 3), as in Fig. 2."""
+    """A random scene with a cutter at an occlusion level (1, 2 or 3), as in Fig. 2.
+
+    Paper: Fig. 2.
+    """
     composition = compose([seed, level], [name], field_of_view, level)
     found = composition.subjects[0]
     dice = Dice([*composition.seed, 1])

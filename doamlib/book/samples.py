@@ -1,0 +1,92 @@
+"""What the detections of a run look like, chosen by a rule and not by eye."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from doamlib.book import plots
+from doamlib.data.dataset import Dataset
+from doamlib.evaluation.detections import Detections, GroundTruth
+from doamlib.evaluation.test_set import TestSet
+from doamlib.experiments.results import Runs
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One detection or item that was chosen to be shown.
+
+    Attributes:
+        image: position in the test set.
+        label: class of the detection or of the missed item, from 1.
+        box: x1, y1, x2, y2 in pixels.
+        score: of the detection; None for a missed item.
+    """
+
+    image: int
+    label: int
+    box: tuple[float, float, float, float]
+    score: float | None = None
+
+
+def choose_samples(test: TestSet, detections: Detections) -> dict[str, Sample]:
+    """What to show of a run, by a rule and not by eye.
+
+    Kept are as many detections as the test set has items, those of highest score. *Right* is the
+    kept hit of highest score; *wrong* the kept detection of highest score that is no hit (a second
+    box on an item included); *missed* the item without a kept hit whose occlusion O is lowest, or,
+    where O is not known, the first one of the lowest level. Ties go to the first in stored order.
+
+    Returns:
+        right, wrong and missed -> sample; a kind that does not occur has no entry.
+    """
+    ranked = detections.select(np.argsort(-detections.score, kind="stable"))
+    matches = test.match(ranked)
+    kept = np.arange(len(ranked)) < len(test.truth)
+    chosen = {}
+    for kind, rows in (("right", kept & matches.hit), ("wrong", kept & ~matches.hit)):
+        if rows.any():
+            row = np.flatnonzero(rows)[0]
+            chosen[kind] = _sample(ranked, row, float(ranked.score[row]))
+    missed = np.setdiff1d(np.arange(len(test.truth)), matches.item[kept & matches.hit])
+    if len(missed):
+        known = np.isfinite(test.occlusion).all()
+        hardness = test.occlusion if known else test.levels[test.truth.image_index]
+        chosen["missed"] = _sample(test.truth, missed[np.argmin(hardness[missed])])
+    return chosen
+
+
+def _sample(rows: Detections | GroundTruth, row: int, score: float | None = None) -> Sample:
+    image, label = int(rows.image_index[row]), int(rows.label[row])
+    return Sample(image, label, tuple(rows.boxes[row].tolist()), score)
+
+
+def sample_detections(dataset: Dataset, runs: Runs) -> None:
+    """Draw what :func:`choose_samples` chooses: a row a run, right, wrong and missed.
+
+    Args:
+        dataset: the test images that the runs were evaluated on.
+        runs: to show; annotated items are dashed, what was chosen is red. Without any, one line
+            says so.
+    """
+    if not runs:
+        print("This profile trains none of these arms.")
+        return
+    with plots.panels(3, len(runs), aspect=0.78) as axes:
+        for row, ((arm, _), result) in enumerate(runs.items()):
+            test = result.test_set()
+            chosen = choose_samples(test, result.detections())
+            for axis, kind in zip(axes[3 * row :], ("right", "wrong", "missed"), strict=False):
+                axis.set_title(f"{arm}: {kind}" if kind in chosen else f"{arm}: none {kind}")
+                if kind in chosen:
+                    _draw(axis, dataset, test, chosen[kind])
+
+
+def _draw(axis: Axes, dataset: Dataset, test: TestSet, sample: Sample) -> None:
+    axis.imshow(np.moveaxis(np.asarray(dataset[sample.image].image), 0, -1))
+    others = test.truth.image_index == sample.image
+    plots.boxes(axis, test.truth.boxes[others], colour=plots.INK, line="--")
+    score = "" if sample.score is None else f" {sample.score:.2f}"
+    plots.boxes(axis, [sample.box], [test.classes[sample.label - 1].replace("_", " ") + score])
