@@ -17,8 +17,8 @@ from doamlib.experiments.parameters import Parameters, from_file
 REPOSITORY = Path(__file__).parents[2]
 PARAMETERS, CHECK = [
     cell
-    for cell in nbformat.read(REPOSITORY / "book" / "index.ipynb", 4).cells
-    if cell.cell_type == "code"
+    for cell in nbformat.read(REPOSITORY / "book" / "measuring.ipynb", 4).cells
+    if "parameters" in cell.metadata.get("tags", []) or "from_notebook(" in cell.source
 ][:2]
 SHOW = "print(parameters.model_dump_json())"
 

@@ -145,7 +145,7 @@ class Kernel:
         self.cells = [
             cell.source
             for cell in nbformat.read(REPOSITORY / "book" / "doam.ipynb", 4).cells
-            if cell.cell_type == "code"
+            if "parameters" in cell.metadata.get("tags", []) or "from_notebook(" in cell.source
         ][:2]
 
     def run(self, source: str):
