@@ -14,7 +14,7 @@ help:
 	@echo "make book                 train what is missing, execute every notebook, build the book"
 	@echo "make book FILE=params/smoke.yaml    the same with other parameters"
 	@echo "make test                 run the tests and show their coverage"
-	@echo "make test-fast            those that train nothing: a minute and a half on two cores"
+	@echo "make test-fast            those that train nothing"
 	@echo "make lab                  open the notebooks in JupyterLab"
 	@echo "make notebook NAME=...    execute one notebook, e.g. NAME=doam FILE=params/smoke.yaml"
 	@echo "make lint                 style, imports, spelling, stripped notebooks"

@@ -29,10 +29,6 @@ INTERRUPTED = 130
 """Exit status by which typer tells that Ctrl-C ended a command."""
 
 
-def _complain(line: str) -> None:
-    print(f"doam: {line}", file=sys.stderr, flush=True)
-
-
 @app.command()
 def book(file: File = QUICK) -> None:
     """Train what is missing, execute the notebooks, render the book.
@@ -134,15 +130,8 @@ def detect(
     arm: Annotated[str | None, typer.Option(help="The row of the tables, e.g. SSD+DOAM-O.")] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of the run.")] = None,
     out: Annotated[Path, typer.Option(help="A folder for what was found.")] = Path("detected"),
-    threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="List what scores this or more.")
-    ] = 0.3,
-    windows: Annotated[
-        bool,
-        typer.Option(
-            "--windows", help="The pictures show whole frames: cut them as the training images."
-        ),
-    ] = False,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="List from this score on.")] = 0.3,
+    windows: Annotated[bool, typer.Option("--windows", help="Cut up whole frames.")] = False,
 ) -> None:
     """Look for cutters in pictures of your own with a trained detector.
 
@@ -150,7 +139,8 @@ def detect(
 
     Takes jpg, png and tiff: colour, grey, palette, transparent, turned, 8 or 16 bits. Writes an
     annotated PNG of each picture, detections.json and detections.csv. The detector is one of your
-    own runs or one that the book ships, whichever was trained longest.
+    own runs or one that the book ships, whichever was trained longest. With --windows a picture of
+    a whole frame is looked at in windows as large as the training images.
 
     It is a teaching example and no security product. The exit status is 0 when every picture was
     looked at, 1 when one could not be, 2 when there is no such detector.
@@ -161,7 +151,7 @@ def detect(
     chosen = choose(trained(), arm, seed)
     say(chosen.about())
     say(NOTICE)
-    problems = detect_files(chosen, pictures, out, threshold, windows, say, _complain)
+    problems = detect_files(chosen, pictures, out, threshold, windows, say, _refusal)
     say(f"wrote {out}/detections.json, detections.csv and the annotated pictures")
     raise typer.Exit(1 if problems else 0)
 
@@ -235,5 +225,5 @@ def _in_a_line(error: OSError) -> str:
 
 
 def _refusal(error: Exception | str) -> int:
-    print(f"doam: {error}", file=sys.stderr)
+    print(f"doam: {error}", file=sys.stderr, flush=True)
     return 2

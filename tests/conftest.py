@@ -3,17 +3,20 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from doamlib.experiments.parameters import from_file
 from doamlib.experiments.study import Study
 
 REPOSITORY = Path(__file__).parent.parent
+settings.register_profile("house", deadline=None)  # a busy machine is no failure
+settings.load_profile("house")
 
 
 def pytest_collection_modifyitems(items):
-    """Whatever asks for the smoke study trains it or waits for who does: ``make test-fast`` not."""
+    """Whatever asks for a home of runs trains, or waits for who does: ``make test-fast`` not."""
     for item in items:
-        if "study" in getattr(item, "fixturenames", ()):
+        if "home" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
 
 

@@ -2,7 +2,7 @@
 
 ``quoting.py`` puts stored numbers into sentences, ``table_page.py``, ``pages.py`` and
 ``figures.py`` hold what several pages show alike, ``plots.py`` the house style, ``seal.py`` guards
-committed numbers, ``build.py`` makes the pages (``make book``).
+committed numbers, ``exercises.py`` checks answers, ``build.py`` makes the pages (``make book``).
 """
 
 from doamlib.core.lazy import lazily

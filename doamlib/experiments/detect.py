@@ -9,7 +9,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def detect_files(
     threshold: float,
     windows: bool,
     report: Report,
-    complain: Report,
+    complain: Callable[[str], Any],
 ) -> int:
     """Look at pictures, write what was found.
 

@@ -52,6 +52,7 @@ def first_kernels(detector):
     return detector.network.get_submodule(detector.network.first_layer).weight
 
 
+@pytest.mark.slow
 @every_detector
 def test_training_returns_losses_and_evaluation_detections(config):
     detector = build_detector(config, seed=0)
@@ -72,6 +73,7 @@ def test_training_returns_losses_and_evaluation_detections(config):
         assert (detection["scores"] > config.score_threshold).all()
 
 
+@pytest.mark.slow
 @every_detector
 def test_batches_lists_floats_and_bytes_mean_the_same(config):
     detector = build_detector(config, seed=0).eval()

@@ -207,6 +207,7 @@ def test_manifest_lists_every_file_with_its_hash(dataset):
         assert hashlib.sha256((dataset / name).read_bytes()).hexdigest() == digest
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_does_not_matter(dataset, tmp_path):
     again = generate(SMALL, tmp_path / "two", processes=2, report=lambda line: None)
     assert digests(again) == digests(dataset)
@@ -304,6 +305,7 @@ def test_cutter_free_images_have_empty_annotations(tmp_path):
     assert all((root / f"test/test_knife-{k}.txt").read_text() == "" for k in (1, 2, 3))
 
 
+@pytest.mark.slow
 def test_a_killed_run_continues_and_ends_up_the_same(dataset, tmp_path):
     root = tmp_path / "killed"
     script = f"""

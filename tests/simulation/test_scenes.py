@@ -117,6 +117,7 @@ def test_whole_frames_are_never_shifted():
     assert draw_window(Dice(0), (1300, -90, 1400, -20), 1.0) == (0, 0, *FRAME)
 
 
+@pytest.mark.slow
 def test_the_window_cuts_cutters_and_look_alikes_alike():
     """Were cutters always whole, a detector could learn "whole" in place of "cutter"."""
     width, height = window_size(0.3)
@@ -318,6 +319,7 @@ def test_figures_of_cutters_and_levels():
 # --------------------------------------------------------------------------------------- leaks
 
 
+@pytest.mark.slow
 def test_global_colour_hardly_tells_whether_a_cutter_is_there():
     """The full probe (2,000 images) is in scripts/simulation_measure.py; this is a smoke alarm."""
     rows, labels = [], []

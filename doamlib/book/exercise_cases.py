@@ -1,0 +1,320 @@
+"""What the exercises ask and what is right; :mod:`doamlib.book.exercises` compares.
+
+Right answers come from the library wherever it has the function, so they cannot go out of date.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+
+from doamlib.book.exercises import Case, exercise
+
+# --- Seeing through a suitcase --------------------------------------------------------------------
+
+
+@exercise(1)
+def xray_layers() -> Iterable[Case]:
+    """Photons that pass two layers of which one lets half through and the other a fifth."""
+    yield (), 0.5 * 0.2
+
+
+@exercise(2)
+def xray_blade() -> Iterable[Case]:
+    """What a second steel blade does to the picture of the first."""
+    yield (), "both"
+
+
+@exercise(2)
+def xray_occlusion() -> Iterable[Case]:
+    """O from the weights of an item's pixels and their visibilities here and on a bare tray."""
+    generator = torch.Generator().manual_seed(0)
+    weight, here, bare = torch.rand(3, 6, 5, generator=generator)
+    for v1, v0 in ((bare, bare), (torch.zeros_like(bare), bare), (here * bare, bare)):
+        yield (weight, v1, v0), float(1 - (weight * v1).sum() / (weight * v0).sum())
+
+
+# --- DOAM -----------------------------------------------------------------------------------------
+
+
+@exercise(1)
+def doam_kernel() -> Iterable[Case]:
+    """Side of the one kernel that Edge Guidance's five convolutions amount to."""
+    from doamlib.models import DOAMConfig
+
+    yield (), 1 + 2 * len(DOAMConfig.reference().edge_channels)
+
+
+@exercise(1)
+def doam_gradient() -> Iterable[Case]:
+    """Names of the parameters that get a gradient while gamma is 0."""
+    yield (), {"gamma"}
+
+
+@exercise(2)
+def doam_edges() -> Iterable[Case]:
+    """Edges B,1,H,W stretched to 0..255 image by image; an image without any becomes 0."""
+    from doamlib.models.doam import normalise_edges
+
+    edges = 400 * torch.rand(3, 1, 8, 9, generator=torch.Generator().manual_seed(0))
+    edges[1] = 7.0
+    edges[2] /= 10
+    yield (edges,), 255 * normalise_edges(edges)
+
+
+@exercise(2)
+def doam_regions() -> Iterable[Case]:
+    """Region means of B,C,H,W without a loop, where k divides height and width."""
+    from doamlib.models.doam import RegionAverage
+
+    for k, shape in ((5, (2, 3, 20, 10)), (10, (1, 8, 30, 20))):
+        features = torch.rand(shape, generator=torch.Generator().manual_seed(k))
+        yield (features, k), RegionAverage(k)(features)
+
+
+@exercise(2)
+def doam_gate_size() -> Iterable[Case]:
+    """Parameters of the gate at full size, its batch normalisation included."""
+    from doamlib.models import DOAM
+
+    yield (), sum(p.numel() for p in DOAM().material.regions.gate.parameters())
+
+
+# --- DOAM: code against text ----------------------------------------------------------------------
+
+
+@exercise(1)
+def switch_faded() -> Iterable[Case]:
+    """The factor of a pixel where M is 0 and gamma a quarter."""
+    yield (), 3 / 4
+
+
+@exercise(2)
+def switch_undone() -> Iterable[Case]:
+    """The switch that other weights undo for every image."""
+    yield (), "channel_order"
+
+
+@exercise(3)
+def switch_without_gate() -> Iterable[Case]:
+    """M of the ablation's EG+MA/G from its module and images (B,3,H,W): one region, no gate."""
+    from doamlib.models import DOAM, DOAMConfig
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        doam = DOAM(DOAMConfig.without_gate()).eval()
+    image = 255 * torch.rand(1, 3, 30, 40, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for scaled in (image, image / 30):
+            yield (doam, scaled), doam(scaled, return_attention=True)[1]
+
+
+# --- How a detector turns maps into boxes ---------------------------------------------------------
+
+
+@exercise(1)
+def ssd_iou() -> Iterable[Case]:
+    """IoU of two boxes x1, y1, x2, y2; boxes that do not meet have 0."""
+    from torchvision.ops import box_iou
+
+    first = [0.0, 0.0, 10.0, 4.0]
+    for second in ([0.0, 0.0, 10.0, 4.0], [5.0, 2.0, 15.0, 6.0], [20.0, 20.0, 30.0, 24.0]):
+        yield (first, second), float(box_iou(torch.tensor([first]), torch.tensor([second])))
+
+
+@exercise(1)
+def ssd_empty() -> Iterable[Case]:
+    """SSD's loss for a batch without any item."""
+    yield (), 0.0
+
+
+@exercise(2)
+def ssd_decode() -> Iterable[Case]:
+    """Boxes (N,4) from offsets (N,4) and priors (N,4): the way back from the coding."""
+    from doamlib.models.priors import encode
+
+    priors = torch.tensor([[0.0, 0.0, 20.0, 20.0], [30.0, 10.0, 70.0, 30.0]])
+    for boxes in (priors, torch.tensor([[4.0, 2.0, 30.0, 18.0], [10.0, 12.0, 60.0, 60.0]])):
+        yield (encode(boxes, priors), priors), boxes
+
+
+@exercise(2)
+def ssd_mining() -> Iterable[Case]:
+    """A batch's summed classification loss, its hard negatives chosen over the whole batch."""
+    entropy = torch.tensor([[0.1, 2.0, 0.3, 0.9], [0.2, 0.8, 0.05, 1.1], [3.0, 0.4, 0.6, 0.7]])
+    for chosen in ([], [1], [1, 4], [0, 1, 4, 7]):
+        positive = torch.zeros(12, dtype=torch.bool)
+        positive[chosen] = True
+        positive = positive.view(3, 4)
+        ranked = entropy[~positive].sort(descending=True).values
+        yield (entropy, positive), float(entropy[positive].sum() + ranked[: 3 * len(chosen)].sum())
+
+
+@exercise(3)
+def ssd_suppression() -> Iterable[Case]:
+    """Non-maximum suppression: kept rows, strongest first, from boxes (N,4), scores and a limit."""
+    from torchvision.ops import nms
+
+    boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [5, 0, 15, 10], [30, 0, 40, 10]])
+    scores = torch.tensor([0.6, 0.9, 0.8, 0.1])
+    for limit in (0.3, 0.45, 0.9):
+        yield (boxes, scores, limit), nms(boxes, scores, limit).tolist()
+
+
+# --- The rivals -----------------------------------------------------------------------------------
+
+
+@exercise(1)
+def rivals_pairs() -> Iterable[Case]:
+    """Pairs of positions on a map of 150 x 150."""
+    yield (), (150 * 150) ** 2
+
+
+@exercise(2)
+def rivals_size() -> Iterable[Case]:
+    """Parameters of a Non-local block for 64 channels."""
+    from doamlib.models.attention import NonLocal
+
+    yield (), sum(p.numel() for p in NonLocal(64).parameters())
+
+
+@exercise(2)
+def rivals_shuffle() -> Iterable[Case]:
+    """Which rivals give shuffled pixels the same values: only those without a 3x3 convolution."""
+    yield (), {"SE", "Non-local"}
+
+
+# --- Over-sampling --------------------------------------------------------------------------------
+
+
+@exercise(1)
+def sampling_steps() -> Iterable[Case]:
+    """Optimiser steps of the paper's training with a pool of a quarter of each epoch."""
+    from doamlib.sampling import SamplingConfig, planned_steps
+
+    yield (), planned_steps(SamplingConfig(strategy="hard", pool_batches=0.25), 297, 60)
+
+
+@exercise(1)
+def sampling_focal() -> Iterable[Case]:
+    """The p at which focal loss with gamma 2 is a tenth of cross-entropy."""
+    yield (), 1 - 0.1**0.5
+
+
+@exercise(2)
+def sampling_threshold() -> Iterable[Case]:
+    """Batches above L that a pool of two turns away: losses 1.5, 2.5, 1.2, 2.0, 0.9, 3.0, L = 1."""
+    yield (), {2}
+
+
+@exercise(3)
+def sampling_pool() -> Iterable[Case]:
+    """Algorithm 2 as printed: from losses, room and L to the batches in the pool, sorted."""
+    from doamlib.sampling import SamplingConfig, make_strategy
+
+    for losses, room, limit in (
+        ([1.2, 0.8, 1.5, 1.1, 0.9, 1.4, 1.15, 2.0], 3, 1.0),
+        ([0.5, 0.4, 0.3], 2, 1.0),
+        ([2.0, 2.0, 2.0, 1.0], 2, 0.0),
+        ([3.0, 1.5, 2.5, 1.0, 4.0], 1, 2.0),
+    ):
+        printed = {"threshold_is": "loss", "priority_is": "loss"}
+        config = SamplingConfig(strategy="hard", pool_batches=room, threshold=limit, **printed)
+        strategy = make_strategy(config, len(losses), epochs=1, seed=0)
+        strategy.begin_epoch(0)
+        for batch, loss in enumerate(losses):
+            strategy.observe([batch], loss)
+        yield (losses, room, limit), sorted(batch.indices[0] for batch in strategy.pool)
+
+
+# --- One run --------------------------------------------------------------------------------------
+
+
+@exercise(1)
+def run_rate() -> Iterable[Case]:
+    """Rate of step 75 of 100: peak 0.001, 9 warm-up steps, then a cosine to 0."""
+    from doamlib.training import TrainingConfig
+
+    config = TrainingConfig(learning_rate=1e-3, warmup_steps=9, schedule="cosine")
+    yield (), 1000 * config.rate_at(75, 100)
+
+
+@exercise(2)
+def run_key() -> Iterable[Case]:
+    """Which parameters are part of a run's identity."""
+    yield (), {"epochs", "precision", "seeds"}
+
+
+@exercise(3)
+def run_fold() -> Iterable[Case]:
+    """Kernel and bias of one convolution that does what a convolution and its norm do."""
+    generator = torch.Generator().manual_seed(0)
+    for outputs, inputs in ((2, 1), (5, 3)):
+        kernel = torch.randn(outputs, inputs, 3, 3, generator=generator)
+        bias, scale, shift, mean = torch.randn(4, outputs, generator=generator)
+        variance = 0.5 + torch.rand(outputs, generator=generator)
+        factor = scale / (variance + 1e-5).sqrt()
+        folded = torch.cat(
+            [(kernel * factor.view(-1, 1, 1, 1)).flatten(), (bias - mean) * factor + shift]
+        )
+        yield (kernel, bias, scale, shift, mean, variance), folded
+
+
+# --- Average precision ----------------------------------------------------------------------------
+
+
+@exercise(1)
+def ap_flood() -> Iterable[Case]:
+    """AP of the example after five hundred more wrong detections of very low score."""
+    yield (), 5 / 8
+
+
+@exercise(2, tolerance=0.03)
+def ap_best() -> Iterable[Case]:
+    """Expected best of three equal epochs above the truth, in standard deviations of the noise."""
+    yield (), 3 / (2 * math.sqrt(math.pi))
+
+
+@exercise(3)
+def ap_area() -> Iterable[Case]:
+    """AP by the area rule, from hits (by falling score) and the number of items."""
+    from doamlib.evaluation import average_precision
+
+    for hits, items in (
+        ([True, False, True, True, False], 4),
+        ([True, True, False, True, False], 4),
+        ([False, True], 1),
+        ([False, False], 3),
+        ([True, False, False, True, True], 3),
+    ):
+        there = {f"image {i}": [[0, 0, 0, 9, 9]] for i in range(items)} | {"rest": []}
+        places = iter(list(there)[:items])
+        found: dict[str, list] = {name: [] for name in there}
+        for rank, hit in enumerate(hits):
+            found[next(places) if hit else "rest"].append([0, 1 - rank / 10, 0, 0, 9, 9])
+        yield (hits, items), float(average_precision(there, found, ["one"])["one"])
+
+
+# --- Measuring ------------------------------------------------------------------------------------
+
+
+@exercise(1)
+def measuring_single() -> Iterable[Case]:
+    """Share of single runs that point the wrong way where the truth is one deviation."""
+    yield (), (1 - math.erf(1 / math.sqrt(2))) / 2
+
+
+@exercise(1)
+def measuring_parts() -> Iterable[Case]:
+    """How often six independent true parts are all seen, each four times in five."""
+    yield (), 0.8**6
+
+
+@exercise(2)
+def measuring_seeds() -> Iterable[Case]:
+    """Seeds to show half a point at a standard deviation of half a point, four times in five."""
+    from doamlib.evaluation.statistics import smallest_difference
+
+    yield (), next(n for n in range(2, 100) if smallest_difference(0.5, n) <= 0.5)
