@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
+import math
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from doamlib.cli_data import QUICK, File, data_app, say, study_of
 
 app = typer.Typer(
     help="Rebuild the book, or only its runs or its data, from one parameter file.\n\n"
@@ -23,24 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-File = Annotated[Path, typer.Option("-f", "--file", help="The parameter file.")]
-QUICK = Path("params/quick.yaml")
 CLUSTER = "Have it done by the workers of this Dask scheduler (tcp://host:8786), or by local:4."
 INTERRUPTED = 130
 """Exit status by which typer tells that Ctrl-C ended a command."""
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
-def _study(file: Path, elsewhere: bool = False):
-    """The study of a parameter file; ``elsewhere``: this machine need not have its device."""
-    from doamlib.experiments.parameters import from_file
-    from doamlib.experiments.study import Study
-
-    parameters = from_file(file)
-    return Study(parameters if elsewhere else parameters.check_machine(), _say)
 
 
 @app.command()
@@ -54,13 +40,13 @@ def book(file: File = QUICK) -> None:
     from doamlib.book.build import BuildError, build
 
     start = time.monotonic()
-    study = _study(file)
+    study = study_of(file)
     study.train(study.announce())
     try:
-        page = build(study.parameters, _say, study.store)
+        page = build(study.parameters, say, study.store)
     except BuildError as error:
         raise typer.Exit(_refusal(error)) from None
-    _say(f"The book is ready after {time.monotonic() - start:.0f} s. Open {page}")
+    say(f"The book is ready after {time.monotonic() - start:.0f} s. Open {page}")
 
 
 @app.command()
@@ -81,14 +67,14 @@ def plan(file: File = QUICK) -> None:
     parameters = from_file(file)
     timed = parameters.device != "cuda" or torch.cuda.is_available()
     if not timed:
-        _say("this machine has no usable GPU: plan where you will train to learn how long it takes")
+        say("this machine has no usable GPU: plan where you will train to learn how long it takes")
         parameters = parameters.model_copy(update={"device": "cpu"})
     reference = stored(parameters)
-    for run in Study(parameters.check_machine(), _say).announce(timed=timed):
+    for run in Study(parameters.check_machine(), say).announce(timed=timed):
         state = f"done, mAP {run.result.ap():.1f}" if run.result else "missing"
         if not run.result and (known := reference.get((run.arm, run.seed))):
             state = f"in the reference layer, mAP {known.ap():.1f}"
-        _say(f"  {run.arm:16} seed {run.seed}  {run.config.digest()}  {state}")
+        say(f"  {run.arm:16} seed {run.seed}  {run.config.digest()}  {state}")
 
 
 @app.command()
@@ -119,7 +105,7 @@ def train(
     from doamlib.training import OutOfTime
 
     deadline = time.monotonic() + _seconds(time_budget) if time_budget else float("inf")
-    study = _study(file, elsewhere=bool(cluster))
+    study = study_of(file, elsewhere=bool(cluster))
     plan = study.announce(timed=not cluster) if estimate else study.plan()
     try:
         if cluster:
@@ -128,12 +114,12 @@ def train(
             train_on(cluster, study, deadline)
             plan = study.plan()
         for (arm, seed), result in study.train(plan, deadline).items():
-            _say(f"  {arm:16} seed {seed}  mAP {result.ap():.1f}  {result.key}")
+            say(f"  {arm:16} seed {seed}  mAP {result.ap():.1f}  {result.key}")
     except OutOfTime:
-        _say(f"{time_budget} are over; what is finished is kept, call again to go on")
+        say(f"{time_budget} are over; what is finished is kept, call again to go on")
     try:
         for path in write_archives(study, pack) if pack else []:
-            _say(f"wrote {path}, {path.stat().st_size / 2**20:.1f} MB")
+            say(f"wrote {path}, {path.stat().st_size / 2**20:.1f} MB")
     except MixedProcessors as error:
         raise typer.Exit(_refusal(error)) from None
 
@@ -163,10 +149,10 @@ def detect(
     from doamlib.experiments.detectors import NOTICE, choose, trained
 
     chosen = choose(trained(), arm, seed)
-    _say(chosen.about())
-    _say(NOTICE)
-    problems = detect_files(chosen, pictures, out, threshold, windows, _say, _refusal)
-    _say(f"wrote {out}/detections.json, detections.csv and the annotated pictures")
+    say(chosen.about())
+    say(NOTICE)
+    problems = detect_files(chosen, pictures, out, threshold, windows, say, _refusal)
+    say(f"wrote {out}/detections.json, detections.csv and the annotated pictures")
     raise typer.Exit(1 if problems else 0)
 
 
@@ -186,128 +172,21 @@ def verify(
     """
     from doamlib.claims.verify import verify as examine
 
-    raise typer.Exit(0 if examine(archives, _say) else 1)
+    raise typer.Exit(0 if examine(archives, say) else 1)
 
 
-data_app = typer.Typer(
-    help="Make, check or convert a dataset.\n\nWithout a subcommand: make the images that a "
-    "parameter file names (doam data -f params/quick.yaml), or read the dataset that it points to.",
-    invoke_without_command=True,
-    rich_markup_mode=None,
-)
 app.add_typer(data_app, name="data")
-
-
-@data_app.callback()
-def data(context: typer.Context, file: File = QUICK) -> None:
-    """Make or open the data of a parameter file and say what they are."""
-    if context.invoked_subcommand is None:
-        opened = _study(file).data
-        for split in (opened.train, opened.test):
-            items = sum(len(record.labels) for record in split.records)
-            _say(f"{split.split}: {len(split)} images, {items} items in {split.root}")
-        _say(f"fingerprint {opened.fingerprint}")
-
-
-@data_app.command()
-def check(
-    path: Annotated[Path | None, typer.Argument(help="The folder of the dataset.")] = None,
-    file: Annotated[
-        Path | None, typer.Option("-f", "--file", help="Whose format and class names to expect.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-) -> None:
-    """Read a whole dataset and list every fault, with file and line.
-
-    Example: doam data check ~/OPIXray
-
-    With -f it is read as a training run would read it: in the format and with the class names of
-    the parameter file. Without a folder it is the file's own data that are checked.
-
-    The exit status is 0 when training can go on, 1 when it cannot.
-    """
-    from doamlib.data.doctor.doctor import check as examine
-
-    root, more = _what_to_check(path, file)
-    report = examine(root, **more)
-    _say(report.as_json() if json else str(report))
-    raise typer.Exit(0 if report.ok else 1)
-
-
-@data_app.command()
-def convert(
-    source: Annotated[Path, typer.Argument(help="The folder with images and annotations.")],
-    target: Annotated[Path, typer.Argument(help="A new folder.")],
-    split: Annotated[
-        float | None,
-        typer.Option(help="Divide all images anew: this share of them is trained on, e.g. 0.8."),
-    ] = None,
-    classes: Annotated[
-        str, typer.Option(help="Other names, e.g. '{knife: Knife, toy: \"\"}', or a YAML file.")
-    ] = "",
-    group: Annotated[
-        str, typer.Option(help="Keep images together whose names agree in this pattern's group.")
-    ] = "",
-) -> None:
-    """Turn Pascal VOC XML, YOLO text, LabelMe or COCO JSON into COCO JSON that training reads.
-
-    Example: doam data convert ~/labelled ~/xray --split 0.8
-
-    Then: dataset: coco and data_root: ~/xray in a parameter file. Splits that the source has are
-    kept unless --split is given. A class mapped to "" is left out. What the source knows and COCO
-    boxes do not (flags, polygons, attributes) is listed, so nothing is lost in silence. For
-    --group, '^(bag[0-9]+)' keeps bag12_top and bag12_side in one split.
-
-    The exit status is 0 when training can go on with the result, 1 when it cannot.
-    """
-    from doamlib.data import convert as converter
-    from doamlib.data.doctor.doctor import check as examine
-    from doamlib.experiments.parameters import read_mapping
-
-    if split is not None and not 0 < split < 1:
-        raise typer.BadParameter(f"--split {split}: give a share above 0 and below 1, e.g. 0.8")
-    names = read_mapping(classes, "--classes")
-    try:
-        pattern = {"group": re.compile(group)} if group else {}
-    except re.error as wrong:
-        raise typer.BadParameter(f"--group {group!r}: {wrong}") from None
-    made = converter.convert(source, target, share=split, names=names, **pattern)
-    counts = ", ".join(f"{part.split} {len(part):,}" for part in made.splits)
-    _say(f"{made.format} in {source} -> COCO JSON in {target}: images {counts}")
-    _say("classes: " + ", ".join(made.splits[0].classes))
-    for line in made.losses or ["nothing"]:
-        _say(f"lost: {line}")
-    report = examine(target, format="coco")
-    _say(str(report) if not report.ok else report.line)
-    raise typer.Exit(0 if report.ok else 1)
-
-
-def _what_to_check(path: Path | None, file: Path | None) -> tuple[Path, dict]:
-    """The folder, and the doctor's other arguments."""
-    from doamlib.experiments.data import data_config, simulated
-    from doamlib.experiments.parameters import from_file
-
-    if file is None:
-        if path is None:
-            raise typer.BadParameter("give the folder of a dataset, or a parameter file with -f")
-        return path, {}
-    typed = path and str(path.expanduser().absolute())
-    parameters = from_file(file, **({} if path is None else {"data_root": typed}))
-    config = data_config(parameters)
-    if config.simulation is not None:
-        root = simulated(config.simulation, parameters.processes, partial(print, file=sys.stderr))
-    else:
-        root = Path(parameters.data_root).expanduser()
-    format = "coco" if config.dataset == "coco" else "opixray"
-    return root, {"format": format, "names": config.class_names}
 
 
 def _seconds(text: str) -> float:
     units = {"s": 1, "m": 60, "h": 3600}
     try:
-        return float(text[:-1]) * units[text[-1]]
+        seconds = float(text[:-1]) * units[text[-1]]
     except (ValueError, KeyError):
-        raise typer.BadParameter(f"{text!r}: write 540s, 9m or 1.5h") from None
+        seconds = math.nan
+    if 0 < seconds < math.inf:
+        return seconds
+    raise typer.BadParameter(f"{text!r}: write 540s, 9m or 1.5h") from None
 
 
 def main() -> None:

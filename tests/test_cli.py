@@ -37,7 +37,10 @@ def run(monkeypatch, capsys, *arguments):
         (["train"], ["--time-budget", "9m"]),
         (["detect"], ["no security product", "--arm", "exit status", "tiff"]),
         (["verify"], ["exit status", "names the file and the value", "--pack"]),
-        (["data"], ["check"]),
+        (["data"], ["make", "check", "convert", "export", "data_root: FOLDER"]),
+        (["data", "make"], ["params/quick.yaml", "sidecar/", "the same command goes on"]),
+        (["data", "convert"], ["Pascal VOC", "--split 0.8", "lost"]),
+        (["data", "export"], ["opixray", "--detections", "loadRes"]),
         (["data", "check"], ["exit status", "file and line"]),
     ],
 )
@@ -198,6 +201,56 @@ def test_data_check_of_generated_parameters_checks_what_they_make(
 def test_data_check_of_nothing_is_refused(monkeypatch, capsys):
     status, _, err = run(monkeypatch, capsys, "data", "check")
     assert status == 2 and "a parameter file with -f" in " ".join(err.split())
+
+
+def test_data_make_writes_where_it_is_told_and_never_twice(monkeypatch, capsys, study, tmp_path):
+    values = study.parameters.model_dump(mode="json") | {"train_images": 2, "test_images": 1}
+    file = parameter_file(tmp_path, **values)
+    for _ in range(2):
+        status, out, _ = run(monkeypatch, capsys, "data", "make", tmp_path / "made", "-f", file)
+        last = f"2 training and 1 test images in {tmp_path / 'made'}"
+        assert status == 0 and out.splitlines()[-1] == last
+    assert out.count("\n") == 1
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis/a.tex").write_text("")
+    status, _, err = run(monkeypatch, capsys, "data", "make", tmp_path / "thesis", "-f", file)
+    assert status == 2 and "holds other files (a.tex ...)" in err and err.count("\n") == 1
+    coco = parameter_file(tmp_path, dataset="coco", data_root=str(tmp_path))
+    status, _, err = run(monkeypatch, capsys, "data", "make", "-f", coco)
+    assert status == 2 and f"doam data check {tmp_path}" in err
+
+
+def test_data_export_of_a_folder_and_of_a_parameter_files_data(
+    monkeypatch, capsys, study, misspelt, tmp_path
+):
+    target = tmp_path / "made"
+    status, _, err = run(monkeypatch, capsys, "data", "export", target, misspelt)
+    assert status == 2 and "'Scissors' is not one of" in err and not target.exists()
+    file = parameter_file(tmp_path, dataset="coco", class_names={"Scissors": "Scissor"})
+    command = ["data", "export", target, misspelt, "-f", file]
+    status, out, _ = run(monkeypatch, capsys, *command, "--format", "opixray")
+    assert status == 0 and out == f"{misspelt} -> opixray in {target}: images train 1, test 1\n"
+    row = (target / "test/test_annotation/2.txt").read_text()
+    assert row == "2.png Scissor 10 10 30 20\n"
+    status, _, err = run(monkeypatch, capsys, *command)
+    assert status == 2 and "name a new one" in err
+    for wrong in (["--format", "voc"], ["--detections", "--format", "opixray"]):
+        assert run(monkeypatch, capsys, *command, *wrong)[0] == 2
+
+
+def test_files_of_the_repository_are_found_from_any_folder(monkeypatch, capsys, tmp_path, home):
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = run(monkeypatch, capsys, "plan", "-f", "params/smoke.yaml")
+    assert status == 0 and "2 runs needed" in out
+    status, _, err = run(monkeypatch, capsys, "plan", "-f", "params/smok.yaml")
+    assert status == 2 and err.count("\n") == 1
+    assert f"{tmp_path}/params/smok.yaml and {REPOSITORY}/params/smok.yaml" in err
+
+
+def test_the_package_is_a_command_too():
+    command = [sys.executable, "-m", "doamlib", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Usage: python -m doamlib" in done.stdout and "verify" in done.stdout
 
 
 def test_an_interrupt_while_libraries_are_imported_is_one_line_too(monkeypatch, capsys):

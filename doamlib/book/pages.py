@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from html import escape
 
 import pandas as pd
 from IPython.display import display
@@ -75,7 +76,10 @@ def show(frames: Mapping[str, pd.DataFrame], digits: int = 2) -> None:
         if frame.empty:
             print(f"{title}: {NOTHING}")
             continue
-        display(frame.style.format(precision=digits, na_rep="–").set_caption(title))
+        styled = frame.style.format(precision=digits, na_rep="–", escape="html")
+        for axis in (0, 1):  # class names are strangers' text
+            styled = styled.format_index(escape="html", axis=axis)
+        display(styled.set_caption(escape(title)))
 
 
 def show_verdicts(*numbers: int) -> dict[int, Outcome]:

@@ -77,7 +77,7 @@ def colophon(parameters: Parameters, results: Iterable[Result] = ()) -> None:
     ]
     record = {"sources": source_digests(results)}
     if rows:
-        table = pd.DataFrame(rows).style.hide(axis="index").to_html()
+        table = pd.DataFrame(rows).style.hide(axis="index").format(escape="html").to_html()
         display({"text/html": table}, raw=True, metadata={"doam": record})
     quote("page-profile", parameters.profile)
     quote("page-seconds", time.monotonic() - IMPORTED_AT)

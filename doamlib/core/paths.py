@@ -17,7 +17,12 @@ def home() -> Path:
     ``DOAM_HOME`` where it is set, else the repository.
     """
     configured = os.environ.get("DOAM_HOME")
-    return Path(configured).expanduser().resolve() if configured else repository()
+    return at_home(configured).resolve() if configured else repository()
+
+
+def at_home(path: Path | str) -> Path:
+    """The path with ``~`` resolved; of a user whom nobody knows it stays as it is."""
+    return Path(os.path.expanduser(path))
 
 
 class PlaceError(OSError):

@@ -5,6 +5,19 @@ from collections.abc import Callable
 Report = Callable[[str], None]
 """Gets one line of progress at a time: ``print``, a cell's output, a queue."""
 
+LONGEST = 600
+"""Characters of a part of a message."""
+
+
+def one_line(text: str, longest: int = LONGEST) -> str:
+    """A stranger's text as a message shows it: one line, no control or direction marks, not long.
+
+    Newlines, escape sequences of terminals and marks that turn the direction of reading become
+    their escapes; accents and other scripts stay.
+    """
+    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: longest + 1])
+    return plain if len(plain) <= longest else f"{plain[:longest]}..."
+
 
 def clock(seconds: float) -> str:
     """A duration as people read it: ``48 s``, ``12 min``, ``3.4 h``."""

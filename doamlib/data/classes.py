@@ -49,6 +49,8 @@ def unfit(name: str) -> str:
     if not name.strip() or not name.isprintable() or len(name) > LONGEST:
         shown = name if len(name) <= LONGEST else f"{name[:20]}..."
         return f"class {shown!r} is not a name of at most {LONGEST} printable characters"
+    if name.count("$") > 1:
+        return f"class {name!r} has two $, between which figures would set a formula"
     return ""
 
 

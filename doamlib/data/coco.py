@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, fi
 from doamlib.core.files import write_text
 from doamlib.data.classes import CLASSES, unfit
 from doamlib.data.dataset import Dataset
-from doamlib.data.faults import FaultLog, error
+from doamlib.data.faults import DataError, FaultLog, error
 from doamlib.data.folder import Folder
 from doamlib.data.images import image_size
 from doamlib.data.layouts import image_folder, split_files
@@ -26,6 +26,8 @@ BACKGROUNDS = ("_background_", "__background__", "background")
 
 SAMPLED = 9
 """File names that decide which folder the images of an annotation file lie in."""
+
+LONGEST_PATH = 1000
 
 OUTSIDE = 0.1
 """Share of boxes that reach out of their images from which they may be corners."""
@@ -44,6 +46,8 @@ class _Image(BaseModel):
     @field_validator("file_name")
     @classmethod
     def _forward_slashes(cls, name: str) -> str:
+        if not name.isprintable() or len(name) > LONGEST_PATH:
+            raise ValueError(f"not a printable path of at most {LONGEST_PATH:,} characters")
         return name.replace("\\", "/")  # tools on Windows write the other ones
 
 
@@ -213,8 +217,11 @@ class _Content:
         self.folder, self.file, self.log = folder, file, log
         try:
             self.lists: dict[str, list[Any]] = json.loads(folder.text(file))
-        except json.JSONDecodeError as bad:
-            raise error("bad-json", f"is not JSON ({bad.msg})", file, bad.lineno) from None
+        except (ValueError, RecursionError) as bad:  # also numbers of 5,000 digits, 1,000 brackets
+            if isinstance(bad, DataError):
+                raise
+            why, line = getattr(bad, "msg", str(bad)), getattr(bad, "lineno", None)
+            raise error("bad-json", f"is not JSON ({why})", file, line) from None
         for key in ("categories", "images", "annotations"):
             if not isinstance(self.lists, dict) or not isinstance(self.lists.get(key), list):
                 raise error("bad-json", f"has no list {key!r}", file, fix="export COCO detection")

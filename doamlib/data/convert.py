@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from doamlib.data.classes import CLASSES, unfit
-from doamlib.data.coco import read_file, write_coco
+from doamlib.data.coco import read_file
 from doamlib.data.dataset import Dataset
+from doamlib.data.export import export, new_folder
 from doamlib.data.faults import DataError, FaultLog, error
 from doamlib.data.folder import Folder
 from doamlib.data.foreign import Losses, Source, as_records, read_labelme, read_voc, read_yolo
@@ -72,19 +71,13 @@ def convert(
         DataError: nothing to convert, no split and no ``share``, or the target is in use.
     """
     folder, names = Folder(source), dict(names or {})
-    target = Path(target).expanduser()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise error("in-use", f"{target} is not an empty folder", ".", fix="name a new one")
+    target = new_folder(target)
     kind, classes, records, losses = _read(folder, names)
     if share is not None:
         records = _divided(records, share, group)
     parts = _by_split(records, folder)
     splits = tuple(Dataset(folder.path, name, classes, tuple(own)) for name, own in parts.items())
-    for dataset in splits:
-        for record in dataset.records:
-            _place(folder.file(record.path), target / record.path)
-    for dataset in splits:  # last: a folder with them is whole
-        write_coco(dataset, target / f"{dataset.split}.json")
+    export(splits, target)
     return Conversion(kind, splits, tuple(losses.lines()))
 
 
@@ -178,13 +171,3 @@ def _by_split(records: Divided, folder: Folder) -> dict[str, list[Annotation]]:
         message = f"only the split {', '.join(parts)} is there, and train and test are needed"
         raise error("no-split", message, ".", fix="divide all images anew: --split 0.8")
     return {name: parts[name] for name in ("train", "val", "test") if name in parts}
-
-
-def _place(file: Path, copy: Path) -> None:
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    if copy.exists():
-        return
-    try:
-        os.link(file, copy)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(file, copy)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from doamlib.core.config import Config
+from doamlib.core.report import one_line
 
 Severity = Literal["error", "warning", "note"]
 """An error stops training; a warning was dealt with (a box clipped); a note is worth knowing."""
@@ -34,7 +35,8 @@ class Fault(Config):
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
         fix = f"; {self.fix}" if self.fix else ""
-        return f"{place}: {self.severity}: {self.message}{fix} [{self.code}]"
+        said = f"{self.severity}: {one_line(self.message)}{one_line(fix)} [{self.code}]"
+        return f"{one_line(place)}: {said}"
 
 
 class DataError(ValueError):

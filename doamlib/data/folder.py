@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from doamlib.core.paths import at_home
 from doamlib.data.faults import error
+
+MAX_BYTES = 500_000_000
+"""A larger file is refused unread: JSON needs many times its size (COCO's own has 449 million)."""
 
 
 class Folder:
@@ -19,9 +23,10 @@ class Folder:
     """
 
     def __init__(self, root: Path | str) -> None:
-        self.path = Path(root).expanduser().resolve()
-        if not self.path.is_dir():
+        place = at_home(root)
+        if not os.path.isdir(place):
             raise error("no-root", f"{root} is not a folder", ".", fix="give the dataset's folder")
+        self.path = place.resolve()
 
     def inside(self, name: str, file: str | None = None) -> Path:
         """The real path of something that exists below the root, symbolic links followed.
@@ -51,11 +56,15 @@ class Folder:
         """The real path of a regular file below the root; arguments as in :meth:`inside`.
 
         Raises:
-            DataError: it is absent, lies outside the root, or is a folder or a device.
+            DataError: it is absent, lies outside the root, is a folder or a device, or has more
+                than :data:`MAX_BYTES`.
         """
         real = self.inside(name, file)
         if not real.is_file():
             raise error("not-a-file", f"{name!r} is not a file", file or name)
+        if (size := real.stat().st_size) > MAX_BYTES:
+            message = f"{name!r} has {size:,} bytes, and {MAX_BYTES:,} are read at most"
+            raise error("huge-file", message, file or name, fix="divide it")
         return real
 
     def exists(self, name: str) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 import globox
 import yaml
 
+from doamlib.core.report import one_line
 from doamlib.data.faults import DataError, FaultLog
 from doamlib.data.folder import Folder
 from doamlib.data.images import image_size
@@ -46,7 +47,8 @@ class Losses:
 
     def lines(self) -> list[str]:
         """One line a kind."""
-        return [f"{n:,} {kind}, e.g. {self.examples[kind]}" for kind, n in self.counts.items()]
+        lines = (f"{n:,} {kind}, e.g. {self.examples[kind]}" for kind, n in self.counts.items())
+        return [one_line(line) for line in lines]
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,12 @@ def _yolo_boxes(
 def _yolo_names(source: Source) -> dict[str, str]:
     """Number as text -> name, from ``data.yaml`` or a list of names; empty where there is none."""
     for file in (*source.of_kind(".yaml"), *source.of_kind(".yml")):
-        names = (yaml.safe_load(source.folder.text(file)) or {}).get("names")
+        try:
+            content = yaml.safe_load(source.folder.text(file))
+        except (yaml.YAMLError, RecursionError, DataError):
+            source.losses.add("YAML files that cannot be read", file)
+            continue
+        names = content.get("names") if isinstance(content, dict) else None
         if isinstance(names, list):
             return {str(number): str(name) for number, name in enumerate(names)}
         if isinstance(names, dict):

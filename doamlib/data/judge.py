@@ -7,14 +7,14 @@ is counted in the line that is printed before training.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median_low
 
 from doamlib.data.dataset import Dataset, read_manifest
 from doamlib.data.faults import DataError, Fault, FaultLog, error
 from doamlib.data.folder import Folder
-from doamlib.data.sidecar import read_sidecar
+from doamlib.data.sidecar import has_sidecar, read_sidecar, sidecar_of
 from doamlib.data.splits import box_table
 
 THREADS = 2
@@ -31,6 +31,9 @@ DOUBLED = 0.5
 
 LOST = {"box-dropped": "without area", "crowd": "of a crowd"}
 """Faults by which a box is left out, and what such boxes are."""
+
+SHOWN = 3
+"""Classes without items that the line names."""
 
 COUNTED_ELSEWHERE = (*LOST, "box-clipped", "no-box", "unlisted-images", "count-differs")
 
@@ -75,6 +78,8 @@ def undecodable(dataset: Dataset) -> list[Fault]:
 def counts_line(datasets: Sequence[Dataset], faults: Iterable[Fault]) -> str:
     """What training gets, in a line: images, boxes, and what was dropped, clipped or suspicious.
 
+    What the data do not have, so that parts of a page stay empty, ends the line.
+
     Args:
         datasets: the splits.
         faults: of reading and of :func:`judge`.
@@ -88,9 +93,12 @@ def counts_line(datasets: Sequence[Dataset], faults: Iterable[Fault]) -> str:
     dropped = sum(codes[code] for code in LOST)
     odd = {code: n for code, n in sorted(codes.items()) if code not in COUNTED_ELSEWHERE}
     named = f" ({', '.join(f'{n:,} {code}' for code, n in odd.items())})" if odd else ""
-    return (
-        f"{splits}; boxes: {dropped:,} dropped, {codes['box-clipped']:,} clipped; "
-        f"{sum(odd.values()):,} suspicious{named}"
+    return "; ".join(
+        [
+            f"{splits}; boxes: {dropped:,} dropped, {codes['box-clipped']:,} clipped",
+            f"{sum(odd.values()):,} suspicious{named}",
+            *_lacking(datasets),
+        ]
     )
 
 
@@ -104,6 +112,20 @@ def first_error(faults: Sequence[Fault], root: object) -> DataError | None:
         listed = f"{more:,} more errors: doam data check {root}"
         fault = fault.model_copy(update={"fix": "; ".join(filter(None, (fault.fix, listed)))})
     return DataError(fault)
+
+
+def _lacking(datasets: Sequence[Dataset]) -> Iterator[str]:
+    """What pages would show of a split and these data do not have."""
+    for dataset in datasets:
+        if dataset.split == "test" and not any(record.level for record in dataset.records):
+            yield "no occlusion levels"
+        if dataset.split == "test" and not has_sidecar(dataset.root, dataset.split):
+            yield "no masks"
+        used = {label for record in dataset.records for label in record.labels.tolist()}
+        idle = [name for label, name in enumerate(dataset.classes, 1) if label not in used]
+        if used and idle:
+            more = f" and {len(idle) - SHOWN:,} more" if len(idle) > SHOWN else ""
+            yield f"no {', '.join(idle[:SHOWN])}{more} in {dataset.split}"
 
 
 def _counted(number: int, what: str) -> str:
@@ -130,7 +152,7 @@ def _check_sidecar(dataset: Dataset, log: FaultLog) -> None:
         known = read_sidecar(dataset.root, dataset.split)
         if known and (absent := [i for i in dataset.image_ids if i not in known]):
             message = f"has no line for {len(absent):,} images, e.g. {absent[0]!r}"
-            raise error("bad-sidecar", message, f"sidecar/{dataset.split}.jsonl", fix="remove it")
+            raise error("bad-sidecar", message, sidecar_of(dataset.split), fix="remove it")
 
 
 def _look_for_boxes(dataset: Dataset, log: FaultLog) -> None:

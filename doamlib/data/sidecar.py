@@ -72,6 +72,16 @@ class SidecarImage(_Entry):
     harmless: tuple[HarmlessItem, ...]
 
 
+def sidecar_of(split: str) -> str:
+    """Where a split's sidecar lies, relative to the dataset's root."""
+    return f"sidecar/{split}.jsonl"
+
+
+def has_sidecar(root: Path | str, split: str) -> bool:
+    """Whether there is one, and so masks: generated data have it, real data do not."""
+    return Folder(root).exists(sidecar_of(split))
+
+
 def read_sidecar(root: Path | str, split: str) -> dict[str, SidecarImage]:
     """``<root>/sidecar/<split>.jsonl``: one JSON object a line, one line an image.
 
@@ -81,8 +91,8 @@ def read_sidecar(root: Path | str, split: str) -> dict[str, SidecarImage]:
     Raises:
         DataError: a line does not hold what :class:`SidecarImage` says, or an image occurs twice.
     """
-    folder, name = Folder(root), f"sidecar/{split}.jsonl"
-    if not folder.exists(name):
+    folder, name = Folder(root), sidecar_of(split)
+    if not has_sidecar(root, split):
         return {}
     found: dict[str, SidecarImage] = {}
     fix = "generate the dataset again"

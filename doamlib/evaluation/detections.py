@@ -106,6 +106,18 @@ class Detections:
         rank = np.arange(len(index)) - np.searchsorted(index, index, side="left")
         return self.select(np.sort(order[rank < count]))
 
+    def as_coco(self) -> list[dict[str, Any]]:
+        """COCO's format of results: ids from 1 in the order of the set, boxes x, y, width, height.
+
+        Image and category ids are those that :func:`doamlib.data.coco.write_coco` gives.
+        """
+        boxes = self.boxes.astype(np.float64)
+        boxes[:, 2:] -= boxes[:, :2]
+        columns = (self.image_index + 1, self.label, boxes, self.score.astype(np.float64))
+        keys = ("image_id", "category_id", "bbox", "score")
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return [dict(zip(keys, row, strict=True)) for row in rows]
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `as_bytes` to a file, in one step."""
         write_bytes(path, self.as_bytes())

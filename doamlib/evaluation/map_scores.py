@@ -141,11 +141,15 @@ def regions(cached: CachedDataset) -> list[tuple[NDArray[np.float32], NDArray[np
 
 
 def examples(test: TestSet) -> list[int]:
-    """The first two images of each class that hold one item and no more, by class (Fig. 7)."""
+    """The first two images of each class that hold one item and no more, by class (Fig. 7).
+
+    Of data without any such image the first two that hold something.
+    """
     image = test.truth.image_index
     single = np.bincount(image)[image] == 1
     of_class = [single & (test.truth.label == label + 1) for label in range(len(test.classes))]
-    return [int(i) for chosen in of_class for i in image[chosen][:2]]
+    alone = [int(i) for chosen in of_class for i in image[chosen][:2]]
+    return alone or [int(i) for i in np.unique(image)[:2]]
 
 
 def chosen_images(cached: CachedDataset, count: int) -> NDArray[np.int64]:
@@ -268,7 +272,7 @@ def intervals(
                 mean, low, high = bootstrap_mean(values, seed)
             row = {"score": score, "mean": mean, "low": low, "high": high, "images": len(values)}
             rows.append(dict(zip(by, group, strict=True)) | row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*by, "score", "mean", "low", "high", "images"])
 
 
 def summary(frame: pd.DataFrame) -> dict[str, Any]:

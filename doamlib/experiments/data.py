@@ -150,7 +150,7 @@ def open_data(
         doamlib.data.faults.DataError: the data have an error; the message names file, line and fix.
     """
     if config.simulation is None:
-        return _judged(config, Path(data_root).expanduser(), report)
+        return _judged(config, paths.at_home(data_root), report)
     root = simulated(config.simulation, processes, report)
     train, test = (read_opixray(root, split) for split in TRAINED_ON)
     report(counts_line((train, test), (*train.faults, *test.faults)))

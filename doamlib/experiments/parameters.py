@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from doamlib.core.config import Config
+from doamlib.core.paths import at_home
 from doamlib.core.precision import Precision
 from doamlib.experiments.arms import ARMS, CORE
 from doamlib.experiments.values import (
@@ -18,11 +20,13 @@ from doamlib.experiments.values import (
     as_names,
     as_numbers,
     as_written,
+    found_file,
     found_folder,
     notebook_values,
     places,
     read_mapping,
     read_yaml,
+    shown,
 )
 
 __all__ = [
@@ -36,6 +40,7 @@ __all__ = [
 ]
 
 Positive = Annotated[int, Field(gt=0)]
+Images = Annotated[int, Field(gt=0, le=1_000_000)]
 Count = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -65,7 +70,7 @@ class Parameters(Config):
     """
 
     profile: str = Field(
-        "quick", pattern=r"^[a-z0-9-]+$", description="name shown beside every number"
+        "quick", pattern=r"^[a-z0-9-]{1,40}$", description="name shown beside every number"
     )
 
     dataset: Literal["simulation", "opixray", "coco"] = Field(
@@ -75,10 +80,12 @@ class Parameters(Config):
     class_names: dict[str, str] = Field(
         {}, description="coco: your category name -> the class it stands for; empty: as they are"
     )
-    train_images: Positive = Field(1600, description="simulation: images to train on")
-    test_images: Positive = Field(300, description="simulation: images to test on")
+    train_images: Images = Field(1600, description="simulation: images to train on")
+    test_images: Images = Field(300, description="simulation: images to test on")
     data_seed: Seed = Field(0, description="simulation: seed of the dataset")
-    field_of_view: Share = Field(0.3, description="simulation: share of the frame that is rendered")
+    field_of_view: float = Field(
+        0.3, ge=0.2, le=1, description="simulation: share of the frame that is rendered"
+    )
 
     arms: tuple[str, ...] = Field(CORE, description="rows of the tables to train")
     seeds: tuple[Seed, ...] = Field((0,), description="one run an arm and seed")
@@ -94,7 +101,7 @@ class Parameters(Config):
     warm_start_per_seed: bool = Field(
         False, description="each seed has its own warm start; else all share seed 0's"
     )
-    warm_images: Positive = Field(32000, description="warm start: generated images")
+    warm_images: Images = Field(32000, description="warm start: generated images")
     warm_epochs: Positive = Field(12, description="warm start: passes over them")
     warm_learning_rate: float = Field(2.0e-3, gt=0, description="warm start: peak of a cosine")
 
@@ -126,14 +133,14 @@ class Parameters(Config):
     )
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run")
-    processes: Positive = Field(2, description="processes that generate and decode images")
+    processes: int = Field(2, gt=0, le=256, description="processes that generate and decode images")
 
     @field_validator("arms")
     @classmethod
     def _arms_exist(cls, arms: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [name for name in arms if name not in ARMS]
         if unknown:
-            raise ValueError(f"{unknown[0]!r} is not an arm; choose from {', '.join(ARMS)}")
+            raise ValueError(f"{shown(unknown[0])} is not an arm; choose from {', '.join(ARMS)}")
         return arms
 
     @field_validator("arms", "seeds")
@@ -153,18 +160,18 @@ class Parameters(Config):
 
     def check_machine(self) -> Parameters:
         """Refuse what this machine lacks: data folder, picture or device. Returns itself."""
-        if self.image is not None and not Path(self.image).expanduser().is_file():
+        if self.image is not None and not os.path.isfile(at_home(self.image)):
             raise ParameterError(
-                f"image = {self.image!r}: no such file in {', '.join(map(str, places()))}; give "
-                "the whole path of a picture"
+                f"image = {shown(self.image)}: no such file in "
+                f"{', '.join(map(str, places()))}; give the whole path of a picture"
             )
-        if self.data_root is not None and not Path(self.data_root).expanduser().is_dir():
+        if self.data_root is not None and not os.path.isdir(at_home(self.data_root)):
             looked = ""
-            if not Path(self.data_root).expanduser().is_absolute():
+            if not at_home(self.data_root).is_absolute():
                 looked = f" in {', '.join(map(str, places()))}"
             raise ParameterError(
-                f"data_root = {self.data_root!r}: no such folder{looked}; give the path of the "
-                "dataset"
+                f"data_root = {shown(self.data_root)}: no such folder{looked}; give the "
+                "path of the dataset"
             )
         import torch
 
@@ -202,13 +209,13 @@ def from_file(path: Path | str, **changes: Any) -> Parameters:
     """Validated parameters from a YAML file, read as papermill reads it.
 
     Args:
-        path: the file.
+        path: the file; ``params/quick.yaml`` and its neighbours are found from any folder.
         changes: values that replace the file's, as papermill's ``-p`` does.
 
     Raises:
         ParameterError: the file is missing, not a mapping, or holds a value that is refused.
     """
-    path = Path(path)
+    path = found_file(Path(path))
     values = {**read_yaml(path), **changes}
     return from_values(_with_whole_path(values, places(path)), f"{path}: ")
 
@@ -233,7 +240,7 @@ def _with_whole_path(values: Mapping[str, Any], starts: list[Path]) -> dict[str,
     root, image = values.get("data_root"), values.get("image")
     whole = {"data_root": found_folder(root, starts)} if isinstance(root, str) else {}
     if isinstance(image, str):
-        there = (p for start in starts if (p := start / Path(image).expanduser()).is_file())
+        there = (p for start in starts if os.path.isfile(p := start / at_home(image)))
         whole["image"] = str(next(there, image))
     return {**values, **whole}
 
@@ -276,9 +283,10 @@ def _one_line(error: ValidationError) -> str:
     field = Parameters.model_fields.get(key)
     if first["type"] == "extra_forbidden":
         keys = ", ".join(Parameters.model_fields)
-        return f"{key} = {first['input']!r}: no such parameter; the keys are {keys}"
+        entry = f"{shown(key, bare=True)} = {shown(first['input'])}"
+        return f"{entry}: no such parameter; the keys are {keys}"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "float_type" and isinstance(first["input"], str):
         message = "is text, not a number; YAML wants a point and a sign in 1.0e-4"
     more = f" ({field.description})" if field is not None else ""
-    return f"{key} = {first['input']!r}: {message}{more}" if key else message
+    return f"{key} = {shown(first['input'])}: {message}{more}" if key else message

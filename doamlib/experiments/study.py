@@ -243,7 +243,19 @@ class Study:
                 seconds = total_seconds(works, self.device) / self.runs_at_once(len(missing))
                 needed = f", about {clock(seconds)} on this machine"
             self.report(f"{len(missing)} to train{first}{needed}")
+            self._tell_of_few_steps()
         return runs
+
+    def _tell_of_few_steps(self) -> None:
+        """A handful of images passed a few times teaches nothing, and looks like a bad network."""
+        asked, generated = self.parameters, self.parameters.dataset == "simulation"
+        images = asked.train_images if generated else len(self.data.train)
+        steps = asked.epochs * math.ceil(images / asked.batch_size)
+        if steps < asked.warmup_steps:
+            self.report(
+                f"{steps} steps of training are fewer than warmup_steps = {asked.warmup_steps}: "
+                f"expect next to nothing, and raise epochs ({asked.epochs} now)"
+            )
 
     def _missing_warm_starts(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
         warm = {config.digest(): config for run in configs if (config := run.warm_run())}

@@ -13,12 +13,16 @@ from typing import Any
 import yaml
 
 from doamlib.core import paths
+from doamlib.core.report import one_line
 
 CELL_HEAD = "# Change these here, or from outside"
 """How the parameters cell of every notebook begins."""
 
 INJECTED_HEAD = "# Parameters"
 """How papermill begins the cell of the values that it was given."""
+
+LONGEST = 80
+"""Characters of a value that a message shows."""
 
 PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 
@@ -31,6 +35,12 @@ class ParameterError(ValueError):
         return [f"ParameterError: {self}"]
 
 
+NO_YAML = (yaml.YAMLError, TypeError, RecursionError)
+"""What PyYAML raises on text that is not YAML, or not one that a person would write."""
+
+MERGE = "tag:yaml.org,2002:merge"
+
+
 class _EachKeyOnce(yaml.SafeLoader):
     """YAML as papermill reads it, but a key given twice is refused, not overwritten."""
 
@@ -38,6 +48,8 @@ class _EachKeyOnce(yaml.SafeLoader):
 def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     lines: dict[Any, int] = {}
     for key_node, _ in node.value:
+        if key_node.tag == MERGE:  # what a mapping takes from another one, it may overwrite
+            continue
         key, line = loader.construct_object(key_node, deep=True), key_node.start_mark.line + 1
         if key in lines:
             raise ParameterError(
@@ -60,7 +72,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_EachKeyOnce)
     except ParameterError as twice:
         raise ParameterError(f"{path}: {twice}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as failed:
+    except (OSError, UnicodeDecodeError, *NO_YAML) as failed:
         detail = " ".join(str(failed).split())
         raise ParameterError(f"{path}: cannot be read as YAML ({detail})") from None
     if not isinstance(values, dict):
@@ -80,7 +92,7 @@ def read_mapping(text: str, where: str) -> dict[str, str]:
         return {}
     value = as_written(text)
     if not isinstance(value, dict):
-        value = read_yaml(Path(text).expanduser())
+        value = read_yaml(paths.at_home(text))
         value = value.get("class_names", value)
     if not isinstance(value, dict) or not all(
         isinstance(v, str) for v in (*value, *value.values())
@@ -91,12 +103,17 @@ def read_mapping(text: str, where: str) -> dict[str, str]:
     return value
 
 
+def shown(value: Any, bare: bool = False) -> str:
+    """A value as a message shows it: on one line and never longer than ``LONGEST`` characters."""
+    return one_line(str(value) if bare and str(value).isprintable() else repr(value), LONGEST)
+
+
 def as_written(value: Any) -> Any:
     """The list or mapping that a text holds (``[SSD, SSD+SE]``, ``{"a": "b"}``); else the value."""
     if isinstance(value, str) and value.strip()[:1] in ("[", "{"):
         try:
             return yaml.load(value, Loader=_EachKeyOnce)
-        except yaml.YAMLError:
+        except NO_YAML:
             return value
     return value
 
@@ -142,6 +159,21 @@ def places(file: Path | None = None) -> list[Path]:
     return list(dict.fromkeys([*own, typed, paths.repository()]))
 
 
+def found_file(path: Path) -> Path:
+    """A parameter file: as given, or relative to the repository (``params/quick.yaml``).
+
+    Raises:
+        ParameterError: it is in neither place; the message says where was looked.
+    """
+    path = paths.at_home(path)
+    tried = dict.fromkeys([path.absolute(), paths.repository() / path])
+    for place in tried:
+        if os.path.isfile(place):
+            return path if place == path.absolute() else place
+    looked = " and ".join(map(str, tried))
+    raise ParameterError(f"{path}: no such file; looked for {looked}")
+
+
 def found_folder(folder: str, starts: Sequence[Path]) -> str:
     """The whole path of a folder that is given relative to one of ``starts``.
 
@@ -151,10 +183,10 @@ def found_folder(folder: str, starts: Sequence[Path]) -> str:
     Raises:
         ParameterError: several of them have such a folder.
     """
-    path = Path(folder).expanduser()
+    path = paths.at_home(folder)
     if path.is_absolute():
         return folder
-    found = list(dict.fromkeys(p.resolve() for start in starts if (p := start / path).is_dir()))
+    found = list(dict.fromkeys(p.resolve() for start in starts if os.path.isdir(p := start / path)))
     if len(found) > 1:
         both = " and ".join(map(str, found))
         raise ParameterError(f"data_root = {folder!r} may be {both}; write the whole path")

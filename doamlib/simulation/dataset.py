@@ -124,21 +124,21 @@ def _begin(root: Path, config: SimulationConfig) -> None:
     """Claim a folder for this dataset, or check that an interrupted run was of the same one.
 
     Raises:
-        ValueError: the folder holds something else.
+        DataError: the folder holds something else.
     """
     claim = root / UNFINISHED / "fingerprint"
     if not claim.exists():
         others = sorted(p.name for p in root.iterdir() if p.name not in (UNFINISHED, ".lock"))
         if others:
-            raise ValueError(
-                f"{root} holds other files ({others[0]} ...): generate into an empty folder"
-            )
+            message = f"{root} holds other files ({others[0]} ...)"
+            raise error("in-use", message, ".", fix="generate into an empty folder")
         write_bytes(claim, config.fingerprint.encode())
     elif claim.read_text() != config.fingerprint:
-        raise ValueError(
+        message = (
             f"{root} holds an interrupted dataset of another configuration "
-            f"({claim.read_text()}, wanted {config.fingerprint}): choose another folder"
+            f"({claim.read_text()}, wanted {config.fingerprint})"
         )
+        raise error("in-use", message, ".", fix="choose another folder")
 
 
 def is_complete(root: Path, config: SimulationConfig) -> bool:
@@ -220,7 +220,8 @@ def generate(
         ``root``.
 
     Raises:
-        ValueError: ``root`` holds something else, or ``processes`` is below 1.
+        DataError: ``root`` holds something else.
+        ValueError: ``processes`` is below 1.
     """
     if processes < 1:
         raise ValueError(f"processes is {processes}: at least 1 is needed")

@@ -86,7 +86,7 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch, capsys):
     def full(*arguments, **keywords):
         raise OSError(28, "No space left on device", str(tmp_path / "images.npy"))
 
-    monkeypatch.setattr("doamlib.cli._study", full)
+    monkeypatch.setattr("doamlib.cli_data.study_of", full)
     monkeypatch.setattr(sys, "argv", ["doam", "data"])
     with pytest.raises(SystemExit) as stop:
         cli.main()

@@ -51,6 +51,11 @@ def sixteen_bits(root):
     Image.new("I;16", (60, 40)).save(root / "train/train_1.png")
 
 
+def huge(root):
+    """A picture of 50 kilobytes that would be 1.2 gigabytes."""
+    Image.new("1", (20_000, 20_000)).save(root / "train/train_1.png")
+
+
 def linked(root):
     path = root / "test/test_1.png"
     path.rename(root.parent / "elsewhere.png")
@@ -145,6 +150,17 @@ ERRORS = {
     "image twice": ("bad-entry", content(lambda data: data["images"].append(data["images"][0]))),
     "outside": ("outside-root", content(image(0, file_name="../../secret.png"))),
     "no JSON": ("bad-json", lambda root: (root / "test.json").write_text("{")),
+    "brackets": ("bad-json", lambda root: (root / "test.json").write_text("[" * 100_000)),
+    "long number": (
+        "bad-json",
+        lambda root: (root / "test.json").write_text('{"images": [' + "9" * 5000 + "]}"),
+    ),
+    "two lines": ("bad-entry", content(image(0, file_name="a\nb.png"))),
+    "reads backwards": ("bad-entry", content(image(0, file_name="\u202egnp.1"))),
+    "path of 10,000": ("bad-entry", content(image(0, file_name="x" * 10_000))),
+    "class of two lines": ("bad-class", content(lambda d: d["categories"][0].update(name="a\nb"))),
+    "class as formula": ("bad-class", content(lambda d: d["categories"][0].update(name="$a_$"))),
+    "20,000 x 20,000": ("huge-image", huge),
     "a list": ("bad-json", lambda root: (root / "test.json").write_text("[]")),
     "no images": ("empty-list", content(lambda data: data.update(images=[]))),
     "category twice": ("bad-entry", content(lambda d: d["categories"][1].update(id=1))),
@@ -207,9 +223,18 @@ def test_sound_data_are_taken_and_their_line_is_the_doctors(root):
     assert report.ok and report.faults == ()
     line = (
         "train 6 images, 6 boxes; test 4 images, 4 boxes; boxes: 0 dropped, 0 clipped; 0 suspicious"
+        "; no occlusion levels; no masks; no Multi-tool_Knife in test"
     )
     assert lines[-1] == report.line == line
     assert (len(data.train), len(data.test)) == (6, 4)
+
+
+def test_the_line_ends_with_what_the_data_do_not_have(root):
+    edit(root / "test.json", lambda data: data["images"][0].update(occlusion_level=2))
+    assert check(root).line.endswith("; 0 suspicious; no masks; no Multi-tool_Knife in test")
+    boxes(lambda item: item.update(category_id=1))(root)
+    missing = "no Straight_Knife, Scissor, Utility_Knife and 1 more in train"
+    assert f"; {missing}; no masks" in check(root).line
 
 
 @pytest.mark.parametrize("fault", ERRORS)
@@ -223,8 +248,13 @@ def test_what_the_doctor_refuses_is_refused_everywhere(root, fault):
     with pytest.raises(DataError) as refused:
         opened(root)
     assert (refused.value.fault.code, refused.value.fault.message) == (code, errors[0].message)
-    assert "\n" not in str(refused.value)
-    assert len(str(refused.value)) < 600
+    assert str(refused.value).isprintable() and len(str(refused.value)) < 1000
+    values = {"dataset": "coco", "data_root": str(root), "device": "cpu", "warm_start": "none"}
+    study = Study(from_values(values), lambda line: None)
+    for door in (study.plan, study.results):  # what pages begin with, what trains
+        with pytest.raises(DataError) as again:
+            door()
+        assert str(again.value) == str(refused.value)
     if len(errors) > 1:
         assert f"{len(errors) - 1} more errors: doam data check" in str(refused.value)
 

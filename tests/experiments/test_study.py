@@ -110,6 +110,15 @@ def test_few_shots_of_too_few_images_are_refused_before_anything_is_made(extende
     assert "data" not in vars(study)
 
 
+@pytest.mark.parametrize(("epochs", "told"), [(9, True), (10, False)])
+def test_fewer_steps_than_the_warm_up_are_told_before_training(home, smoke, epochs, told):
+    few = {"epochs": epochs, "warmup_steps": 30, "data_seed": 99}  # 24 images in batches of 8
+    lines = []
+    Study(smoke.model_copy(update=few), lines.append).announce(timed=False)
+    assert any("raise epochs (9 now)" in line for line in lines) == told
+    assert len(lines) == (3 if told else 2)
+
+
 def test_a_plan_is_made_once_and_names_what_is_trained(study, monkeypatch):
     """Results follow from the plan that was announced; what is found needs no plan at all."""
     plan = study.announce(["SSD"])

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from IPython.core.interactiveshell import InteractiveShell
 
+from doamlib.data.faults import DataError
 from doamlib.experiments.arms import ARMS
 from doamlib.experiments.parameters import (
     ParameterError,
@@ -20,7 +21,9 @@ from doamlib.experiments.parameters import (
     cell_source,
     from_file,
     from_notebook,
+    from_values,
 )
+from doamlib.experiments.study import Study
 from doamlib.experiments.values import as_names, as_numbers, as_written, found_folder, read_mapping
 
 REPOSITORY = Path(__file__).parents[2]
@@ -108,6 +111,31 @@ def test_seeds_stay_below_what_generators_take():
         from_notebook({"seeds": [20240101123456]})
 
 
+ODD = (
+    *(None, True, -1, 0, 1, 7, 0.5, 1e-9, 10**15, 10**400, float("nan"), float("inf"), 2**63),
+    *("", " ", "x", "1e-4", "[", "{", "[]", "{}", "a" * 10_000, "a\nb", "../..", "<script>", "\0"),
+    *("'", "\u202e", b"x", (1, 2), [], {}, [None], ["x"], {"a": 1}, {1: "x"}, object()),
+)
+
+
+@pytest.mark.parametrize("key", [*Parameters.model_fields, "no_such_key", "<b>" * 5000, "a\nb"])
+def test_any_value_of_any_key_is_taken_or_refused_in_one_line_that_names_it(key, home, smoke):
+    """Through the plan, where the values meet the generator's, the detectors' and the data's."""
+    values = smoke.model_dump(mode="json") | {"arms": list(ARMS)}
+    places = [{}] if key != "data_root" else [{"dataset": "coco"}, {"dataset": "opixray"}]
+    for value in ODD:
+        for more in places:
+            try:
+                found = from_values(values | more | {key: value}).check_machine()
+                Study(found, lambda line: None).plan(["SSD", "YOLOv3", "FCOS"])
+            except (ParameterError, DataError) as refused:
+                said = str(refused)
+                assert said.isprintable() and len(said) < 1000, value
+                name = key if key.isprintable() else repr(key)
+                if not isinstance(refused, DataError) and key not in ("dataset", "data_root"):
+                    assert said.startswith((name[:80], "Object")), said
+
+
 class Kernel:
     """A live kernel: cells run one by one, in any order, as JupyterLab runs them."""
 
@@ -117,7 +145,7 @@ class Kernel:
         self.cells = [
             cell.source
             for cell in nbformat.read(REPOSITORY / "book" / "doam.ipynb", 4).cells
-            if cell.cell_type == "code"
+            if "parameters" in cell.metadata.get("tags", []) or "from_notebook(" in cell.source
         ][:2]
 
     def run(self, source: str):

@@ -1,0 +1,88 @@
+"""Pages run on data without levels, without masks, and without test items of a class."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import nbformat
+import pytest
+from coco_tools import edit, write_coco
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
+REPOSITORY = Path(__file__).parents[2]
+TABLES = (
+    "attention_comparison",
+    "occlusion_levels",
+    "detectors",
+    "sampling_strategies",
+    "ablation",
+)
+TINY = {
+    **{"profile": "mine", "dataset": "coco", "arms": ["SSD", "SSD+DOAM-T"], "image_size": 96},
+    **{"width": 0.05, "doam_width": 0.25, "warm_start": "none", "epochs": 1, "batch_size": 8},
+    **{"warmup_steps": 2, "device": "cpu", "processes": 1},
+}
+
+
+def second_box(content):
+    """Every image gets an item of the other class: none has one class alone."""
+    content["annotations"] += [
+        {**a, "id": 100 + a["id"], "category_id": 3 - a["category_id"], "bbox": [30, 20, 25, 22]}
+        for a in list(content["annotations"])
+    ]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("others")
+    counts = {"train": 12, "test": 2}
+    write_coco(root / "hole", ("Gun", "Knife", "Bat <b>"), counts=counts, size=(70, 62))
+    write_coco(root / "pairs", ("Gun", "Knife"), counts={"train": 8, "test": 4}, size=(70, 64))
+    for split in ("train", "test"):
+        edit(root / "pairs" / f"{split}.json", second_box)
+    return root
+
+
+@pytest.fixture
+def shell(monkeypatch):
+    """What a kernel runs, in this process: the libraries are imported once for all pages."""
+    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
+    monkeypatch.chdir(REPOSITORY / "book")
+    monkeypatch.setenv("PWD", os.getcwd())
+    plt.switch_backend("agg")
+    yield InteractiveShell.instance()
+    InteractiveShell.instance().history_manager.end_session()
+    InteractiveShell.clear_instance()
+    plt.close("all")
+
+
+def run_page(shell, page, values):
+    """Everything that the page prints; a cell that fails fails the test."""
+    said = ""
+    for cell in nbformat.read(REPOSITORY / "book" / f"{page}.ipynb", 4).cells:
+        sources = [cell.source] if cell.cell_type == "code" else []
+        if "parameters" in cell.metadata.get("tags", []):
+            sources.append("# Parameters\n" + "\n".join(f"{k} = {v!r}" for k, v in values.items()))
+        for source in sources:
+            with capture_output() as captured:
+                done = shell.run_cell(source, store_history=True)
+            said += captured.stdout
+            assert done.success, f"{page}: {source}\n{captured.stdout[-3000:]}"
+    return said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [*TABLES, "what_it_looks_at", "dataset"])
+def test_a_page_runs_and_says_in_a_line_what_the_data_do_not_have(page, folders, home, shell):
+    said = run_page(shell, page, {**TINY, "data_root": str(folders / "hole")})
+    assert "; no occlusion levels; no masks; no Bat <b> in test" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["dataset", "what_it_looks_at"])
+def test_no_image_of_one_class_alone(page, folders, home, shell):
+    said = run_page(shell, page, {**TINY, "data_root": str(folders / "pairs")})
+    assert page != "dataset" or "no few-shot lists" in said

@@ -1,0 +1,95 @@
+"""What is exported is read again with the same boxes, by us and by others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from coco_tools import edit, write_coco
+from pycocotools.coco import COCO
+
+from doamlib.data.classes import CLASSES
+from doamlib.data.coco import read_coco
+from doamlib.data.doctor.doctor import check
+from doamlib.data.export import export
+from doamlib.data.faults import DataError
+from doamlib.data.opixray import read_opixray
+
+
+def content(dataset):
+    """Stem -> label, corners and level, whatever the layout calls the file."""
+    return {
+        Path(r.path).stem: (r.labels.tolist(), r.boxes.tolist(), r.level, (r.width, r.height))
+        for r in dataset.records
+    }
+
+
+@pytest.fixture
+def source(tmp_path):
+    root = write_coco(tmp_path / "set", CLASSES)
+    for number in range(4):  # every second test image has a level
+        edit(
+            root / "test.json",
+            lambda d, n=number: d["images"][n].update(occlusion_level=1 + n % 3),
+        )
+    edit(root / "train.json", lambda d: d["annotations"][0].update(bbox=[1.25, 2.5, 10.1, 20.3]))
+    return root
+
+
+@pytest.mark.parametrize(("layout", "read"), [("coco", read_coco), ("opixray", read_opixray)])
+def test_there_and_back_gives_the_same_boxes_levels_and_pixels(source, tmp_path, layout, read):
+    splits = [read_coco(source, split) for split in ("train", "test")]
+    made = export(splits, tmp_path / "made", layout)
+    for before in splits:
+        after = read(made, before.split)
+        assert content(after) == content(before) and after.classes == before.classes
+        assert sorted(after.image_hashes.values()) == sorted(before.image_hashes.values())
+    assert check(made, format=layout).ok
+
+
+def test_names_that_opixrays_lists_cannot_hold_are_changed_or_refused(source, tmp_path):
+    (source / "train/train_1.png").rename(source / "train/bag 1 top.png")
+    edit(source / "train.json", lambda d: d["images"][0].update(file_name="bag 1 top.png"))
+    splits = [read_coco(source, split) for split in ("train", "test")]
+    made = export(splits, tmp_path / "made", "opixray")
+    assert "bag_1_top" in read_opixray(made, "train").image_ids
+    (source / "train/train_2.png").rename(source / "train/bag_1_top.png")
+    edit(source / "train.json", lambda d: d["images"][1].update(file_name="bag_1_top.png"))
+    with pytest.raises(DataError, match=r"cannot be called bag_1_top\.png there"):
+        export([read_coco(source, "train")], tmp_path / "again", "opixray")
+    assert not (tmp_path / "again").exists()
+
+
+def test_other_classes_and_a_folder_in_use_are_refused(tmp_path):
+    train = read_coco(write_coco(tmp_path / "set", ("Gun", "Bat")), "train")
+    with pytest.raises(DataError, match=r"Gun, Bat.*export as coco"):
+        export([train], tmp_path / "made", "opixray")
+    with pytest.raises(DataError, match="is not an empty folder"):
+        export([train], tmp_path / "set")
+
+
+def test_generated_data_keep_their_levels(study, tmp_path):
+    made = export([study.data.train, study.data.test], tmp_path / "made")
+    assert content(read_coco(made, "test")) == content(study.data.test)
+
+
+def test_detections_are_what_pycocotools_reads(study, tmp_path):
+    from doamlib.cli_data import _write_detections
+
+    (result,) = study.results(["SSD"]).values()
+    made = export([study.data.test], tmp_path / "made")
+    file = tmp_path / "one.yaml"
+    file.write_text(json.dumps({**study.parameters.model_dump(mode="json"), "arms": ["SSD"]}))
+    (path,) = _write_detections(file, made)
+    found = result.detections()
+    coco = COCO(str(made / "test.json"))
+    read = coco.loadRes(str(path))
+    assert len(read.anns) == len(found) > 0
+    row = read.anns[len(found)]
+    image = coco.imgs[row["image_id"]]
+    record = study.data.test.records[int(found.image_index[-1])]
+    assert image["file_name"] == record.path
+    x1, y1, x2, y2 = (float(v) for v in found.boxes[-1])
+    assert row["bbox"] == pytest.approx([x1, y1, x2 - x1, y2 - y1])
+    assert row["category_id"] == found.label[-1] and row["score"] == pytest.approx(found.score[-1])
