@@ -35,7 +35,7 @@ EXCHANGES = (*(name for name in SWAPS if name != "own"), "edge_map", *EDGE_SWAPS
 """Every exchange that :func:`doamlib.evaluation.map_swaps.map_effect` reports."""
 
 CODE, CONCAT = READINGS[0], "SSD+Concat"
-SHORT = dict(zip(READINGS, ("the code's", "the paper's", "the standardised"), strict=True))
+SHORT = dict(zip(READINGS, ("the code's", "the paper's", "the normalised"), strict=True))
 
 
 def measured(runs: Runs, arm: str, exchange: str) -> dict[int, float]:

@@ -64,8 +64,8 @@ _CORE = (
 _READINGS = (
     Arm(name="SSD+DOAM-T, as the paper says", doam=DOAMConfig.paper()),
     Arm(
-        name="SSD+DOAM-T, standardised inputs",
-        doam=DOAMConfig.reference(branch_inputs="standardised", gamma=None),
+        name="SSD+DOAM-T, normalised steps",
+        doam=DOAMConfig.reference(block="conv-bn-relu", gamma=None),
     ),
 )
 
@@ -88,6 +88,10 @@ _EXTENDED = (
     Arm(name="SSD+DOAM-O, hard images", doam=_DOAM, sampling=_IMAGES),
     Arm(name="SSD+DOAM-O, hard images, equal steps", doam=_DOAM, sampling=_IMAGES_EQUAL),
     *(Arm(name=name, doam=DOAMConfig.reference(**switch)) for name, switch in SWITCHES.items()),
+    Arm(
+        name="SSD+DOAM-T, standardised inputs",
+        doam=DOAMConfig.reference(branch_inputs="standardised", gamma=None),
+    ),
     Arm(name="SSD+DOAM-T, fresh first layer", doam=_DOAM, fresh_first_layer=True),
     *(Arm(name=f"SSD, {shots} shots", shots=shots) for shots in SHOTS),
     *(Arm(name=f"SSD+DOAM-T, {shots} shots", doam=_DOAM, shots=shots) for shots in SHOTS),
@@ -97,9 +101,9 @@ CORE = tuple(arm.name for arm in _CORE)
 """The 18 runs that Tables IV, V, VI, VII and IX share."""
 
 READINGS = ("SSD+DOAM-T", *(arm.name for arm in _READINGS))
-"""DOAM as the code computes it (the one of every table), as the text words it, and the code's
-module with two changes that keep its map off its ends: inputs of unit variance, M blended in whole.
-``scripts/probe_attention.py`` says which variant stands beside the code's, and by which rule."""
+"""DOAM as the code computes it (the one of every table), as the text words it, and the variant of
+the code's module that acts: batch normalisation and ReLU after each convolution of its branches,
+and M blended in whole. ``scripts/probe_attention.py`` says by which rule it was chosen."""
 
 ARMS: dict[str, Arm] = {arm.name: arm for arm in (*_CORE, *_READINGS, *_EXTENDED)}
 """Every arm by name."""

@@ -23,6 +23,7 @@ KEYS = [  # written down before the class list became a part of the configuratio
     ("reference", "YOLOv3+DOAM-O", 0, "b19d26355e4fba43"),
     ("reference", "FCOS", 0, "38f767f2329dcc6c"),
     ("reference", "SSD+DOAM-T, standardised inputs", 0, "429e57f99a10d4c4"),
+    ("reference", "SSD+DOAM-T, normalised steps", 0, "5f6e33f0c395c4f4"),
     ("paper", "SSD", 0, "a97f02558ee15a41"),
     ("paper", "FCOS+DOAM-T", 3, "d70778558fcf8ddd"),
     ("quick", "SSD+DOAM-F", 0, "4eeb05b7fa796d68"),
@@ -30,7 +31,10 @@ KEYS = [  # written down before the class list became a part of the configuratio
     ("smoke", "SSD", 0, "f74e8ca71550056b"),
 ]
 ALL_OF_REFERENCE = "51b1ea505b398fcf"
-"""Digest of arm, seed and key of every arm's runs of seeds 0 and 3 under reference.yaml."""
+"""Digest of arm, seed and key of the runs of seeds 0 and 3 under reference.yaml, of all arms but
+`LATER`, which joined since."""
+
+LATER = ("SSD+DOAM-T, normalised steps",)
 
 WARM = [
     ("reference", "SSD", 0, "ssd-96px-width-0.2-f9be534c48c29578"),
@@ -57,6 +61,7 @@ def test_so_are_those_of_all_arms():
     keys = {
         f"{arm} {seed}": run_config(reference, ARMS[arm], seed).key("x")
         for arm in sorted(ARMS)
+        if arm not in LATER
         for seed in (0, 3)
     }
     assert digest_of(keys) == ALL_OF_REFERENCE
