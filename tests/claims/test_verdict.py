@@ -323,5 +323,5 @@ def test_facts_need_no_seeds():
 
 def test_a_verdict_survives_storage():
     verdict = judge_all({"a": around(3, 0.1), "b": around(0.1, 1)}, {"a": 2.0, "b": 2.0})
-    assert Verdict.model_validate_json(verdict.as_json()) == verdict
+    assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
     assert verdict.parts["b"].estimate == summarise(around(0.1, 1))
