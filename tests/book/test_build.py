@@ -104,7 +104,8 @@ def test_a_second_build_executes_nothing(built, smoke):
 
 
 def test_parameters_are_shown_once_with_the_values_that_were_used(built, smoke):
-    notebook = nbformat.read(paths.build() / "pages" / "doam.ipynb", as_version=4)
+    page = paths.build() / "pages" / "attention_comparison.ipynb"
+    notebook = nbformat.read(page, as_version=4)
     shown = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
     assert [cell.source for cell in shown] == [cell_source(smoke)]  # this page reads all
     assert all("injected-parameters" not in c.metadata.get("tags", []) for c in notebook.cells)
@@ -192,7 +193,8 @@ def small_book(tmp_path, monkeypatch, smoke):
     source.mkdir()
     (source / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n- file: page\n")
     (source / "references.bib").write_text("")
-    shutil.copytree(paths.book() / "_vendor", source / "_vendor")
+    for folder in ("_vendor", "_static"):
+        shutil.copytree(paths.book() / folder, source / folder)
 
     def make(code="x = 1", text="Fine.", index="# Book\n\nFine.\n", landing=None):
         parameters = new_code_cell(cell_source(smoke), metadata={"tags": ["parameters"]})
