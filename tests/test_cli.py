@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,7 +74,11 @@ def test_detect_without_a_detector_is_one_line(monkeypatch, capsys, tmp_path):
 
 
 def test_detect_looks_at_what_it_can_and_tells_the_rest(monkeypatch, capsys, study, tmp_path):
-    study.results(["SSD"])
+    ((_, result),) = study.results(["SSD"]).items()
+    home = tmp_path / "home"  # of its own: other tests leave runs of their data in the shared one
+    shutil.copytree(study.store.root / result.key, home / "runs" / result.key)
+    shutil.copytree(study.store.root / "test_sets", home / "runs" / "test_sets")
+    monkeypatch.setenv("DOAM_HOME", str(home))
     Image.new("L", (50, 40), 200).save(tmp_path / "a.png")
     pictures, out = (tmp_path / "a.png", tmp_path / "b.png"), tmp_path / "found"
     options = ("--arm", "SSD", "--threshold", "0", "--out", out)

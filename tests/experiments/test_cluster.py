@@ -301,6 +301,7 @@ def test_a_lost_worker_loses_no_result(wanted, tmp_path, lines):
 def test_a_caller_that_leaves_frees_its_worker_and_a_lost_scheduler_is_one_line(
     wanted, tmp_path, lines
 ):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     place = tmp_path / "only"
     long = wanted(epochs=600)
     with scheduler(tmp_path) as found, worker(found.address, place) as only:

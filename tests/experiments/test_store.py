@@ -182,7 +182,8 @@ def test_an_explained_run_keeps_its_maps_and_another_draws_none(result, study, t
 def test_which_runs_are_explained(smoke):
     explained = {name for name, arm in ARMS.items() if run_config(smoke, arm, 0).explained}
     named = {"SSD", "SSD+DOAM-T", "SSD+DOAM-O", "SSD+DOAM-O, hard images", *READINGS, *SWITCHES}
-    assert explained == {*named, "SSD+DOAM-T, fresh first layer"}
+    others = {f"SSD+DOAM-T, {what}" for what in ("fresh first layer", "standardised inputs")}
+    assert explained == named | others
     warm = smoke.model_copy(update={"warm_start": "harmless"})
     assert not run_config(warm, ARMS["SSD"], 0).warm_run().explained
 

@@ -144,7 +144,7 @@ class Kernel:
         self.shell.user_ns["started"] = "by a startup file"
         self.cells = [
             cell.source
-            for cell in nbformat.read(REPOSITORY / "book" / "doam.ipynb", 4).cells
+            for cell in nbformat.read(REPOSITORY / "book" / "attention_comparison.ipynb", 4).cells
             if "parameters" in cell.metadata.get("tags", []) or "from_notebook(" in cell.source
         ][:2]
 
