@@ -42,12 +42,13 @@ def described(study: Study, results: Mapping[tuple[str, int], Result]) -> str:
 def most_hidden(test: TestSet, detections: Detections) -> int:
     """Position of the image to show: a rule picks it, not the eye.
 
-    Kept are as many detections as the test set has items, those of highest score. Shown is the
+    Kept is each image's strongest detection, the one that the picture draws first. Shown is the
     image of the hit item whose occlusion O is highest (of the highest level where O is not known);
     where nothing was hit, that of the item which is hidden most. The first one of equals.
     """
-    ranked = detections.select(np.argsort(-detections.score, kind="stable")[: len(test.truth)])
-    matches = test.match(ranked)
+    by_score = np.argsort(-detections.score, kind="stable")
+    strongest = np.unique(detections.image_index[by_score], return_index=True)[1]
+    matches = test.match(detections.select(by_score[strongest]))
     known = np.isfinite(test.occlusion).all()
     hidden = test.occlusion if known else test.levels[test.truth.image_index]
     items = matches.item[matches.hit] if matches.hit.any() else np.arange(len(test.truth))
