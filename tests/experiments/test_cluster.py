@@ -22,7 +22,6 @@ from doamlib.core import paths
 from doamlib.experiments import cluster_worker
 from doamlib.experiments.store import RunStore
 from doamlib.experiments.study import Study
-from doamlib.simulation import SimulationConfig, generate
 from doamlib.training import OutOfTime
 
 pytest.importorskip("distributed")
@@ -31,6 +30,7 @@ from doamlib.experiments import cluster, cluster_client
 SMALL = {"train_images": 16, "test_images": 6, "field_of_view": 0.25, "warm_images": 8}
 """Of the runs here, so that a worker makes their images in a second."""
 
+SMOKE = yaml.safe_load((paths.repository() / "params" / "smoke.yaml").read_text())
 PATIENCE = 300.0
 """Seconds after which a process that these tests started is taken for stuck."""
 
@@ -212,21 +212,28 @@ def test_two_machines_without_a_shared_folder_give_the_bits_of_one(two, wanted, 
 
 
 @pytest.mark.slow
-def test_images_from_two_machines_are_those_of_one(two, tmp_path, monkeypatch, lines):
-    config = SimulationConfig(train_images=9, test_images=4, seed=5, field_of_view=0.2)
+def test_images_from_two_machines_are_those_of_one(two, tmp_path, monkeypatch, capsys):
+    values = {**SMOKE, "train_images": 9, "test_images": 4, "data_seed": 5, "field_of_view": 0.2}
+    file = tmp_path / "p.yaml"
+    file.write_text(json.dumps(values))
     monkeypatch.setattr(cluster, "PIECE", 2)
-    with cluster.drawing(two.address, lines.append) as draw:
-        far = generate(config, tmp_path / "far", report=lines.append, draw=draw)
-    here = generate(config, tmp_path / "here", report=lines.append)
+    for target, more in (("far", ["--cluster", two.address]), ("here", [])):
+        command = ["doam", "data", "make", tmp_path / target, "-f", file, *more]
+        monkeypatch.setattr(sys, "argv", [*map(str, command)])
+        with pytest.raises(SystemExit, match="^0$"):
+            cli.main()
+        assert ("2 workers at" in capsys.readouterr().out) == bool(more)
+    far, here = tmp_path / "far", tmp_path / "here"
     assert (far / "manifest.json").read_bytes() == (here / "manifest.json").read_bytes()
+    for image in here.glob("*/*_image/*.jpg"):
+        assert image.read_bytes() == (far / image.relative_to(here)).read_bytes()
 
 
 @pytest.mark.slow
 def test_two_clients_at_once_share_what_both_want(two, tmp_path):
     """Three callers, two of them with one store: all get the result of one training."""
     file = tmp_path / "p.yaml"
-    smoke = yaml.safe_load((paths.repository() / "params" / "smoke.yaml").read_text())
-    file.write_text(json.dumps({**smoke, **SMALL, "arms": ["SSD+SE"], "seeds": [7]}))
+    file.write_text(json.dumps({**SMOKE, **SMALL, "arms": ["SSD+SE"], "seeds": [7]}))
     command = ("-m", "doamlib", "train", "-f", file, "--cluster", two.address)
     options = {"stdout": subprocess.PIPE, "text": True, "cwd": tmp_path}
     homes = [tmp_path / name for name in ("a", "a", "b")]
