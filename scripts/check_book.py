@@ -2,8 +2,8 @@
 
 Both themes, four widths. Faults: a foreign request, an error in the console, a page wider than the
 window, a broken link or anchor, a serious accessibility finding (axe-core), an image without
-alternative text or caption, a code cell over 40 lines, a page over its weight, a search that does
-not put the right page first.
+alternative text or caption, raw markup, a code cell over 40 lines, a page over its weight, a search
+that does not put the right page first.
 
 What was found on a page is kept beside the book (checked.json) and holds until the page, the style
 or this script changes: an interrupted check goes on, and a second one looks at what is new.
@@ -38,7 +38,7 @@ from doamlib.core.files import write_text
 
 WIDTHS = (390, 768, 1366, 1920)
 AXE_WIDTHS = {"light": 1366, "dark": 390}
-"""Theme -> width at which accessibility is looked at, most of a page's time: contrast depends on the
+"""Theme -> width at which accessibility is looked at, most of the time: contrast depends on the
 theme, layout on the width, hardly anything on both."""
 
 AT_ONCE = 2
@@ -103,6 +103,21 @@ def cells(site: Path) -> list[str]:
             lines = cell.get_text().strip().count("\n") + 1
             if lines > MAX_LINES and not cell.find_parent(class_="tag_parameters"):
                 faults.append(f"{path.relative_to(site)}: code cell {number} has {lines} lines")
+    return faults
+
+
+RAW = re.compile(r":::+|\{(?:glue|doc|numref|ref|eq|term|cite|py)[:\w]*\}`|```")
+
+
+def raw(site: Path) -> list[str]:
+    """Markup that nothing has read, shown to the reader; code is left out."""
+    faults = []
+    for path in site.rglob("*.html"):
+        article = _soup(path).find("article")
+        for text in article.find_all(string=RAW) if article else ():
+            if not text.find_parent(["pre", "code"]):
+                shown = " ".join(text.split())
+                faults.append(f"{path.relative_to(site)}: raw markup {shown[:60]!r}")
     return faults
 
 
@@ -363,7 +378,7 @@ def check(
         with browser() as opened:
             searched = search(opened, base, queries)
     seen_by_browser = [fault for name in names for fault in found[name] or ()]
-    return links(site) + images(site) + cells(site) + seen_by_browser + searched
+    return links(site) + images(site) + cells(site) + raw(site) + seen_by_browser + searched
 
 
 def main() -> int:

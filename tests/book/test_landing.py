@@ -1,4 +1,4 @@
-"""The picture that opens the book: which image, which network, what is drawn, whatever was found."""
+"""The picture that opens the book: which image, which network, what is drawn."""
 
 from types import SimpleNamespace
 
