@@ -30,7 +30,8 @@ def quote(name: str, value: float | int | str, *sources: Result) -> None:
     """Store a number for the text of this page, with what it came from.
 
     Args:
-        name: how the text asks for it: ``{glue:text}`name` `` or ``{glue:text}`name:.1f` ``.
+        name: how the text asks for it in its role ``glue:text``: ``name``, or ``name:.1f`` where
+            it wants a format.
         value: the number, at full precision; the text rounds it.
         sources: the results it was computed from; none for a number of the paper or of the code.
     """
