@@ -263,6 +263,7 @@ def _loaded(page, base: str, name: str) -> list[str]:
         ),
     )
     page.goto(f"{base}/{name}", wait_until="networkidle")
+    page.evaluate("window.MathJax?.startup?.promise")  # formulas and their fonts count too
     if sum(weight) > MAX_BYTES:
         faults.append(f"{name}: weighs {sum(weight) / 1e6:.1f} MB, at most {MAX_BYTES / 1e6:.1f}")
     return faults

@@ -18,7 +18,7 @@ import pandas as pd
 from IPython.display import display
 
 from doamlib import IMPORTED_AT
-from doamlib.book.known import GLUE_PREFIX, QUOTED
+from doamlib.book.known import GLUE_PREFIX, QUOTED, as_glue
 from doamlib.claims import findings
 from doamlib.claims.claims import Outcome
 from doamlib.core.config import digest_of
@@ -39,9 +39,13 @@ def quote(name: str, value: float | int | str, *sources: Result) -> None:
     QUOTED[name] = text
     metadata = {
         "scrapbook": {"name": name, "mime_prefix": GLUE_PREFIX},
-        "doam": {"quote": name, "digest": digest_of(text), "sources": source_digests(sources)},
+        "doam": {
+            "quote": name,
+            "digest": digest_of(as_glue(text)),
+            "sources": source_digests(sources),
+        },
     }
-    display({GLUE_PREFIX + "text/plain": text}, raw=True, metadata=metadata)
+    display({GLUE_PREFIX + "text/plain": as_glue(text)}, raw=True, metadata=metadata)
 
 
 def quote_findings(outcomes: Mapping[int, Outcome]) -> None:

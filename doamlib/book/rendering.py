@@ -8,6 +8,7 @@ pydata-sphinx-theme 0.17.1, sphinx-thebe 0.3.1.
 - Captions and alternative texts of drawn figures come from `FIGURES`; what draws them is folded.
 - Each page says with which command it can be run again.
 - The repository's address comes from the environment (`REPOSITORY`); without it buttons are absent.
+- Equations of the book are ``(book 5)``, so that nobody takes them for the paper's Eq. 5.
 - Terms that a reader looks for and no heading names are entered into the index (`TERMS`), which the
   search ranks first.
 """
@@ -46,6 +47,7 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("html-page-context", _leave_out_thebe, priority=900)
     app.connect("source-read", _caption)
     app.connect("doctree-read", _enter_terms)
+    app.connect("env-get-updated", _number_equations, priority=900)  # after Sphinx has counted
     app.connect("build-finished", _finish)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -183,6 +185,21 @@ def _is_quote(output: dict[str, Any]) -> bool:
 
 def _is_figure(output: dict[str, Any]) -> bool:
     return any(kind.startswith("image/") for kind in output.get("data", {}))
+
+
+# --- equations ------------------------------------------------------------------------------------
+
+
+def _number_equations(app: Any, env: Any) -> list[str]:
+    for figures in env.toc_fignumbers.values():
+        numbers = figures.get("displaymath", {})
+        numbers.update({label: own_number(number) for label, number in numbers.items()})
+    return []
+
+
+def own_number(number: tuple[Any, ...]) -> tuple[str]:
+    """How an equation of the book is numbered, from Sphinx's count: ``(5,)`` is ``book 5``."""
+    return (f"book {'.'.join(map(str, number))}",)
 
 
 # --- index ----------------------------------------------------------------------------------------
