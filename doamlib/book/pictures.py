@@ -7,7 +7,6 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-
 CLOSE = 1.0
 """Mean difference of a colour, of 255, up to which a coarser choice of colours is not seen."""
 
