@@ -81,6 +81,8 @@ def show(frames: Mapping[str, pd.DataFrame], digits: int = 2) -> None:
         if frame.empty:
             print(f"{title}: {NOTHING}")
             continue
+        if frame.index.nlevels == frame.columns.nlevels == 1:  # its name in the corner, not a row
+            frame = frame.rename_axis(index=None, columns=frame.index.name)
         styled = frame.rename(columns=HEADS).style
         styled = styled.format(precision=digits, na_rep="–", escape="html")
         for axis in (0, 1):  # class names are strangers' text

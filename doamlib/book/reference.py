@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
 from doamlib.core import paths
@@ -53,7 +54,7 @@ EVERYWHERE = 10
 
 def setup(app: Any) -> dict[str, Any]:
     """Called by Sphinx."""
-    for extension in ("autodoc", "autosummary", "napoleon", "viewcode"):
+    for extension in ("autodoc", "napoleon", "viewcode"):
         app.setup_extension(f"sphinx.ext.{extension}")
     app.add_directive("room", Room)
     app.connect("autodoc-process-docstring", _shorten, priority=400)  # before napoleon
@@ -156,6 +157,18 @@ def entry(place: str) -> str:
     return f".. autoclass:: {place}\n   :members:\n"
 
 
+def line(place: str) -> str:
+    """A row of the list (reStructuredText): the name, which leads to its entry, and its purpose."""
+    module, _, name = place.rpartition(".")
+    value = _value(place)
+    if inspect.isclass(value) or inspect.isroutine(value):
+        text = inspect.getdoc(value) or ""
+    else:
+        text = "\n".join(ModuleAnalyzer.for_module(module).find_attr_docs().get(("", name), []))
+    purpose = " ".join(text.strip().partition("\n\n")[0].split())
+    return f"   * - :py:obj:`~{place}`\n     - {purpose}\n"
+
+
 class Room(SphinxDirective):
     """``{room} NAME``: an entry for each name; with ``:short:`` a line for each."""
 
@@ -172,8 +185,7 @@ class Room(SphinxDirective):
             raise self.error(str(error)) from None
         text = "\n".join(entry(place) for place in places)
         if "short" in self.options:
-            rows = "".join(f"   ~{place}\n" for place in places)
-            text = f".. autosummary::\n   :nosignatures:\n\n{rows}"
+            text = ".. list-table::\n   :widths: auto\n\n" + "".join(map(line, places))
         block = nodes.container()
         lines = ["```{eval-rst}", *text.splitlines(), "```"]
         self.state.nested_parse(StringList(lines, source=room), 0, block)
