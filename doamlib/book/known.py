@@ -5,6 +5,7 @@ See :mod:`doamlib.book.quoting`, which stores them, and :mod:`doamlib.book.lab`.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,6 +50,22 @@ def values_in(notebook: Mapping[str, Any]) -> dict[str, str]:
         for output in cell.get("outputs", []):
             record = output.get("metadata", {}).get("doam") or {}
             if "quote" in record:
-                text = output["data"][GLUE_PREFIX + "text/plain"]
-                found[record["quote"]] = "".join(text)
+                text = "".join(output["data"][GLUE_PREFIX + "text/plain"])
+                found[record["quote"]] = _read(text) if text[:1] in ('"', "'") else text
     return found
+
+
+def as_glue(text: str) -> str:
+    """A quoted text as an output holds it, so that the page shows it as it is.
+
+    MyST-NB reads what looks like Python: ``23,740`` would become ``(23, 740)``, and ``0.50`` lose
+    its nought. Such a text is put in quotation marks, which MyST-NB takes off.
+    """
+    return text if _read(text) == text else repr(text)
+
+
+def _read(text: str) -> str:
+    try:
+        return str(ast.literal_eval(text))
+    except (SyntaxError, ValueError):
+        return text

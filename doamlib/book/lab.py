@@ -29,6 +29,8 @@ METADATA = "user_expressions"
 """Where jupyterlab-myst keeps the values of a cell's expressions."""
 
 START = "START.md"
+GENERATED = "{room}"
+"""In a page that only a build fills (:mod:`doamlib.book.reference`)."""
 
 
 def expression(ask: str) -> str:
@@ -135,6 +137,8 @@ def start_page(book: Path | None = None) -> Path:
                 known = known_of(nbformat.read(path, as_version=4), name)
             else:
                 path = path.with_suffix(".md")
+            if path.suffix == ".md" and GENERATED in path.read_text(encoding="utf-8"):
+                continue
             head = _told(book, name)
             lines.append(f"| [{_title(head)}]({path.name}) | {_learns(head)} | {_cost(known)} |")
     write_text(book / START, "\n".join(lines) + "\n")

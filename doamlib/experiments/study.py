@@ -233,7 +233,8 @@ class Study:
         """Report what exists, what is missing and, if ``timed``, how long; returns the plan."""
         runs = self.plan(arms)
         missing = [run.config for run in runs if run.result is None]
-        self.report(f"{len(runs)} runs needed, {len(runs) - len(missing)} exist")
+        several = "s" * (len(runs) != 1)
+        self.report(f"{len(runs)} run{several} needed, {len(runs) - len(missing)} stored")
         if missing:
             warm = self._missing_warm_starts(missing)
             first = f" and {len(warm)} warm starts before them" if warm else ""
