@@ -78,7 +78,8 @@ def main() -> None:
         for recipe in options.recipes:
             found.setdefault(reading, {})[recipe] = probe(reading, recipe, study, data)
             print(reading, recipe, found[reading][recipe]["effect"], flush=True)
-            content = {"readings": found, "epochs": EPOCHS, "data": study.fingerprint}
+            content = {"readings": found, "epochs": EPOCHS, "gamma_rate": GAMMA_RATE}
+            content["data"] = study.fingerprint
             content["provenance"] = record(study.device)
             write_text(target, json.dumps(content, indent=1) + "\n")
 
@@ -97,7 +98,7 @@ def probe(reading: str, recipe: str, study: Study, data) -> dict:
     gammas, gradients = [], []
 
     def note(gradient: torch.Tensor) -> None:
-        gradients.append(float(gradient))
+        gradients.append(float(gradient) / (GAMMA_RATE if recipe == "gamma's own rate" else 1))
         gammas.append(float(detector.doam.gamma.detach()))
 
     if doam.gamma is not None:
