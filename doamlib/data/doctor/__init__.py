@@ -9,8 +9,6 @@ from doamlib.core.lazy import lazily
 
 __getattr__, __all__ = lazily(
     __name__,
-    {
-        "check": "doctor",
-        "Report": "report",
-    },
+    doctor=("check",),
+    report=("Report",),
 )
