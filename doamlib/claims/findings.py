@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from doamlib.claims.admission import acts
-from doamlib.claims.claims import AtScale, Outcome
+from doamlib.claims.claims import Outcome
 from doamlib.claims.comparison import map_losses
 from doamlib.claims.verdict import Status, Verdict
+from doamlib.core.report import counted
 from doamlib.evaluation.statistics import Estimate, summarise
 from doamlib.experiments.arms import READINGS
 
@@ -48,8 +49,8 @@ def found(outcome: Outcome) -> str:
     if at is None:
         return f"{claim} was not run yet, at any scale."
     verdict, numbers = at.verdict, _numbers(at.verdict, outcome.claim.unit)
-    counted = "" if verdict.headline == verdict.status else f" ({verdict.headline})"
-    said = f"claim {outcome.claim.number} {VERBS[verdict.status]}{counted}"
+    tally = "" if verdict.headline == verdict.status else f" ({verdict.headline})"
+    said = f"claim {outcome.claim.number} {VERBS[verdict.status]}{tally}"
     return f"On {at.scale.data}, {said}: {numbers}."
 
 
@@ -72,11 +73,13 @@ def how_sure(outcome: Outcome) -> str:
             f"differences as large as the paper's would show as a whole in {times} such studies"
         )
     if at.code is not None:
-        said.append(f"judged is {_reading(at)}; the code's own reading {VERBS[at.code.status]}")
+        judged = f"judged is the reading whose attention acts, {at.reading}"
+        said.append(f"{judged}; the code's own reading {VERBS[at.code.status]}")
     missing = [name for name, other in outcome.scales.items() if other.reference is None]
     if missing:
         said.append(f"not run yet: {' and '.join(missing)}")
-    return _sentence("; ".join(said))
+    text = "; ".join(said)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def summary(outcomes: Mapping[int, Outcome]) -> list[str]:
@@ -107,14 +110,13 @@ def _about(outcome: Outcome, question: str) -> str:
     }
     verdict = at.verdict
     answer = answers[verdict.status]
-    if verdict.status == "contradicted" and "supported" in {
-        p.status for p in verdict.parts.values()
-    }:
+    states = {part.status for part in verdict.parts.values()}
+    if verdict.status == "contradicted" and "supported" in states:
         answer = "Not everywhere"
-    counted = "" if verdict.headline == verdict.status else f" ({verdict.headline})"
+    tally = "" if verdict.headline == verdict.status else f" ({verdict.headline})"
     numbers = _numbers(verdict, outcome.claim.unit, shown=1)
     code = f"; the code's own reading: {at.code.headline}" if at.code is not None else ""
-    return f"{question} {answer}{counted}, on {at.scale.data}: {numbers}{code}."
+    return f"{question} {answer}{tally}, on {at.scale.data}: {numbers}{code}."
 
 
 def _about_attention(outcome: Outcome) -> str:
@@ -168,9 +170,7 @@ def _numbers(verdict: Verdict, unit: str, shown: int = SHOWN) -> str:
 
 
 def _interval(estimate: Estimate) -> str:
-    if estimate.low is None:
-        return f"{estimate.mean:+z.2f} (one seed)"
-    return f"{estimate.mean:+z.2f} [{estimate.low:+z.2f}, {estimate.high:+z.2f}]"
+    return estimate.in_brackets + (" (one seed)" if estimate.low is None else "")
 
 
 def _seeds(verdict: Verdict) -> str:
@@ -178,12 +178,4 @@ def _seeds(verdict: Verdict) -> str:
     if not counts:
         return "no seed"
     few, many = counts[0], counts[-1]
-    return f"{few} seed{'s' if few > 1 else ''}" if few == many else f"{few} to {many} seeds"
-
-
-def _reading(at: AtScale) -> str:
-    return f"the reading whose attention acts, {at.reading}"
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
+    return counted(few, "seed") if few == many else f"{few} to {many} seeds"

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
 from doamlib.core.config import Record
+from doamlib.core.report import counted
 
 POWER = 0.8
 """How often `smallest_difference` would be shown."""
@@ -44,14 +45,18 @@ class Estimate(Record):
     high: float | None
     level: float
 
+    @property
+    def in_brackets(self) -> str:
+        """The mean and its interval for a narrow column, e.g. ``+1.20 [+0.80, +1.60]``."""
+        ends = "" if self.low is None else f" [{self.low:+z.2f}, {self.high:+z.2f}]"
+        return f"{self.mean:+z.2f}{ends}"
+
     def __str__(self) -> str:
-        seeds = f"{self.n} seed{'s' if self.n > 1 else ''}"
+        seeds = counted(self.n, "seed")
         if self.low is None:
             return f"{self.mean:+z.2f} ({seeds}, no interval)"
-        percent = f"{100 * self.level:.3g}%"
-        return (
-            f"{self.mean:+z.2f} ({percent} interval {self.low:+z.2f} to {self.high:+z.2f}, {seeds})"
-        )
+        interval = f"{100 * self.level:.3g}% interval {self.low:+z.2f} to {self.high:+z.2f}"
+        return f"{self.mean:+z.2f} ({interval}, {seeds})"
 
 
 def summarise(values: BySeed | Sequence[float], level: float = 0.95) -> Estimate:

@@ -232,21 +232,14 @@ FORMS: dict[str, type[Record]] = {
 }
 
 DETECTIONS: ArrayForm = {
-    "image_index": ("u", 1),
-    "label": ("u", 1),
-    "score": ("f", 1),
+    **dict.fromkeys(("image_index", "label"), ("u", 1)),
+    **dict.fromkeys(("score", "box_scale"), ("f", 1)),
     "boxes": ("u", 2),
-    "box_scale": ("f", 1),
 }
 TEST_SET: ArrayForm = {
-    "classes": ("U", 1),
-    "image_ids": ("U", 1),
-    "sizes": ("i", 2),
-    "levels": ("i", 1),
-    "image_index": ("i", 1),
-    "label": ("i", 1),
-    "boxes": ("f", 2),
-    "occlusion": ("f", 1),
+    **dict.fromkeys(("classes", "image_ids"), ("U", 1)),
+    **dict.fromkeys(("levels", "image_index", "label"), ("i", 1)),
+    **{"sizes": ("i", 2), "boxes": ("f", 2), "occlusion": ("f", 1)},
 }
 
 

@@ -58,8 +58,8 @@ def check_scores(run: PackedRun) -> list[str]:
     if run.result.keeps_detections:
         return _check_kept(run)
     first = min(run.parameters.seeds)
-    found = "is missing"
-    run.need(run.seed != first, "detections.npz", found, f"seed {first} keeps its detections")
+    right = f"seed {first} keeps its detections"
+    run.need(run.seed != first, "detections.npz", "is missing", right)
     return []
 
 
