@@ -20,11 +20,12 @@ import numpy as np
 
 from doamlib.core import paths
 from doamlib.core.files import npz_bytes, write_bytes
+from doamlib.core.report import Refusal
 from doamlib.evaluation.detections import Detections
 from doamlib.evaluation.test_set import score
 from doamlib.experiments.arms import ARMS
 from doamlib.experiments.parameters import Parameters, from_values
-from doamlib.experiments.results import RESULTS_VERSION, Result, of_arms, processor
+from doamlib.experiments.results import RESULTS_VERSION, Result, Runs, of_arms, processor
 from doamlib.experiments.study import PlannedRun, Study, run_config
 
 PACKED = ("identity.json", "metrics.json", "provenance.json")
@@ -38,8 +39,6 @@ DIGITS = 5
 MAX_BYTES = 16 * 2**20
 RUNS_ONLY = {"profile", "arms", "seeds", "device", "processes", "data_root", "image"}
 """Parameters that say which runs there are and where, not how each is made."""
-
-Runs = dict[tuple[str, int], Result]
 
 
 @dataclass(frozen=True)
@@ -195,7 +194,7 @@ def pack(study: Study, folder: Path | None = None) -> list[Path]:
     return written
 
 
-class MixedProcessors(RuntimeError):
+class MixedProcessors(Refusal, RuntimeError):
     """Arms of one seed come from different kinds of processors, so their differences mislead."""
 
 

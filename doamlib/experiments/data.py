@@ -184,10 +184,7 @@ def _decode_once(dataset: Dataset, root: Path, report: Report) -> None:
 
 
 def simulated(
-    config: SimulationConfig,
-    processes: int = 1,
-    report: Report = print,
-    draw: Draw | None = None,
+    config: SimulationConfig, processes: int = 1, report: Report = print, draw: Draw | None = None
 ) -> Path:
     """The folder of a generated dataset; two processes that want the same one make it once.
 

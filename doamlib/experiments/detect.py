@@ -5,7 +5,6 @@ Taught in ``book/own_image.ipynb``.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections import Counter
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -177,10 +177,10 @@ def _write(
         "images": found,
     }
     write_text(out / "detections.json", json.dumps(report, indent=1) + "\n")
-    table = io.StringIO()
-    lines = csv.writer(table, lineterminator="\n")
-    lines.writerow(COLUMNS)
-    for image in found:
-        for row in image["detections"]:
-            lines.writerow([image["file"], row["class"], row["score"], *row["box"]])
-    write_text(out / "detections.csv", table.getvalue())
+    rows = [
+        (image["file"], row["class"], row["score"], *row["box"])
+        for image in found
+        for row in image["detections"]
+    ]
+    table = pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False, lineterminator="\n")
+    write_text(out / "detections.csv", table)

@@ -24,20 +24,9 @@ from doamlib.experiments.values import (
     found_folder,
     notebook_values,
     places,
-    read_mapping,
     read_yaml,
     shown,
 )
-
-__all__ = [
-    "ParameterError",
-    "Parameters",
-    "cell_source",
-    "from_file",
-    "from_notebook",
-    "from_values",
-    "read_mapping",
-]
 
 Positive = Annotated[int, Field(gt=0)]
 Images = Annotated[int, Field(gt=0, le=1_000_000)]
@@ -166,9 +155,8 @@ class Parameters(Config):
                 f"{', '.join(map(str, places()))}; give the whole path of a picture"
             )
         if self.data_root is not None and not os.path.isdir(at_home(self.data_root)):
-            looked = ""
-            if not at_home(self.data_root).is_absolute():
-                looked = f" in {', '.join(map(str, places()))}"
+            whole = at_home(self.data_root).is_absolute()
+            looked = "" if whole else f" in {', '.join(map(str, places()))}"
             raise ParameterError(
                 f"data_root = {shown(self.data_root)}: no such folder{looked}; give the "
                 "path of the dataset"
