@@ -20,7 +20,7 @@ PLAIN = {name: DetectorConfig(name=name, width=0.125, image_size=SIZE) for name 
 
 
 def with_doam(config, gamma=0.0, **changes):
-    doam = DOAMConfig.reference(gamma=gamma)
+    doam = DOAMConfig(gamma=gamma)
     return config.model_copy(update={"doam": doam} | changes)
 
 
