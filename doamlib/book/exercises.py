@@ -76,6 +76,11 @@ def exercise(level: int, tolerance: float = 1e-3) -> Callable:
     return register
 
 
+def value_of(name: str, level: int, answer: Any) -> None:
+    """Register an exercise whose answer is a value and no function."""
+    _REGISTERED[name] = Exercise(name, level, lambda: [((), answer)], 1e-3)
+
+
 def exercises() -> dict[str, Exercise]:
     """Every exercise by name, page by page in the order of `PAGES`."""
     from doamlib.book import exercise_cases  # noqa: F401  registers them, and needs this module
