@@ -112,11 +112,7 @@ def _names(files: Iterable[Path]) -> dict[Path, str]:
 def _rows(found: dict[str, Tensor], classes: Sequence[str]) -> list[dict[str, Any]]:
     parts = (found[name].tolist() for name in ("boxes", "labels", "scores"))
     return [
-        {
-            "class": classes[label - 1],
-            "score": round(score, 4),
-            "box": [round(value, 1) for value in box],
-        }
+        {"class": classes[label - 1], "score": round(score, 4), "box": [round(v, 1) for v in box]}
         for box, label, score in zip(*parts, strict=True)
     ]
 

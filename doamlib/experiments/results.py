@@ -120,10 +120,8 @@ class Result:
             it does.
     """
 
-    def __init__(
-        self, place: Place, origin: Literal["local", "reference"], stale: str = ""
-    ) -> None:
-        self._place, self.origin, self.stale = place, origin, stale
+    def __init__(self, place: Place, origin: Literal["local", "reference"]) -> None:
+        self._place, self.origin, self.stale = place, origin, ""
         self.key = place.name
 
     @cached_property

@@ -58,9 +58,7 @@ def run_config(
             fresh_first_layer=arm.fresh_first_layer,
         ),
         sampling=arm.sampling.model_copy(update=pool if pooled else {}),
-        training=_training(parameters).model_copy(
-            update={"epochs": _epochs(parameters, arm, len(classes))}
-        ),
+        training=_training(parameters, _epochs(parameters, arm, len(classes))),
         seed=seed,
         warm_start=_warm_start(parameters, seed),
     )
@@ -80,9 +78,9 @@ def _epochs(parameters: Parameters, arm: Arm, classes: int) -> int:
     return math.ceil(steps / math.ceil(arm.shots * classes / size))
 
 
-def _training(parameters: Parameters) -> TrainingConfig:
+def _training(parameters: Parameters, epochs: int) -> TrainingConfig:
     shared = TrainingConfig.model_fields.keys() & Parameters.model_fields.keys()
-    return TrainingConfig(**{name: getattr(parameters, name) for name in shared})
+    return TrainingConfig(**{n: getattr(parameters, n) for n in shared} | {"epochs": epochs})
 
 
 def _refuse_one_alone(images: int, image_size: int) -> None:
@@ -206,14 +204,11 @@ class Study:
         names = [name for name in self.parameters.arms if arms is None or name in set(arms)]
         for shots in sorted({ARMS[name].shots for name in names} - {0}):
             self._check_shots(shots)
-        runs = []
-        for seed in self.parameters.seeds:
-            for name in names:
-                config = self.config(name, seed)
-                runs.append(
-                    PlannedRun(name, seed, config, self.store.find(config, self.fingerprint))
-                )
-        return runs
+        return [self._planned(name, seed) for seed in self.parameters.seeds for name in names]
+
+    def _planned(self, arm: str, seed: int) -> PlannedRun:
+        config = self.config(arm, seed)
+        return PlannedRun(arm, seed, config, self.store.find(config, self.fingerprint))
 
     def _check_shots(self, shots: int) -> None:
         said, root = self.parameters.train_images, self.parameters.data_root
@@ -280,11 +275,9 @@ class Study:
             train, test = len(self.data.train), len(self.data.test)
         return config.data.shots * len(config.data.classes) or train, test
 
-    def results(
-        self, arms: Iterable[str] | None = None, deadline: float = float("inf")
-    ) -> dict[tuple[str, int], Result]:
+    def results(self, arms: Iterable[str] | None = None) -> dict[tuple[str, int], Result]:
         """(arm, seed) -> result of every run of these arms: :meth:`plan`, then :meth:`train`."""
-        return self.train(self.plan(arms), deadline)
+        return self.train(self.plan(arms))
 
     def train(
         self, plan: Sequence[PlannedRun], deadline: float = float("inf")
@@ -317,12 +310,8 @@ class Study:
 
     def found(self, arms: Iterable[str]) -> dict[tuple[str, int], Result]:
         """What is trained of these arms, with the parameters' seeds; nothing is trained for it."""
-        return {
-            (arm, seed): result
-            for arm in arms
-            for seed in self.parameters.seeds
-            if (result := self.store.find(self.config(arm, seed), self.fingerprint))
-        }
+        runs = [self._planned(arm, seed) for arm in arms for seed in self.parameters.seeds]
+        return {(run.arm, run.seed): run.result for run in runs if run.result}
 
     def _train_all(self, tasks: list[Task], data: Data, deadline: float) -> None:
         """Train these, which share their data; images are decoded first, by all processes."""
