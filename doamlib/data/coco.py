@@ -190,8 +190,7 @@ def _classes(
     kept = tuple(dict.fromkeys(name for name in class_of.values() if name))
     for name in kept:
         if why := unfit(name):
-            fix = "give it another name with class_names"
-            raise error("bad-class", why, file, fix=fix)
+            raise error("bad-class", why, file, fix="give it another name with class_names")
     return (CLASSES if set(kept) <= set(CLASSES) else kept), class_of
 
 

@@ -53,9 +53,8 @@ class DataError(Refusal, ValueError):
 
 def error(code: str, message: str, file: str, line: int | None = None, fix: str = "") -> DataError:
     """A :class:`DataError` from the parts of its fault."""
-    return DataError(
-        Fault(severity="error", code=code, message=message, file=file, line=line, fix=fix)
-    )
+    fault = Fault(severity="error", code=code, message=message, file=file, line=line, fix=fix)
+    return DataError(fault)
 
 
 class FaultLog:

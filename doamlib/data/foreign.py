@@ -199,14 +199,13 @@ def _yolo_names(source: Source) -> dict[str, str]:
             source.losses.add("YAML files that cannot be read", file)
             continue
         names = content.get("names") if isinstance(content, dict) else None
-        if isinstance(names, list):
-            return {str(number): str(name) for number, name in enumerate(names)}
-        if isinstance(names, dict):
-            return {str(number): str(name) for number, name in names.items()}
+        numbered = dict(enumerate(names)) if isinstance(names, list) else names
+        if isinstance(numbered, dict):
+            return {str(number): str(name) for number, name in numbered.items()}
     for file in source.of_kind(".txt") + source.of_kind(".names"):
         if PurePosixPath(file).name in YOLO_LISTS or file.endswith(".names"):
-            lines = [text for _, text in source.folder.lines(file)]
-            return {str(number): name for number, name in enumerate(lines)}
+            lines = enumerate(source.folder.lines(file))
+            return {str(number): name for number, (_, name) in lines}
     source.losses.add("lists of class names are missing: classes are called by their number", ".")
     return {}
 

@@ -27,6 +27,9 @@ SPLITS = {
 LEVELS = ("easy", "hard", "hidden")
 """PIDray's three test lists, ``annotations/xray_test_easy.json`` ...: levels 1 to 3."""
 
+KINDS = {".json": "JSON file", ".xml": "Pascal VOC XML file", ".csv": "CSV file"}
+"""What a file is by its suffix; of text files only some hold annotations (:func:`kind_of`)."""
+
 SUPPORTED = "OPIXray's layout and COCO JSON with a file for train and one for test"
 CONVERT = "doam data convert {root} TARGET --split 0.8"
 
@@ -141,18 +144,11 @@ def describe(folder: Folder) -> str:
 def kind_of(folder: Folder, name: str) -> str:
     """What a file is by its name and place; ``""`` for one that holds no annotations."""
     path = PurePosixPath(name)
-    match path.suffix.lower():
-        case ".json":
-            return "JSON file"
-        case ".xml":
-            return "Pascal VOC XML file"
-        case ".csv":
-            return "CSV file"
-        case ".txt":
-            labels = any("labels" in words for words in words_of(name)[1:])
-            beside = any(folder.exists(str(path.with_suffix(suffix))) for suffix in SUFFIXES)
-            return "YOLO text file" if labels or beside else ""
-    return ""
+    if path.suffix.lower() != ".txt":
+        return KINDS.get(path.suffix.lower(), "")
+    labels = any("labels" in words for words in words_of(name)[1:])
+    beside = any(folder.exists(str(path.with_suffix(suffix))) for suffix in SUFFIXES)
+    return "YOLO text file" if labels or beside else ""
 
 
 def is_image(name: str) -> bool:
