@@ -190,11 +190,10 @@ def _numbers_html(verdict: Verdict, unit: str) -> str:
     shown = dict(verdict.parts) | {f"beside: {n}": part for n, part in verdict.beside.items()}
     ends = _ends(shown.values())
     rows = [_part_html(name, part, unit, ends) for name, part in shown.items()]
-    drawn = verdict.parts.values()
     head = ("compared", "", "paper", "here [interval]", "")
     cells = "".join(f"<span>{title}</span>" for title in head)
     head_row = f"<div class='numbers head' aria-hidden='true'>{cells}</div>"
-    has_numbers = any(part.estimate or part.paper is not None for part in drawn)
+    has_numbers = any(part.estimate or part.paper is not None for part in verdict.parts.values())
     lines = [escape(verdict.reason)] if not has_numbers or verdict.status == "not admitted" else []
     if verdict.power is not None:
         lines.append(
