@@ -23,7 +23,7 @@ def arm_with_attention(study: Study) -> str | None:
     """The first arm of the parameters whose network has an attention map; None without one."""
     for name in study.parameters.arms:
         doam = ARMS[name].doam
-        if doam is not None and (doam.edge_guidance or doam.material):
+        if doam is not None and doam.attends:
             return name
     return None
 

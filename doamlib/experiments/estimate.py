@@ -65,13 +65,12 @@ def work_of(config: RunConfig, train_images: int, test_images: int) -> Work:
         train_images: images of an epoch.
         test_images: in the test set.
     """
-    training, doam = config.training, config.detector.doam is not None
+    training, doam = config.training, config.detector.doam
     batches = math.ceil(train_images / training.batch_size)
     steps = planned_steps(config.sampling, batches, training.epochs)
     trained = round(steps / batches * train_images)
-    has_map = doam and (config.detector.doam.edge_guidance or config.detector.doam.material)
     # As it is, it is evaluated anyway; with M, plain edges take its place once.
-    swaps = (len(EDGE_SWAPS) if doam else 0) + (len(SWAPS) if has_map else 0)
+    swaps = (len(EDGE_SWAPS) if doam else 0) + (len(SWAPS) if doam and doam.attends else 0)
     evaluations = min(STOPS, training.epochs) + 1 + swaps
     forward, explained = evaluations * test_images, 0
     if config.explained:

@@ -112,6 +112,11 @@ class DOAMConfig(Config):
         }
         return cls(**choices | changes)
 
+    @property
+    def attends(self) -> bool:
+        """Whether there is an attention map M; the arm "Concat" of Table IX has none."""
+        return self.edge_guidance or self.material
+
     def slimmed(self, width: float) -> DOAMConfig:
         """The same module with ``width`` times the channels, but never fewer than one."""
         slim = {
