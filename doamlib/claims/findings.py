@@ -1,7 +1,7 @@
 """What was found, in sentences: made from verdicts, so that they are true whatever comes out.
 
-Every experiment page opens with :func:`opening`, the landing page with :func:`summary`. A sentence
-names its scale, because a result holds there and nowhere else.
+Every experiment page opens with :func:`found` and :func:`how_sure` of its claims, the landing page
+with :func:`summary`. A sentence names its scale, because a result holds there and nowhere else.
 """
 
 from __future__ import annotations
@@ -26,18 +26,6 @@ VERBS: dict[Status, str] = {
     "open": "stays open",
     "not admitted": "cannot be decided",
 }
-
-
-def opening(outcomes: Mapping[int, Outcome]) -> list[str]:
-    """The first lines of a page: each claim's finding and how sure it is.
-
-    Args:
-        outcomes: of :func:`doamlib.claims.claims.outcomes`, for the page's claims.
-
-    Returns:
-        Two sentences a claim: what was found, and how sure that is.
-    """
-    return [s for outcome in outcomes.values() for s in (found(outcome), how_sure(outcome))]
 
 
 def found(outcome: Outcome) -> str:
