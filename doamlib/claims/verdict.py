@@ -88,10 +88,6 @@ class Verdict(Record):
         counts = [f"{states.count(s)} {word}" for s, word in words.items() if s in states]
         return ", ".join([f"{states.count('supported')} of {len(states)} hold", *counts])
 
-    def sentence(self) -> str:
-        """The verdict in one line, e.g. ``Supported: +1.20 (95% interval ...).``"""
-        return f"{self.status.capitalize()}: {self.reason}."
-
 
 def judge(
     differences: BySeed, paper: float | None = None, margin: float | None = NO_EFFECT

@@ -86,7 +86,7 @@ def gradcam_maps(detector: Detector, images: Tensor, targets: Sequence[Target]) 
     Paper: Fig. 6.
     """
     pixels, _ = detector.pixels(images)
-    cam = LayerGradCam(detector.matched_class_scores, detector.gradcam_layer())
+    cam = LayerGradCam(detector.matched_class_scores, detector.network.last_vgg_layer)
     inputs = (pixels / 255).requires_grad_()
     small = cam.attribute(inputs, additional_forward_args=(targets,), relu_attributions=True)
     return LayerAttribution.interpolate(small.detach(), pixels.shape[-2:], "bilinear")[:, 0]
