@@ -28,9 +28,7 @@ from doamlib.experiments.values import (
     shown,
 )
 
-Positive = Annotated[int, Field(gt=0)]
 Images = Annotated[int, Field(gt=0, le=1_000_000)]
-Count = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -93,16 +91,16 @@ class Parameters(Config, use_attribute_docstrings=True):
     """each seed has its own warm start; else all share seed 0's"""
     warm_images: Images = 32000
     """warm start: generated images"""
-    warm_epochs: Positive = 12
+    warm_epochs: int = Field(12, gt=0)
     """warm start: passes over them"""
     warm_learning_rate: float = Field(2.0e-3, gt=0)
     """warm start: peak of a cosine"""
 
     optimizer: Literal["sgd", "adamw"] = "adamw"
     """sgd is the paper's"""
-    epochs: Positive = 3
+    epochs: int = Field(3, gt=0)
     """passes over the training images"""
-    batch_size: Positive = 16
+    batch_size: int = Field(16, gt=0)
     """images a step (paper: 24)"""
     learning_rate: float = Field(5.0e-4, gt=0)
     """peak of the schedule (paper: 1.0e-4)"""
@@ -110,7 +108,7 @@ class Parameters(Config, use_attribute_docstrings=True):
     """SGD's, or AdamW's first beta (paper: 0.9)"""
     weight_decay: float = Field(1.0e-2, ge=0)
     """of the optimizer (paper: 5.0e-4)"""
-    warmup_steps: Count = 30
+    warmup_steps: int = Field(30, ge=0)
     """steps over which the learning rate rises from 0"""
     schedule: Literal["constant", "cosine"] = "cosine"
     """of the learning rate"""
