@@ -96,7 +96,7 @@ def test_warm_starts_that_are_missing_are_trained_first_and_side_by_side(
     trained = []
 
     def record(trainer, tasks, report):
-        trained.append((trainer.at_once, [(task.name, task.config) for task in tasks]))
+        trained.append((trainer.limits.runs_at_once, [(task.name, task.config) for task in tasks]))
 
     monkeypatch.setattr(Trainer, "train_all", record)
     monkeypatch.setattr("doamlib.experiments.study.open_data", lambda *arguments: study.data)
