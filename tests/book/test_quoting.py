@@ -52,6 +52,12 @@ def test_the_page_holds_the_full_number_under_its_name(executed, value, text):
     assert output.metadata["scrapbook"]["name"] == "gain"
 
 
+@pytest.mark.parametrize("text", ["23,740", "0.50", "1e5", "'a lot'", "None "])
+def test_a_text_that_the_book_would_show_otherwise_is_refused(text):
+    with pytest.raises(ValueError, match="quote the number itself"):
+        quote("gain", text)
+
+
 def test_untouched_is_not_stale(executed):
     assert stale_quotes(executed("gain", 1.5, Stored()), {"k1": "d1"}) == []
 
