@@ -5,6 +5,7 @@ See :mod:`doamlib.book.quoting`, which stores them, and :mod:`doamlib.book.lab`.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -58,4 +59,24 @@ def records(notebook: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any], 
 
 def values_in(notebook: Mapping[str, Any]) -> dict[str, str]:
     """Every quoted value in the outputs of a notebook (nbformat's JSON), by name."""
-    return {record["quote"]: text for _, record, text in records(notebook) if "quote" in record}
+    return {
+        record["quote"]: _read(text) if text[:1] in ('"', "'") else text
+        for _, record, text in records(notebook)
+        if "quote" in record
+    }
+
+
+def as_glue(text: str) -> str:
+    """A quoted text as an output holds it, so that the page shows it as it is.
+
+    MyST-NB reads what looks like Python: ``23,740`` would become ``(23, 740)``, and ``0.50`` lose
+    its nought. Such a text is put in quotation marks, which MyST-NB takes off.
+    """
+    return text if _read(text) == text else repr(text)
+
+
+def _read(text: str) -> str:
+    try:
+        return str(ast.literal_eval(text))
+    except (SyntaxError, ValueError):
+        return text

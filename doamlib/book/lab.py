@@ -30,6 +30,8 @@ METADATA = "user_expressions"
 """Where jupyterlab-myst keeps the values of a cell's expressions."""
 
 START = "START.md"
+GENERATED = "{room}"
+"""In a page that only a build fills (:mod:`doamlib.book.reference`)."""
 
 
 def expression(ask: str) -> str:
@@ -123,6 +125,8 @@ def start_page(book: Path | None = None) -> Path:
                 known = known_of(json.loads(path.read_text(encoding="utf-8")), name)
             else:
                 path = path.with_suffix(".md")
+            if path.suffix == ".md" and GENERATED in path.read_text(encoding="utf-8"):
+                continue
             head = page_text(book, name)
             lines.append(f"| [{title_of(head)}]({path.name}) | {_learns(head)} | {_cost(known)} |")
     write_text(book / START, "\n".join(lines) + "\n")

@@ -7,7 +7,6 @@ build can tell when either has changed since.
 
 from __future__ import annotations
 
-import ast
 import json
 import resource
 import sys
@@ -20,7 +19,7 @@ import pandas as pd
 from IPython.display import display
 
 from doamlib import IMPORTED_AT
-from doamlib.book.known import GLUE_PREFIX, QUOTED, records
+from doamlib.book.known import GLUE_PREFIX, QUOTED, as_glue, records
 from doamlib.claims import findings
 from doamlib.claims.claims import Outcome
 from doamlib.core.config import digest_of
@@ -32,34 +31,22 @@ def quote(name: str, value: float | int | str, *sources: Result) -> None:
     """Store a number for the text of this page, with what it came from.
 
     Args:
-        name: how the text asks for it: ``{glue:text}`name` `` or ``{glue:text}`name:.1f` ``.
+        name: how the text asks for it in its role ``glue:text``: ``name``, or ``name:.1f`` where
+            it wants a format.
         value: the number, at full precision; the text rounds it.
         sources: the results it was computed from; none for a number of the paper or of the code.
-
-    Raises:
-        ValueError: a text that the book would show otherwise, because it looks like Python:
-            ``"23,740"`` would become ``(23, 740)``, and ``"0.50"`` ``0.5``.
     """
-    if isinstance(value, str) and (shown := _as_shown(value)) != value:
-        raise ValueError(
-            f"quote({name!r}, {value!r}) would be shown as {shown}: quote the number itself and "
-            f"let the text give it a form, such as {{glue:text}}`{name}:,.0f`"
-        )
     text = value if isinstance(value, str) else repr(float(value) if value % 1 else int(value))
     QUOTED[name] = text
     metadata = {
         "scrapbook": {"name": name, "mime_prefix": GLUE_PREFIX},
-        "doam": {"quote": name, "digest": digest_of(text), "sources": source_digests(sources)},
+        "doam": {
+            "quote": name,
+            "digest": digest_of(as_glue(text)),
+            "sources": source_digests(sources),
+        },
     }
-    display({GLUE_PREFIX + "text/plain": text}, raw=True, metadata=metadata)
-
-
-def _as_shown(text: str) -> str:
-    """What MyST-NB makes of a text: it reads Python where it can."""
-    try:
-        return str(ast.literal_eval(text))
-    except (SyntaxError, ValueError):
-        return text
+    display({GLUE_PREFIX + "text/plain": as_glue(text)}, raw=True, metadata=metadata)
 
 
 def quote_findings(outcomes: Mapping[int, Outcome]) -> None:

@@ -176,7 +176,7 @@ def differences(
 
 
 def beside_paper(runs: Runs, reference: Runs, table: str, name: str = "mAP") -> pd.DataFrame:
-    """One column each, never mixed: the paper, the stored reference results, this run.
+    """One column each, never mixed: the paper, this run, and stored reference results if any.
 
     Args:
         runs: this run's.
@@ -187,6 +187,8 @@ def beside_paper(runs: Runs, reference: Runs, table: str, name: str = "mAP") -> 
     theirs = printed(table)
     columns = {"paper (OPIXray)": theirs[name].map("{:.2f}".format) if name in theirs else None}
     for title, own in (("reference", reference), ("this run", runs)):
+        if title == "reference" and not own:
+            continue
         columns[title] = pd.Series({arm: _cell(scores(own, arm, name)) for arm in theirs.index})
     return pd.DataFrame(columns, index=theirs.index)
 

@@ -16,7 +16,7 @@ from doamlib.core.files import write_text
 from doamlib.data.classes import CLASSES, unfit
 from doamlib.data.dataset import Dataset
 from doamlib.data.faults import DataError, FaultLog, error
-from doamlib.data.folder import Folder
+from doamlib.data.folder import MAX_ENTRIES, Folder, too_many
 from doamlib.data.images import image_size
 from doamlib.data.layouts import image_folder, split_files
 from doamlib.data.sample import Annotation, Row, boxes_within
@@ -209,6 +209,8 @@ class _Content:
         for key in ("categories", "images", "annotations"):
             if not isinstance(lists, dict) or not isinstance(lists.get(key), list):
                 raise error("bad-json", f"has no list {key!r}", file, fix="export COCO detection")
+            if (count := len(lists[key])) > MAX_ENTRIES:
+                raise too_many(count, key, file)
         self.categories = self._entries(_Category, "categories", lists)
         self.images = self._entries(_Image, "images", lists)
         self.boxes = self._entries(_Box, "annotations", lists)

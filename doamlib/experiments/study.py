@@ -10,7 +10,7 @@ from functools import cached_property
 
 import torch
 
-from doamlib.core.report import Report, clock
+from doamlib.core.report import Report, clock, counted
 from doamlib.data.classes import CLASSES
 from doamlib.experiments.arms import ARMS, Arm
 from doamlib.experiments.data import Data, DataConfig, data_config, open_data
@@ -229,7 +229,8 @@ class Study:
         """Report what exists, what is missing and, if ``timed``, how long; returns the plan."""
         runs = self.plan(arms)
         warm, missing = self.missing(runs)
-        self.report(f"{len(runs)} runs needed, {len(runs) - len(missing)} exist")
+        stored = len(runs) - len(missing)
+        self.report(f"{counted(len(runs), 'run')} needed, {stored} stored")
         if missing:
             first = f" and {len(warm)} warm starts before them" if warm else ""
             needed = ""
