@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from doamlib.core.determinism import reproducible
 from doamlib.core.precision import forward_in
-from doamlib.core.report import Report, clock
+from doamlib.core.report import Refusal, Report, clock
 from doamlib.data.batches import Batch, flip_some, to_device
 from doamlib.data.cache import CachedDataset
 from doamlib.models.weight_average import WeightAverage
@@ -37,7 +37,7 @@ epochs): few images make many short epochs. What came after the last stop is rep
 with the same bits."""
 
 
-class TrainingError(RuntimeError):
+class TrainingError(Refusal, RuntimeError):
     """Training cannot go on; the message names the step, the images and what to try."""
 
 
@@ -128,10 +128,9 @@ class Training:
 
     def _stops_here(self) -> bool:
         """Whether the epoch that has just ended is one of the `STOPS`."""
-        before, now = (
-            epoch * STOPS // self.config.epochs for epoch in (self.epoch - 1, self.epoch)
-        )
-        return before < now or self.strategy.finished()
+        epochs = self.config.epochs
+        new = (self.epoch - 1) * STOPS // epochs < self.epoch * STOPS // epochs
+        return new or self.strategy.finished()
 
     def _run_epoch(self) -> None:
         """Every training image once, then once more the batches of the pool (Algorithm 2)."""

@@ -54,12 +54,12 @@ EPOCHS = 3
 POINTS = 40
 GAMMA_RATE = 30.0
 READINGS = {
-    "code": DOAMConfig.reference(),
-    "no gamma": DOAMConfig.reference(gamma=None),
-    "gamma starts at 1": DOAMConfig.reference(gamma=1.0),
-    "standardised inputs": DOAMConfig.reference(branch_inputs="standardised"),
-    "standardised inputs, no gamma": DOAMConfig.reference(branch_inputs="standardised", gamma=None),
-    "normalised steps, no gamma": DOAMConfig.reference(block="conv-bn-relu", gamma=None),
+    "code": DOAMConfig(),
+    "no gamma": DOAMConfig(gamma=None),
+    "gamma starts at 1": DOAMConfig(gamma=1.0),
+    "standardised inputs": DOAMConfig(branch_inputs="standardised"),
+    "standardised inputs, no gamma": DOAMConfig(branch_inputs="standardised", gamma=None),
+    "normalised steps, no gamma": DOAMConfig(block="conv-bn-relu", gamma=None),
     "as the paper says": DOAMConfig.paper(),
 }
 

@@ -10,23 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+from console import run
 from PIL import Image
 
 from doamlib import cli
 from doamlib.experiments import Study, pack
 
 REPOSITORY = Path(__file__).parent.parent
-
-
-def run(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr("sys.argv", ["doam", *map(str, arguments)])
-    try:
-        cli.main()
-        status = 0
-    except SystemExit as stop:
-        status = stop.code or 0
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 @pytest.mark.parametrize(

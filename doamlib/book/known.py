@@ -6,7 +6,7 @@ See :mod:`doamlib.book.quoting`, which stores them, and :mod:`doamlib.book.lab`.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 GLUE_PREFIX = "application/papermill.record/"
@@ -43,16 +43,27 @@ def spelled(ask: str, known: Mapping[str, str]) -> str:
     return format(float(known[name]), form) if form else known[name]
 
 
+def records(notebook: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any], str]]:
+    """What the outputs of an executed notebook (nbformat's JSON) record for the build to check.
+
+    Yields:
+        The code cell's number, from 1; the record; and the quoted value, if it is one of a quote.
+    """
+    code_cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    for number, cell in enumerate(code_cells, start=1):
+        for output in cell["outputs"]:
+            if record := output.get("metadata", {}).get("doam"):
+                lines = output.get("data", {}).get(GLUE_PREFIX + "text/plain", "")
+                yield number, record, "".join(lines)
+
+
 def values_in(notebook: Mapping[str, Any]) -> dict[str, str]:
     """Every quoted value in the outputs of a notebook (nbformat's JSON), by name."""
-    found = {}
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            record = output.get("metadata", {}).get("doam") or {}
-            if "quote" in record:
-                text = "".join(output["data"][GLUE_PREFIX + "text/plain"])
-                found[record["quote"]] = _read(text) if text[:1] in ('"', "'") else text
-    return found
+    return {
+        record["quote"]: _read(text) if text[:1] in ('"', "'") else text
+        for _, record, text in records(notebook)
+        if "quote" in record
+    }
 
 
 def as_glue(text: str) -> str:

@@ -10,6 +10,7 @@ from IPython.display import display
 
 from doamlib.claims import scoreboard
 from doamlib.claims.claims import Outcome, outcomes
+from doamlib.core.report import counted
 from doamlib.evaluation.statistics import summarise
 from doamlib.experiments.archive import Reference, Runs, references
 from doamlib.experiments.parameters import Parameters
@@ -52,12 +53,12 @@ def stored_runs(arms: Iterable[str]) -> tuple[Reference | None, Runs]:
 def label(parameters: Parameters, runs: Runs) -> str:
     """One line that says what runs are: profile, seeds, network size and data."""
     seeds = sorted({seed for _, seed in runs})
-    counted = "no seeds" if not seeds else f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
+    many = counted(len(seeds), "seed") if seeds else "no seeds"
     data = f"{parameters.train_images} + {parameters.test_images} generated images"
     if parameters.dataset != "simulation":
         data = f"the images of dataset {parameters.dataset}"
     return (
-        f"profile {parameters.profile}, {counted} ({', '.join(map(str, seeds)) or '–'}), "
+        f"profile {parameters.profile}, {many} ({', '.join(map(str, seeds)) or '–'}), "
         f"width {parameters.width:g} at {parameters.image_size} px, {data}"
     )
 

@@ -34,7 +34,9 @@ EDGE_STD = 256.0
 
 
 class DOAMConfig(Config):
-    """What may differ between two DOAMs; the defaults are :meth:`reference`.
+    """What may differ between two DOAMs; the defaults are the DOAM of every table.
+
+    That is :meth:`official` with edges normalised image by image.
 
     Attributes:
         edge_guidance: compute A (Eq. 1, 2). Without it and without ``material`` there is no
@@ -86,9 +88,9 @@ class DOAMConfig(Config):
     branch_inputs: Literal["pixels", "standardised"] = "pixels"
 
     @classmethod
-    def reference(cls, **changes: Any) -> DOAMConfig:
-        """The official code's choices, but edges normalised per image: the DOAM of every table."""
-        return cls(**changes)
+    def official(cls, **changes: Any) -> DOAMConfig:
+        """The official code's choices, all of them: E is stretched over the whole batch."""
+        return cls(**{"edge_normalisation": "batch"} | changes)
 
     @classmethod
     def paper(cls, n1: int = 2, n2: int = 2, width: int = 8, **changes: Any) -> DOAMConfig:
@@ -109,6 +111,11 @@ class DOAMConfig(Config):
             "gamma": None,
         }
         return cls(**choices | changes)
+
+    @property
+    def attends(self) -> bool:
+        """Whether there is an attention map M; the arm "Concat" of Table IX has none."""
+        return self.edge_guidance or self.material
 
     def slimmed(self, width: float) -> DOAMConfig:
         """The same module with ``width`` times the channels, but never fewer than one."""
@@ -259,7 +266,7 @@ class DOAM(nn.Module):
 
     def __init__(self, config: DOAMConfig | None = None):
         super().__init__()
-        self.config = config = config or DOAMConfig.reference()
+        self.config = config = config or DOAMConfig()
         self.sobel = SobelEdges(config.edge_channel)
         fused = 0
         if config.material:

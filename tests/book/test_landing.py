@@ -106,7 +106,7 @@ def result(*rows):
     detector = tiny.make()
     return SimpleNamespace(
         config=SimpleNamespace(detector=detector.config, seed=0),
-        weights=lambda: {n: v.clone() for n, v in detector.state_dict().items()},
+        detector=lambda: detector,
         test_set=lambda: test_set([(0, KNIFE, 0, 0.2), (1, KNIFE, 0, 0.9), (1, SCISSOR, 40, 0.1)]),
         detections=lambda: detections(*rows),
     )
