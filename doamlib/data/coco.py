@@ -32,8 +32,15 @@ LONGEST_PATH = 1000
 OUTSIDE = 0.1
 """Share of boxes that reach out of their images from which they may be corners."""
 
-Id = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
-"""VIA writes 1 in one list and "1" in the other."""
+
+def _as_text(value: Any) -> Any:
+    if type(value) is int or (type(value) is float and value.is_integer()):
+        return str(int(value))
+    return value
+
+
+Id = Annotated[str, BeforeValidator(_as_text)]
+"""VIA writes 1 in one list and "1" in the other, pandas 1.0."""
 
 
 class _Image(BaseModel):

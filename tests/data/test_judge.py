@@ -103,6 +103,11 @@ def negative(item):
     item["bbox"] = [x + width, y + height, -width, -height]
 
 
+def alike(root):
+    for split in ("train", "test"):
+        edit(root / f"{split}.json", lambda d: d["categories"][1].update(name="folding knife"))
+
+
 def doubled(data):
     copies = [{**item, "id": 100 + item["id"]} for item in data["annotations"]]
     data["annotations"] += copies
@@ -190,6 +195,7 @@ WARNINGS = {
         lambda root: shutil.copy(root / "train/train_1.png", root / "test/test_1.png"),
         "(1 same-image)",
     ),
+    "classes alike": ("alike-classes", alike, "1 alike-classes"),
     "validation for test": (
         "val-as-test",
         in_place_of_test,
