@@ -155,6 +155,9 @@ def read_file(
     boxes = content.entries(_Box, "annotations")
     if not images:
         raise error("empty-list", "names no image", file, fix="export it with its images")
+    if unknown := set(names) - {category.name for category in categories.values()}:
+        message = f"class_names has {min(unknown)!r}, which is no category of this file"
+        log.add("warning", "unknown-name", message, file, fix="spell it as the file does")
     used = {box.category_id for box in boxes.values()}
     classes, class_of = _classes(categories.values(), used, names, file)
     start = image_folder(folder, file, _sample([i.file_name for i in images.values()]), level)

@@ -275,6 +275,15 @@ def test_what_the_doctor_warns_of_is_in_the_line_before_training(root, fault):
     assert lines[-1] == report.line and words in report.line
 
 
+def test_a_name_in_class_names_that_no_category_has_is_told(root):
+    lines = []
+    config = DataConfig(dataset="coco", class_names={"Scissors": "Cutter"})
+    open_data(config, str(root), report=lines.append)
+    assert "2 suspicious (2 unknown-name)" in lines[-1]
+    report = check(root, format="coco", names={"Scissors": "Cutter"})
+    assert "class_names has 'Scissors', which is no category of this file" in str(report)
+
+
 def test_plan_train_and_a_page_refuse_in_the_same_words(root, monkeypatch, capsys, tmp_path):
     other_numbers(root)
     values = {"dataset": "coco", "data_root": str(root), "device": "cpu", "warm_start": "none"}
