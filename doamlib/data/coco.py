@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, field_validator
 
@@ -32,8 +32,15 @@ LONGEST_PATH = 1000
 OUTSIDE = 0.1
 """Share of boxes that reach out of their images from which they may be corners."""
 
-Id = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
-"""VIA writes 1 in one list and "1" in the other."""
+
+def _as_text(value: Any) -> Any:
+    if type(value) is int or (type(value) is float and value.is_integer()):
+        return str(int(value))
+    return value
+
+
+Id = Annotated[str, BeforeValidator(_as_text)]
+"""VIA writes 1 in one list and "1" in the other, pandas 1.0."""
 
 
 class _Image(BaseModel):
@@ -137,8 +144,12 @@ def read_file(
     content = _Content(folder, file, log)
     if not content.images:
         raise error("empty-list", "names no image", file, fix="export it with its images")
+    known = content.categories.values()
+    if unknown := set(names) - {category.name for category in known}:
+        message = f"class_names has {min(unknown)!r}, which is no category of this file"
+        log.add("warning", "unknown-name", message, file, fix="spell it as the file does")
     used = {box.category_id for box in content.boxes.values()}
-    classes, class_of = _classes(content.categories.values(), used, names, file)
+    classes, class_of = _classes(known, used, names, file)
     files = [image.file_name for image in content.images.values()]
     start = image_folder(folder, file, files[:: max(1, len(files) // SAMPLED)], level)
     rows = content.rows(classes, class_of)

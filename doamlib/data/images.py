@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -121,6 +121,8 @@ def _opened(path: Path, file: str, modes: tuple[str, ...] = MODES) -> Iterator[I
         reason = " ".join(str(failed).replace(str(path), path.name).split())
         message = f"{path.name} cannot be decoded ({reason or type(failed).__name__})"
         fix = "restore the file from the original"
+        if isinstance(failed, UnidentifiedImageError):  # GIF and WebP among them
+            fix += f", or save it as {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
         raise error("unreadable-image", message, file, fix=fix) from None
 
 

@@ -58,6 +58,7 @@ def judge(datasets: Sequence[Dataset]) -> list[Fault]:
             _look_for_fractions(dataset, log)
             _look_for_doubles(dataset, log)
             _find_outliers(dataset, log)
+    _look_for_alike(datasets, log)
     _compare_splits(datasets, log)
     return log.faults
 
@@ -184,6 +185,18 @@ def _look_for_doubles(dataset: Dataset, log: FaultLog) -> None:
         for path, more in doubled.items():
             message = f"{counted(more, 'box')} with the same class and corners as another one"
             log.add("warning", "box-twice", message, path, fix="keep each box once")
+
+
+def _look_for_alike(datasets: Sequence[Dataset], log: FaultLog) -> None:
+    """Classes that a slip of the keyboard made two: *Gun* and *gun*."""
+    first: dict[str, str] = {}
+    for dataset in datasets[:1]:
+        for name in dataset.classes:
+            other = first.setdefault(" ".join(name.casefold().replace("_", " ").split()), name)
+            if other != name:
+                message = f"classes {other!r} and {name!r} differ in case or blanks only"
+                fix = "are they one, give both one name with class_names"
+                log.add("warning", "alike-classes", message, _place(dataset), fix=fix)
 
 
 def _find_outliers(dataset: Dataset, log: FaultLog) -> None:

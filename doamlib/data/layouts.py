@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from doamlib.core.report import counted
 from doamlib.data.faults import DataError, error
@@ -192,5 +193,15 @@ def image_folder(folder: Folder, file: str, names: Sequence[str], level: int | N
     best = max(places, key=held.__getitem__)
     if not held[best]:
         message = f"images[0]: {names[0]!r} is in none of {', '.join(places[:6])}"
-        raise error("missing-image", message, file, fix="move the images to one of them")
+        near = _nearly(folder, names[0])
+        fix = f"write {near}, which is there" if near else "move the images to one of them"
+        raise error("missing-image", message, file, fix=fix)
     return best
+
+
+def _nearly(folder: Folder, name: str) -> str:
+    """A file below the root of this name in another folder, case or coding; ``""`` without one."""
+    wanted = PurePosixPath(unquote(name)).name.casefold()
+    every = (f"{place}/{n}" for place, files in walk(folder) for n in files)
+    near = (path for path in every if PurePosixPath(path).name.casefold() == wanted)
+    return posixpath.normpath(path) if (path := next(near, "")) else ""

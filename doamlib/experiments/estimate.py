@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import torch
 
 from doamlib.core.determinism import reproducible
+from doamlib.core.memory import enough_memory
 from doamlib.core.precision import Precision, forward_in
 from doamlib.evaluation.map_swaps import EDGE_SWAPS, SWAPS
 from doamlib.experiments.results import RunConfig
 from doamlib.models.detector import DetectorConfig, build_detector
 from doamlib.sampling import planned_steps
-from doamlib.training import STOPS, TrainingConfig, make_optimizer
+from doamlib.training import STOPS, TrainingConfig, TrainingError, make_optimizer
 
 MAP_IMAGES, DRAWS, CALIBRATION_IMAGES = 60, 10, 128
 """As in doamlib.evaluation.maps and doamlib.evaluation.randomisation, which take seconds to import
@@ -88,16 +89,28 @@ def total_seconds(runs: Iterable[tuple[RunConfig, int, int]], device: torch.devi
     Args:
         runs: each with its numbers of training and test images.
         device: where they are trained.
+
+    Raises:
+        doamlib.training.TrainingError: a batch does not fit into memory.
     """
     rates: dict[tuple[DetectorConfig, Precision], Rates] = {}
     total = 0.0
     for run, train_images, test_images in runs:
         kind = (run.detector, run.training.precision)
         if kind not in rates:
-            with reproducible(device):
+            with reproducible(device), enough_memory(too_large(run)):
                 rates[kind] = measured_rates(*kind, run.training.batch_size, device)
         total += rates[kind].seconds(work_of(run, train_images, test_images))
     return total
+
+
+def too_large(run: RunConfig) -> TrainingError:
+    """That a run does not fit into memory, and what to lower."""
+    batch, detector = run.training.batch_size, run.detector
+    return TrainingError(
+        f"memory is too small for batches of {batch:,} images of {detector.image_size} px: lower "
+        f"batch_size ({batch}), image_size ({detector.image_size}) or width ({detector.width:g})"
+    )
 
 
 def measured_rates(

@@ -274,6 +274,13 @@ def _as_meant(key: str, value: Any) -> Any:
     return as_numbers(value) if key == "seeds" else as_written(value)
 
 
+TYPES = {
+    "tuple_type": "is no list; write one as in [1, 2]",
+    "dict_type": "is no mapping; write one as in {knife: Knife}",
+}
+"""In place of pydantic's messages, which speak of JSON's arrays and objects."""
+
+
 def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
     key = str(first["loc"][0]) if first["loc"] else ""
@@ -285,5 +292,6 @@ def _one_line(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "float_type" and isinstance(first["input"], str):
         message = "is text, not a number; YAML wants a point and a sign in 1.0e-4"
+    message = TYPES.get(first["type"], message)
     more = f" ({field.description})" if field is not None else ""
     return f"{key} = {shown(first['input'])}: {message}{more}" if key else message

@@ -20,10 +20,11 @@ from torch import Tensor
 from doamlib.core import provenance
 from doamlib.core.determinism import reproducible
 from doamlib.core.files import write_bytes
-from doamlib.core.memory import reuse_freed_memory
+from doamlib.core.memory import enough_memory, reuse_freed_memory
 from doamlib.core.precision import chosen
 from doamlib.core.report import Report
 from doamlib.experiments.data import Data, open_data
+from doamlib.experiments.estimate import too_large
 from doamlib.experiments.results import Result, RunConfig, warm_name
 from doamlib.experiments.run_end import RunEnd
 from doamlib.experiments.store import RunStore
@@ -73,7 +74,7 @@ def result_of(
         start: weights to start from; by default the store's, trained first where they are missing.
 
     Raises:
-        doamlib.training.TrainingError: the loss diverged.
+        doamlib.training.TrainingError: the loss diverged, or memory is full.
         doamlib.training.OutOfTime: the deadline passed before an epoch or before the maps; the next
             call goes on from there.
     """
@@ -83,7 +84,7 @@ def result_of(
     key = config.key(data.fingerprint)
     with store.making(key) as folder:
         if store.find(config, data.fingerprint) is None:
-            with reproducible(device):
+            with reproducible(device), enough_memory(too_large(config)):
                 start = start or _starting_weights(store, config, device, report, limits)
                 made, test_set = train_run(config, data, device, folder, start, report, limits)
             store.put(key, made, test_set)

@@ -5,6 +5,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from doamlib.core.memory import enough_memory
 
 PROGRAM = """
 import resource, sys
@@ -35,3 +38,24 @@ def test_freed_memory_is_used_again():
         )
         counts[mode] = int(done.stdout)
     assert counts["reuse"] < 0.1 * counts["default"]
+
+
+def full(*_):
+    raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+
+def gone(*_):
+    raise torch.OutOfMemoryError("CUDA out of memory.")
+
+
+def other(*_):
+    raise RuntimeError("sizes differ")
+
+
+@pytest.mark.parametrize(("raised", "seen"), [(full, OSError), (gone, OSError), (other, None)])
+def test_full_memory_is_said_in_the_callers_words(raised, seen):
+    with (
+        pytest.raises(seen or RuntimeError, match="too large" if seen else "sizes differ"),
+        enough_memory(OSError("too large")),
+    ):
+        raised()

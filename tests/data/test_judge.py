@@ -103,6 +103,11 @@ def negative(item):
     item["bbox"] = [x + width, y + height, -width, -height]
 
 
+def alike(root):
+    for split in ("train", "test"):
+        edit(root / f"{split}.json", lambda d: d["categories"][1].update(name="folding knife"))
+
+
 def doubled(data):
     copies = [{**item, "id": 100 + item["id"]} for item in data["annotations"]]
     data["annotations"] += copies
@@ -190,6 +195,7 @@ WARNINGS = {
         lambda root: shutil.copy(root / "train/train_1.png", root / "test/test_1.png"),
         "(1 same-image)",
     ),
+    "classes alike": ("alike-classes", alike, "1 alike-classes"),
     "validation for test": (
         "val-as-test",
         in_place_of_test,
@@ -267,6 +273,15 @@ def test_what_the_doctor_warns_of_is_in_the_line_before_training(root, fault):
     assert report.ok and code in {found.code for found in report.faults}
     _, lines = opened(root)
     assert lines[-1] == report.line and words in report.line
+
+
+def test_a_name_in_class_names_that_no_category_has_is_told(root):
+    lines = []
+    config = DataConfig(dataset="coco", class_names={"Scissors": "Cutter"})
+    open_data(config, str(root), report=lines.append)
+    assert "2 suspicious (2 unknown-name)" in lines[-1]
+    report = check(root, format="coco", names={"Scissors": "Cutter"})
+    assert "class_names has 'Scissors', which is no category of this file" in str(report)
 
 
 def test_plan_train_and_a_page_refuse_in_the_same_words(root, monkeypatch, capsys, tmp_path):

@@ -197,6 +197,30 @@ def test_a_split_alone_is_asked_for_its_other_half(tmp_path):
     assert "add test.json" in fault.fix
 
 
+@pytest.mark.parametrize("name", ["/home/me/{}", "C:\\pictures\\{}", "http://a.b/c/{}"])
+def test_a_path_of_another_machine_is_told_where_its_picture_lies_here(tmp_path, name):
+    root = write_coco(tmp_path / "set", NAMES)
+    (root / "train/train_1.png").rename(root / "train/Bag 1.PNG")
+    foreign = name.format("bag%201.png")
+
+    def change(data):
+        data["images"] = [{**data["images"][0], "file_name": foreign}]
+
+    edit(root / "train.json", change)
+    with pytest.raises(DataError, match=r"write train/Bag 1\.PNG, which is there"):
+        read_coco(root, "train")
+
+
+def test_ids_that_pandas_wrote_as_whole_floats_are_ids(tmp_path):
+    root = write_coco(tmp_path / "set", NAMES)
+    before = read_coco(root, "train").fingerprint
+    edit(root / "train.json", lambda data: [i.update(id=float(i["id"])) for i in data["images"]])
+    assert read_coco(root, "train").fingerprint == before
+    edit(root / "train.json", lambda data: data["images"][0].update(id=1.5))
+    with pytest.raises(DataError, match="valid string"):
+        read_coco(root, "train")
+
+
 def test_coco_read_as_opixray_is_told_which_parameter_is_wrong(tmp_path):
     root = write_coco(tmp_path / "set", NAMES)
     with pytest.raises(DataError, match="it looks like COCO JSON: set dataset: coco"):

@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from doamlib.evaluation import maps, randomisation
-from doamlib.experiments import estimate
+from doamlib.experiments import estimate, train_run
 from doamlib.experiments.arms import ARMS
 from doamlib.experiments.estimate import Rates, Work, measured_rates, work_of
+from doamlib.experiments.store import RunStore
 from doamlib.experiments.study import run_config
 from doamlib.models.detector import Detector
+from doamlib.training import TrainingError
 
 
 def work(smoke, arm, **changes):
@@ -73,3 +75,19 @@ def test_rates_are_measured_in_the_precision_of_training(smoke, monkeypatch, pre
     rates = measured_rates(config, precision, 4, torch.device("cpu"))
     assert min(rates.trained, rates.forward, rates.explained) > 0
     assert seen == [(True, precision == "bfloat16", 4)] * 3 + [(False, False, 4)] * 3
+
+
+def test_a_batch_that_fills_the_memory_says_what_to_lower(monkeypatch, study, tmp_path):
+    """Where time is estimated, and where a run is trained."""
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    config, cpu = study.config("SSD", 0), torch.device("cpu")
+    monkeypatch.setattr(estimate, "build_detector", full)
+    monkeypatch.setattr(train_run, "build_detector", full)
+    with pytest.raises(TrainingError, match=r"lower batch_size \(8\), image_size \(96\) or width"):
+        estimate.total_seconds([(config, 24, 12)], cpu)
+    store = RunStore(tmp_path / "store", reference=tmp_path / "none")
+    with pytest.raises(TrainingError, match=r"lower batch_size \(8\), image_size \(96\) or width"):
+        train_run.result_of(store, config, study.data, cpu)
