@@ -273,6 +273,7 @@ def _axe(page) -> list[str]:
     from axe_playwright_python.sync_playwright import Axe
 
     options = {"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]}
+    options |= {"preload": False}  # it would ask for imported style sheets at wrong addresses
     found = Axe().run(page, options=options).response["violations"]
     return [
         f"{rule['id']} ({rule['impact']}), {len(rule['nodes'])} times, first "
