@@ -64,7 +64,7 @@ lint: $(READY)
 	@$(BIN)/nbstripout --verify $$(git ls-files '*.ipynb')
 
 lock:
-	uv pip compile pyproject.toml --extra test --universal --generate-hashes --no-emit-index-url \
+	uv pip compile pyproject.toml --extra test --extra cluster --universal --generate-hashes --no-emit-index-url \
 	  --no-annotate --no-header --python-version 3.11 --quiet -o requirements.lock
 
 hooks: $(READY)

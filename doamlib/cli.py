@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from doamlib.cli_data import QUICK, File, data_app, say, study_of
+from doamlib.cli_data import QUICK, Cluster, File, data_app, say, study_of
 
 app = typer.Typer(
     help="Rebuild the book, or only its runs or its data, from one parameter file.\n\n"
@@ -24,7 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-CLUSTER = "Have it done by the workers of this Dask scheduler (tcp://host:8786), or by local:4."
 INTERRUPTED = 130
 """Exit status by which typer tells that Ctrl-C ended a command."""
 
@@ -87,7 +86,7 @@ def train(
         Path | None, typer.Option(help="Then write what is finished as archives to this folder.")
     ] = None,
     estimate: Annotated[bool, typer.Option(help="Measure first how long it will take.")] = True,
-    cluster: Annotated[str, typer.Option(help=CLUSTER)] = "",
+    cluster: Cluster = "",
 ) -> None:
     """Train the runs that a parameter file needs and that do not exist yet.
 

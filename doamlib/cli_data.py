@@ -14,6 +14,12 @@ import typer
 from doamlib.core.paths import at_home
 
 File = Annotated[Path, typer.Option("-f", "--file", help="The parameter file.")]
+Cluster = Annotated[
+    str,
+    typer.Option(
+        help="Have it done by the workers of this Dask scheduler (tcp://host:8786), or by local:4."
+    ),
+]
 QUICK = Path("params/quick.yaml")
 
 
@@ -63,6 +69,7 @@ def make(
         Path | None, typer.Argument(help="A new folder; by default where runs look for it.")
     ] = None,
     file: File = QUICK,
+    cluster: Cluster = "",
 ) -> None:
     """Write the generated dataset that a parameter file names, and say where it lies.
 
@@ -72,6 +79,9 @@ def make(
     data_seed and field_of_view in the file say which. OPIXray's layout, with masks and occlusion of
     every item in sidecar/. Interrupt it at any time, the same command goes on; what is finished is
     never made again.
+
+    With --cluster the workers of a Dask scheduler draw the images, bit for bit the same ones, and
+    this machine writes them; the page 'Beyond one machine' of the book says how to start workers.
     """
     from doamlib.experiments.data import data_config, simulated
     from doamlib.experiments.parameters import ParameterError, from_file
@@ -83,10 +93,15 @@ def make(
             f"dataset = {parameters.dataset!r}: only generated data are made; "
             f"read yours with: doam data check {parameters.data_root}"
         )
+    draw = None
+    if cluster:
+        from doamlib.experiments.cluster import drawing
+
+        draw = drawing(cluster, say)
     if target is None:
-        root = simulated(config, parameters.processes, say)
+        root = simulated(config, parameters.processes, say, draw)
     else:
-        root = generate(config, at_home(target), parameters.processes, say)
+        root = generate(config, at_home(target), parameters.processes, say, draw)
     say(f"{config.train_images:,} training and {config.test_images:,} test images in {root}")
 
 

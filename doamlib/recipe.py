@@ -32,7 +32,8 @@ class TrainingConfig(Config):
         0.0,
         ge=0,
         lt=1,
-        description="share of the steps at the end whose weights are averaged; 0: none",
+        description="share of the planned steps at the end whose weights are averaged; 0: none "
+        "(a pool that does not fill leaves a run short of its plan, and the share smaller)",
     )
     precision: Precision = Field(
         "float32", description="of the forward pass; see doamlib.core.precision"
@@ -92,7 +93,8 @@ class SamplingConfig(Config):
     train_replacing: bool = Field(
         True,
         description="a batch that replaces another in a full pool is trained on at once as well; "
-        "false: it waits for the retraining (both readings fit Algorithm 2)",
+        "false: it waits for the retraining, and is left out if another replaces it before (both "
+        "readings fit Algorithm 2)",
     )
     equal_steps: bool = Field(False, description="retraining takes its steps from the same budget")
 

@@ -5,7 +5,8 @@
 One uninterrupted call in a home of its own gives the bits that must come out, and the time.
 Then homes are begun, killed with SIGKILL (the whole group of processes) at a random moment of that
 time, and gone on with, until a call ends by itself; then its bits are compared and the next home is
-begun, until there were so many kills. The exit status is 0 where all bits were equal.
+begun, until there were so many kills. The exit status is 0 where all bits were equal. With --within
+the kills follow each other sooner, and one home gets many of them.
 
 Compared are the files of datasets and of finished runs. Left out is what tells of time: provenance,
 and the history's seconds.
@@ -87,19 +88,22 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the random moments")
     parser.add_argument("-f", "--file", default="params/smoke.yaml")
     parser.add_argument("--command", default="book", choices=("book", "train"))
+    parser.add_argument("--within", type=float, help="seconds; else what one whole call takes")
+    parser.add_argument("--whole", type=Path, help="a finished home of this file; else one is made")
     asked = parser.parse_args()
     command = [sys.executable, "-m", "doamlib", asked.command, "-f", asked.file]
     dice, kills, homes = random.Random(asked.seed), 0, 0
     with tempfile.TemporaryDirectory() as folder:
-        start = time.monotonic()
-        call(command, Path(folder, "whole"), None)
-        whole = time.monotonic() - start
-        wanted = digests(Path(folder, "whole"))
-        print(f"uninterrupted: {whole:.0f} s, {len(wanted)} files", flush=True)
+        start, whole = time.monotonic(), asked.whole or Path(folder, "whole")
+        call(command, whole, None)
+        within = asked.within or time.monotonic() - start
+        wanted = digests(whole)
+        print(f"uninterrupted: {time.monotonic() - start:.0f} s, {len(wanted)} files", flush=True)
         while kills < asked.kills:
             home = Path(folder, f"killed-{homes}")
             homes += 1
-            while not call(command, home, limit := dice.uniform(0, whole)):
+            limits = (dice.uniform(0, within) for _ in range(asked.kills - kills))
+            while not call(command, home, limit := next(limits, None)):
                 kills += 1
                 print(f"kill {kills} after {limit:.1f} s in {home.name}", flush=True)
             found = digests(home)

@@ -19,7 +19,8 @@ CONDA_NAMES = {
 
 def _declared() -> dict[str, Requirement]:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    lines = project["dependencies"] + project["optional-dependencies"]["test"]
+    extras = project["optional-dependencies"]
+    lines = project["dependencies"] + extras["test"] + extras["cluster"]
     return {Requirement(line).name: Requirement(line) for line in lines}
 
 

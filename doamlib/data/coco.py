@@ -16,7 +16,7 @@ from doamlib.core.files import write_text
 from doamlib.data.classes import CLASSES, unfit
 from doamlib.data.dataset import Dataset
 from doamlib.data.faults import DataError, FaultLog, error
-from doamlib.data.folder import Folder
+from doamlib.data.folder import MAX_ENTRIES, Folder, too_many
 from doamlib.data.images import image_size
 from doamlib.data.layouts import image_folder, split_files
 from doamlib.data.sample import Annotation, Row, boxes_within
@@ -225,6 +225,8 @@ class _Content:
         for key in ("categories", "images", "annotations"):
             if not isinstance(self.lists, dict) or not isinstance(self.lists.get(key), list):
                 raise error("bad-json", f"has no list {key!r}", file, fix="export COCO detection")
+            if (count := len(self.lists[key])) > MAX_ENTRIES:
+                raise too_many(count, key, file)
 
     def entries(self, kind: type[Entry], key: str) -> dict[str, Entry]:
         """Place in the file (``images[3]``) -> entry of this list; no id occurs twice."""

@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from doamlib.core.paths import at_home
-from doamlib.data.faults import error
+from doamlib.data.faults import DataError, error
 
 MAX_BYTES = 500_000_000
 """A larger file is refused unread: JSON needs many times its size (COCO's own has 449 million)."""
+
+MAX_ENTRIES = 1_000_000
+"""The same of a text's lines and a JSON's list: each may be at fault (COCO has 860,001 boxes)."""
 
 
 class Folder:
@@ -103,9 +106,12 @@ class Folder:
         r"""Number (from 1) and stripped text of every line that is not blank; ``\r\n`` is fine.
 
         Raises:
-            DataError: as :meth:`text`.
+            DataError: as :meth:`text`; or there are more than :data:`MAX_ENTRIES`.
         """
-        for number, line in enumerate(self.text(name).split("\n"), start=1):
+        text = self.text(name)
+        if (count := text.count("\n")) > MAX_ENTRIES:
+            raise too_many(count, "lines", name)
+        for number, line in enumerate(text.split("\n"), start=1):
             if stripped := line.strip():
                 yield number, stripped
 
@@ -117,6 +123,12 @@ class Folder:
         """
         with _reading(name), self.file(name).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def too_many(count: int, what: str, name: str) -> DataError:
+    """The refusal of a file with more than :data:`MAX_ENTRIES` of something."""
+    message = f"has {count:,} {what}, and {MAX_ENTRIES:,} are read at most"
+    return error("huge-file", message, name, fix="divide it")
 
 
 def _leads_out(name: str) -> bool:

@@ -17,7 +17,7 @@ import shutil
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -103,19 +103,18 @@ def train_on(address: str, study: Study, deadline: float = math.inf) -> None:
             wanted = left
 
 
-@contextmanager
-def drawing(address: str, report: Report = print) -> Iterator[Draw]:
+def drawing(address: str, report: Report = print) -> Draw:
     """What :func:`doamlib.simulation.generate` draws images with on a cluster.
 
     Args:
-        address: as in :func:`train_on`.
+        address: as in :func:`train_on`; connected to when the first image is asked for.
         report: gets progress lines.
 
     Raises:
-        ClusterError: the scheduler cannot be reached or went away, or a worker cannot be used.
+        ClusterError: while it draws: the scheduler cannot be reached or went away, or a worker
+            cannot be used.
     """
-    with connected(address, report) as client:
-        yield partial(_drawn_on, client, report)
+    return partial(_drawn_on, address, report)
 
 
 # --- runs -----------------------------------------------------------------------------------------
@@ -233,14 +232,15 @@ def _put(store: RunStore, run: Wanted, folder: Path, files: dict[str, bytes]) ->
 
 
 def _drawn_on(
-    client: Client, report: Report, config: SimulationConfig, plans: Sequence[ImagePlan]
+    address: str, report: Report, config: SimulationConfig, plans: Sequence[ImagePlan]
 ) -> Iterator[tuple[ImagePlan, Drawn]]:
     """Have images drawn; no more pieces are out than keep the workers busy."""
     pieces = [pickle.dumps(plans[first : first + PIECE]) for first in range(0, len(plans), PIECE)]
     order = (worker.pieces_drawn, worker.versions(), config.as_json())
     out: deque[Future] = deque()
-    while pieces or out:
-        while pieces and len(out) < AHEAD * max(1, len(workers(client))):
-            out.append(client.submit(*order, pieces.pop(0)))
-        for done in as_done(client, {out.popleft()}, report):
-            yield from pickle.loads(returned(done, "images"))
+    with connected(address, report) as client:
+        while pieces or out:
+            while pieces and len(out) < AHEAD * max(1, len(workers(client))):
+                out.append(client.submit(*order, pieces.pop(0)))
+            for done in as_done(client, {out.popleft()}, report):
+                yield from pickle.loads(returned(done, "images"))

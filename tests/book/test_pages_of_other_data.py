@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
+import check_book
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
 from coco_tools import edit, write_coco
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from nbconvert import HTMLExporter
+
+from doamlib.book.build import execute
+from doamlib.experiments.parameters import Parameters
 
 REPOSITORY = Path(__file__).parents[2]
 TABLES = (
@@ -27,6 +33,20 @@ TINY = {
 }
 
 
+STRANGE = (
+    "<script>window.pwned = 1</script>",
+    "</td></table></div></div></div></div><img src=x onerror='window.pwned = 1'>",
+    '../../"&amp; חרב' + "W" * 80,
+)
+"""Names of classes; none may be more than text. The last one has no item in test."""
+
+
+PARENTS_OF_CELLS = (
+    "new Set([...document.querySelectorAll('.jp-Cell')].map(e => e.parentElement)).size"
+)
+PICTURE = "<img src=x onerror='window.pwned=1'>\"חרב.png"
+
+
 def second_box(content):
     """Every image gets an item of the other class: none has one class alone."""
     content["annotations"] += [
@@ -39,7 +59,9 @@ def second_box(content):
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("others")
     counts = {"train": 12, "test": 2}
-    write_coco(root / "hole", ("Gun", "Knife", "Bat <b>"), counts=counts, size=(70, 62))
+    write_coco(root / "hole", STRANGE, counts=counts, size=(70, 62))
+    (root / "hole/test/test_1.png").rename(root / "hole/test" / PICTURE)
+    edit(root / "hole/test.json", lambda data: data["images"][0].update(file_name=PICTURE))
     write_coco(root / "pairs", ("Gun", "Knife"), counts={"train": 8, "test": 4}, size=(70, 64))
     for split in ("train", "test"):
         edit(root / "pairs" / f"{split}.json", second_box)
@@ -78,7 +100,30 @@ def run_page(shell, page, values):
 @pytest.mark.parametrize("page", [*TABLES, "what_it_looks_at", "dataset"])
 def test_a_page_runs_and_says_in_a_line_what_the_data_do_not_have(page, folders, home, shell):
     said = run_page(shell, page, {**TINY, "data_root": str(folders / "hole")})
-    assert "; no occlusion levels; no masks; no Bat <b> in test" in said
+    assert f"; no occlusion levels; no masks; no {STRANGE[2]} in test" in said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(check_book.chromium() is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("page", ["attention_comparison", "dataset"])
+def test_names_of_strangers_run_no_script_and_break_no_layout(
+    page, folders, home, tmp_path, monkeypatch
+):
+    """As JupyterLab shows an executed page: what a cell displays as HTML is put in as it is."""
+    monkeypatch.chdir(REPOSITORY / "book")
+    values = json.dumps({**TINY, "data_root": str(folders / "hole")})
+    made = tmp_path / "made.ipynb"
+    execute(Path(f"{page}.ipynb"), made, Parameters.model_validate_json(values))
+    html, _ = HTMLExporter().from_filename(str(made))
+    (tmp_path / "page.html").write_text(html)
+    with check_book.browser() as browser:
+        shown = browser.new_page(viewport={"width": 1200, "height": 900})
+        shown.route("http*://**", lambda route: route.abort())
+        shown.goto((tmp_path / "page.html").as_uri())
+        assert shown.evaluate("window.pwned === undefined")
+        assert not shown.query_selector_all("img[src=x]")
+        assert any(name in shown.inner_text("body") for name in STRANGE)
+        assert shown.evaluate(PARENTS_OF_CELLS) == 1
 
 
 @pytest.mark.slow

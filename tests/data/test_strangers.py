@@ -13,7 +13,7 @@ from PIL import Image
 
 from doamlib.book import pages, plots
 from doamlib.core.report import one_line
-from doamlib.data import folder
+from doamlib.data import coco, folder
 from doamlib.data.coco import read_coco
 from doamlib.data.convert import convert
 from doamlib.data.doctor.doctor import check
@@ -82,18 +82,37 @@ def test_a_file_too_large_for_memory_is_refused_unread(tmp_path, monkeypatch):
         read_coco(root, "train")
 
 
-def test_a_bomb_of_an_image_costs_no_memory(tmp_path):
+def test_neither_a_bomb_of_an_image_nor_a_json_of_two_gigabytes_costs_memory(tmp_path):
     root = write_coco(tmp_path / "set")
     Image.new("1", (20_000, 20_000)).save(root / "train/train_1.png")  # 1.2 GB as RGB
+    with (root / "test.json").open("r+b") as file:
+        file.truncate(2_000_000_000)  # one line, sparse
     code = (
         "import resource; from doamlib.data.doctor.doctor import check;"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
         f"report = check({str(root)!r}); assert not report.ok;"
-        "assert any(fault.code == 'huge-image' for fault in report.faults);"
+        "assert {'huge-image', 'huge-file'} <= {fault.code for fault in report.faults};"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 150_000  # kilobytes
+
+
+def test_a_small_file_with_too_many_entries_is_refused_before_each_is_a_fault(
+    tmp_path, monkeypatch
+):
+    for module in (folder, coco):
+        monkeypatch.setattr(module, "MAX_ENTRIES", 1000)
+    root = write_coco(tmp_path / "set")
+    edit(root / "train.json", lambda data: data["images"].extend([{}] * 1000))
+    faults = read_coco(root, "train", strict=False).faults
+    assert [fault.code for fault in faults] == ["huge-file"]
+    assert "has 1,006 images, and 1,000 are read at most" in str(faults[0])
+    (root / "list.txt").write_text("a\n" * 1000)
+    assert len(list(folder.Folder(root).lines("list.txt"))) == 1000
+    (root / "list.txt").write_text("\n" * 1001)
+    with pytest.raises(DataError, match="1,001 lines"):
+        list(folder.Folder(root).lines("list.txt"))
 
 
 def test_a_broken_yaml_beside_yolo_files_is_told_and_stops_nothing(tmp_path):

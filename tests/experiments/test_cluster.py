@@ -22,7 +22,6 @@ from doamlib.core import paths
 from doamlib.experiments import cluster_worker
 from doamlib.experiments.store import RunStore
 from doamlib.experiments.study import Study
-from doamlib.simulation import SimulationConfig, generate
 from doamlib.training import OutOfTime
 
 pytest.importorskip("distributed")
@@ -31,6 +30,7 @@ from doamlib.experiments import cluster, cluster_client
 SMALL = {"train_images": 16, "test_images": 6, "field_of_view": 0.25, "warm_images": 8}
 """Of the runs here, so that a worker makes their images in a second."""
 
+SMOKE = yaml.safe_load((paths.repository() / "params" / "smoke.yaml").read_text())
 PATIENCE = 300.0
 """Seconds after which a process that these tests started is taken for stuck."""
 
@@ -102,6 +102,19 @@ def two(tmp_path_factory):
         with Client(found.address) as client:
             client.wait_for_workers(2, timeout=PATIENCE)
         yield SimpleNamespace(address=found.address, homes=homes)
+
+
+@pytest.fixture(scope="module")
+def frail(tmp_path_factory):
+    """A scheduler whose workers get lost; ``start(home)`` gives it one more."""
+    folder = tmp_path_factory.mktemp("frail")
+    with scheduler(folder) as found, ExitStack() as workers:
+
+        def start(home):
+            living.append(workers.enter_context(worker(found.address, home)))
+
+        living = []
+        yield SimpleNamespace(**vars(found), folder=folder, start=start, living=living)
 
 
 @pytest.fixture
@@ -212,21 +225,28 @@ def test_two_machines_without_a_shared_folder_give_the_bits_of_one(two, wanted, 
 
 
 @pytest.mark.slow
-def test_images_from_two_machines_are_those_of_one(two, tmp_path, monkeypatch, lines):
-    config = SimulationConfig(train_images=9, test_images=4, seed=5, field_of_view=0.2)
+def test_images_from_two_machines_are_those_of_one(two, tmp_path, monkeypatch, capsys):
+    values = {**SMOKE, "train_images": 9, "test_images": 4, "data_seed": 5, "field_of_view": 0.2}
+    file = tmp_path / "p.yaml"
+    file.write_text(json.dumps(values))
     monkeypatch.setattr(cluster, "PIECE", 2)
-    with cluster.drawing(two.address, lines.append) as draw:
-        far = generate(config, tmp_path / "far", report=lines.append, draw=draw)
-    here = generate(config, tmp_path / "here", report=lines.append)
+    for target, more in (("far", ["--cluster", two.address]), ("here", [])):
+        command = ["doam", "data", "make", tmp_path / target, "-f", file, *more]
+        monkeypatch.setattr(sys, "argv", [*map(str, command)])
+        with pytest.raises(SystemExit, match=r"^0$"):
+            cli.main()
+        assert ("2 workers at" in capsys.readouterr().out) == bool(more)
+    far, here = tmp_path / "far", tmp_path / "here"
     assert (far / "manifest.json").read_bytes() == (here / "manifest.json").read_bytes()
+    for image in here.glob("*/*_image/*.jpg"):
+        assert image.read_bytes() == (far / image.relative_to(here)).read_bytes()
 
 
 @pytest.mark.slow
 def test_two_clients_at_once_share_what_both_want(two, tmp_path):
     """Three callers, two of them with one store: all get the result of one training."""
     file = tmp_path / "p.yaml"
-    smoke = yaml.safe_load((paths.repository() / "params" / "smoke.yaml").read_text())
-    file.write_text(json.dumps({**smoke, **SMALL, "arms": ["SSD+SE"], "seeds": [7]}))
+    file.write_text(json.dumps({**SMOKE, **SMALL, "arms": ["SSD+SE"], "seeds": [7]}))
     command = ("-m", "doamlib", "train", "-f", file, "--cluster", two.address)
     options = {"stdout": subprocess.PIPE, "text": True, "cwd": tmp_path}
     homes = [tmp_path / name for name in ("a", "a", "b")]
@@ -268,27 +288,25 @@ def test_after_the_deadline_nothing_is_trained(two, wanted, lines):
 
 
 @pytest.mark.slow
-def test_a_lost_worker_loses_no_result(wanted, tmp_path, lines):
+def test_a_lost_worker_loses_no_result(frail, wanted, lines):
     """The second begins anew; the third sees the second's folder, and goes on from there."""
-    homes = [tmp_path / name for name in ("first", "second", "third")]
-    (tmp_path / "shared").mkdir()
+    homes = [frail.folder / name for name in ("first", "second", "third")]
+    (frail.folder / "shared").mkdir()
     for home in homes:
         home.mkdir()
     for home in homes[1:]:
-        (home / "cluster").symlink_to(tmp_path / "shared")
-    with scheduler(tmp_path) as found, ExitStack() as workers:
-        started = [workers.enter_context(worker(found.address, homes[0]))]
+        (home / "cluster").symlink_to(frail.folder / "shared")
+    frail.start(homes[0])
 
-        def kill_at_the_second_epoch(line):
-            lines.append(line)
-            if "epoch 2/4" in line and len(started) < 3:
-                started[-1].kill()
-                home = homes[len(started)]
-                started.append(workers.enter_context(worker(found.address, home)))
+    def kill_at_the_second_epoch(line):
+        lines.append(line)
+        if "epoch 2/4" in line and len(frail.living) < 3:
+            frail.living[-1].kill()
+            frail.start(homes[len(frail.living)])
 
-        study = wanted(epochs=4, horizontal_flip=True)
-        study.report = kill_at_the_second_epoch
-        cluster.train_on(found.address, study)
+    study = wanted(epochs=4, horizontal_flip=True)
+    study.report = kill_at_the_second_epoch
+    cluster.train_on(frail.address, study)
     told = [line.partition(": epoch ")[2].split()[0] for line in lines if ": epoch " in line]
     assert told == ["1/4", "2/4", "1/4", "2/4", "3/4", "4/4"]
     assert sum("begins at" in line for line in lines) == 3
@@ -299,37 +317,37 @@ def test_a_lost_worker_loses_no_result(wanted, tmp_path, lines):
 
 @pytest.mark.slow
 def test_a_caller_that_leaves_frees_its_worker_and_a_lost_scheduler_is_one_line(
-    wanted, tmp_path, lines
+    frail, wanted, lines
 ):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
-    place = tmp_path / "only"
+    if not frail.living:
+        frail.start(frail.folder / "only")
     long = wanted(epochs=600)
-    with scheduler(tmp_path) as found, worker(found.address, place) as only:
 
-        def at_an_epoch(act):
-            def report(line):
-                lines.append(line)
-                if ": epoch " in line and not acted:
-                    acted.append(True)
-                    act()
+    def at_an_epoch(act):
+        def report(line):
+            lines.append(line)
+            if ": epoch " in line and not acted:
+                acted.append(True)
+                act()
 
-            acted = []
-            return report
+        acted = []
+        return report
 
-        long.report = at_an_epoch(lambda: os.kill(os.getpid(), signal.SIGINT))
-        with pytest.raises(KeyboardInterrupt):
-            cluster.train_on(found.address, long)
-        cluster.train_on(found.address, short := wanted(seeds=(5,)))  # else it waits for the end
-        assert len(short.store.digests()) == 1
-        assert not list(place.glob(f"cluster/*/{cluster._wanted(long)[0].key}"))
+    long.report = at_an_epoch(lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        cluster.train_on(frail.address, long)
+    cluster.train_on(frail.address, short := wanted(seeds=(5,)))  # else it waits for the end
+    assert len(short.store.digests()) == 1
+    assert not list(frail.folder.glob(f"*/cluster/*/{cluster._wanted(long)[0].key}"))
 
-        lines.clear()
-        long.report = at_an_epoch(found.process.kill)
-        with pytest.raises(cluster.ClusterError, match="the scheduler went away") as failed:
-            cluster.train_on(found.address, long)
-        assert "\n" not in str(failed.value)
-        assert not any("epoch 10/" in line for line in lines)  # the first stop of 60: it went on
-        until(lambda: only.poll() is not None)
+    lines.clear()
+    long.report = at_an_epoch(frail.process.kill)
+    with pytest.raises(cluster.ClusterError, match="the scheduler went away") as failed:
+        cluster.train_on(frail.address, long)
+    assert "\n" not in str(failed.value)
+    assert not any("epoch 10/" in line for line in lines)  # the first stop of 60: it went on
+    until(lambda: frail.living[-1].poll() is not None)
     (run,) = cluster._wanted(long)
     with long.store.making(run.key, wait=0):
         pass
