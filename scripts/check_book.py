@@ -28,10 +28,10 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from urllib.parse import quote, unquote, urldefrag
+from urllib.parse import quote
 
 import yaml
-from bs4 import BeautifulSoup
+from check_html import cells, images, links, raw
 
 from doamlib.core import paths
 from doamlib.core.files import write_text
@@ -47,87 +47,10 @@ AT_ONCE = 2
 MAX_BYTES = 2_500_000
 """Of a page with all that it loads, uncompressed."""
 
-MAX_LINES = 40
 IMPACTS = ("serious", "critical")
 QUERIES = Path(__file__).resolve().parent.parent / "book" / "_queries.yml"
 KEPT = "checked.json"
 NOT_PAGES = ("search.html", "genindex.html", "py-modindex.html")
-
-
-# --- without a browser ----------------------------------------------------------------------------
-
-
-def links(site: Path) -> list[str]:
-    """Links and anchors within the book that lead nowhere."""
-    soups = {path: _soup(path) for path in site.rglob("*.html")}
-    anchors = {
-        path: {tag.get(key) for tag in soup.find_all(True) for key in ("id", "name")}
-        for path, soup in soups.items()
-    }
-    faults = []
-    for path, soup in soups.items():
-        for href in {tag["href"] for tag in soup.find_all("a", href=True)}:
-            if re.match(r"[a-z]+:", href) or href == "#":
-                continue
-            name, anchor = urldefrag(href)
-            target = (path.parent / unquote(name.split("?")[0])).resolve() if name else path
-            where = f"{path.relative_to(site)}: link to {href}"
-            if not target.exists():
-                faults.append(f"{where}: no such file")
-            elif anchor and target in anchors and unquote(anchor) not in anchors[target]:
-                faults.append(f"{where}: no such anchor")
-    return faults
-
-
-def images(site: Path) -> list[str]:
-    """Images of the text without an alternative text, or not in a figure with a caption."""
-    faults = []
-    for path in site.rglob("*.html"):
-        article = _soup(path).find("article")
-        for image in article.find_all("img") if article else ():
-            where = f"{path.relative_to(site)}: image {Path(image.get('src', '')).name[:16]}"
-            alt = image.get("alt", "")
-            if len(alt) < 12 or re.fullmatch(r"\S+\.(png|svg|jpg)", alt):
-                faults.append(f"{where}: no alternative text")
-            figure = image.find_parent("figure")
-            if figure is None or figure.find("figcaption") is None:
-                faults.append(f"{where}: no caption")
-    return faults
-
-
-def cells(site: Path) -> list[str]:
-    """Code cells that are too long to read; the folded list of parameters is none to be read."""
-    faults = []
-    for path in site.rglob("*.html"):
-        for number, cell in enumerate(_soup(path).select("div.cell_input"), start=1):
-            lines = cell.get_text().strip().count("\n") + 1
-            if lines > MAX_LINES and not cell.find_parent(class_="tag_parameters"):
-                faults.append(f"{path.relative_to(site)}: code cell {number} has {lines} lines")
-    return faults
-
-
-RAW = re.compile(r":::+|\{(?:glue|doc|numref|ref|eq|term|cite|py)[:\w]*\}`|```")
-
-
-def raw(site: Path) -> list[str]:
-    """Markup that nothing has read, shown to the reader; code is left out."""
-    faults = []
-    for path in site.rglob("*.html"):
-        article = _soup(path).find("article")
-        for text in article.find_all(string=RAW) if article else ():
-            if not text.find_parent(["pre", "code"]):
-                shown = " ".join(text.split())
-                faults.append(f"{path.relative_to(site)}: raw markup {shown[:60]!r}")
-    return faults
-
-
-def _soup(path: Path) -> BeautifulSoup:
-    return _parsed(path.read_text(encoding="utf-8"))
-
-
-@functools.lru_cache(maxsize=64)  # three checks read each page
-def _parsed(text: str) -> BeautifulSoup:
-    return BeautifulSoup(text, "html.parser")
 
 
 # --- with a browser -------------------------------------------------------------------------------
@@ -273,6 +196,7 @@ def _axe(page) -> list[str]:
     from axe_playwright_python.sync_playwright import Axe
 
     options = {"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]}
+    options |= {"preload": False}  # it would ask for imported style sheets at wrong addresses
     found = Axe().run(page, options=options).response["violations"]
     return [
         f"{rule['id']} ({rule['impact']}), {len(rule['nodes'])} times, first "
@@ -316,6 +240,11 @@ def pages_of(site: Path) -> list[str]:
     names = [path.relative_to(site).as_posix() for path in sorted(site.rglob("*.html"))]
     names = [name for name in names if name not in NOT_PAGES and not name.startswith("_")]
     return sorted(names, key=lambda name: name != "index.html")
+
+
+def _searched(base: str, queries: dict[str, str]) -> list[str]:
+    with browser() as opened:
+        return search(opened, base, queries)
 
 
 class Seen:
@@ -376,8 +305,8 @@ def check(
     queries = yaml.safe_load(QUERIES.read_text(encoding="utf-8")) if QUERIES.is_file() else {}
     with served(site) as base:
         look_all(base, waiting, done)
-        with browser() as opened:
-            searched = search(opened, base, queries)
+        with ThreadPoolExecutor(1) as pool:  # a browser of its own too
+            searched = pool.submit(_searched, base, queries).result()
     seen_by_browser = [fault for name in names for fault in found[name] or ()]
     return links(site) + images(site) + cells(site) + raw(site) + seen_by_browser + searched
 

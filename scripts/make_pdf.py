@@ -1,7 +1,8 @@
 """The book as one PDF, printed by headless Chromium, and its notebooks in one archive: make pdf.
 
 The pages of a rendered book become one document in reading order: a cover, the contents, the pages
-with their code, and the folded solutions at the end. Both files are put beside the pages.
+with their code, and the folded solutions at the end. The reference of the library, which is for
+looking up, is left out. Both files are put beside the pages.
 
 python scripts/make_pdf.py [FOLDER OF THE RENDERED BOOK]
 """
@@ -29,7 +30,7 @@ pre { white-space: pre-wrap; break-inside: auto; font-size: 7.5pt; } table { fon
 img, svg { max-width: 100%; break-inside: avoid; } figure { break-inside: avoid; }
 h1, h2, h3 { break-after: avoid; } a { color: inherit; text-decoration: none; }
 .cover { padding-top: 90mm; text-align: center; } .contents li { margin: 1mm 0; }
-details > summary { display: none; }
+details > summary, button { display: none !important; }
 """
 
 
@@ -89,8 +90,8 @@ def _article(site: Path, name: str, names: list[str]) -> Tag:
 
 
 def _solutions(article: Tag) -> list[Tag]:
-    """Folded cells, taken out of the page."""
-    return [tag.extract() for tag in article.select("div.cell.tag_hide-cell")]
+    """Folded solutions, taken out of the page."""
+    return [tag.extract() for tag in article.select("div.solution")]
 
 
 def _heading(article: Tag) -> str:
@@ -141,7 +142,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("site", nargs="?", type=Path, default=paths.build() / "_build" / "html")
     site = parser.parse_args().site.resolve()
-    names = page_names(paths.book())
+    names = [name for name in page_names(paths.book()) if not name.startswith("reference")]
     missing = [name for name in names if not (site / f"{name}.html").is_file()]
     if missing:
         sys.exit(f"{site} holds no page {missing[0]}: run make book first")

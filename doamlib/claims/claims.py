@@ -251,6 +251,7 @@ CLAIMS: tuple[Claim, ...] = (
         unit="% of the image",
     ),
 )
+"""All thirteen, in the order of the scoreboard; number 13 is a fact about the data."""
 
 
 def outcomes(

@@ -117,6 +117,40 @@ def test_a_heavy_page_is_seen(tmp_path, opened):
     assert any("weighs 2.5 MB" in line for line in looked_at(opened, site(tmp_path, body)))
 
 
+def test_what_was_seen_holds_until_the_page_or_its_style_changes(tmp_path):
+    folder = site(tmp_path, "fine", other="also fine")
+    (folder / "_static").mkdir()
+    (folder / "_static" / "a.css").write_text("p {}")
+
+    def seen():
+        return check_book.Seen(tmp_path / "checked.json", folder)
+
+    assert seen().of("index.html") is None
+    seen().keep("index.html", [])
+    seen().keep("other.html", ["a fault"])
+    assert seen().of("index.html") == [] and seen().of("other.html") == ["a fault"]
+    site(tmp_path, "changed", other="also fine")
+    assert seen().of("index.html") is None and seen().of("other.html") == ["a fault"]
+    (folder / "_static" / "a.css").write_text("p { color: red }")
+    assert seen().of("other.html") is None
+
+
+@BROWSER
+def test_a_check_looks_at_what_has_changed_and_forgets_no_fault(tmp_path, monkeypatch):
+    monkeypatch.setattr(check_book, "QUERIES", tmp_path / "none.yml")
+    folder = tmp_path / "html"
+    folder.mkdir()
+    site(folder, PICTURE, other="<script>console.error('broken')</script>")
+    said = []
+    first = check_book.check(folder, report=said.append)
+    assert first == ["other.html: console error: broken"]
+    assert said[0].startswith("2 pages to look at") and "index.html: fine" in said
+    said.clear()
+    site(folder, PICTURE + "more", other="<script>console.error('broken')</script>")
+    assert check_book.check(folder, report=said.append) == first
+    assert said == ["1 pages to look at, 1 unchanged since the last", "index.html: fine"]
+
+
 @BROWSER
 def test_the_first_result_of_a_search_is_judged(tmp_path, opened):
     results = "<div id='search-results'><ul class='search'><li><a href='doam.html'>D</a></ul></div>"

@@ -1,0 +1,46 @@
+"""The pages of a book as one document: in order, links inside it, solutions at the end."""
+
+import pytest
+from bs4 import BeautifulSoup
+
+pytest.importorskip("playwright", reason="playwright is not installed: pip install .[test]")
+
+import make_pdf
+
+PAGE = "<html><head><link href='{name}.css'></head><body><article>{body}</article></body></html>"
+FIRST = (
+    "<h1 id='top'>First</h1><a href='second.html#there'>on</a><a href='#top'>up</a>"
+    "<button>copy</button><div class='solution dropdown admonition' id='s'>It is four.</div>"
+    "<p>After.</p>"
+)
+SECOND = "<h1 id='top'>Second</h1><p id='there'>There</p><a href='https://x.y'>out</a>"
+
+
+@pytest.fixture
+def whole(tmp_path):
+    for name, body in (("first", FIRST), ("second", SECOND)):
+        (tmp_path / f"{name}.html").write_text(PAGE.format(name=name, body=body))
+    return BeautifulSoup(make_pdf.whole_book(tmp_path, ["first", "second"]), "html.parser")
+
+
+def test_pages_come_in_order_behind_their_contents(whole):
+    assert [a.get_text() for a in whole.select("ol.contents a")] == ["First", "Second"]
+    assert [section["id"] for section in whole.select("section.page")] == ["first", "second"]
+    assert {tag["href"] for tag in whole.head.find_all("link")} == {"first.css", "second.css"}
+
+
+def test_links_stay_in_the_document_and_identifiers_do_not_clash(whole):
+    ids = [tag["id"] for tag in whole.find_all(id=True)]
+    assert len(set(ids)) == len(ids)
+    for link in whole.find_all("a", href=True):
+        assert link["href"] == "https://x.y" or link["href"].removeprefix("#") in ids
+
+
+def test_solutions_stand_at_the_end_under_the_name_of_their_page(whole):
+    text = whole.body.get_text(" ", strip=True)
+    assert text.index("After.") < text.index("There") < text.index("Solutions")
+    assert text.endswith("Solutions First It is four.")
+
+
+def test_what_only_a_screen_can_use_is_left_out(whole):
+    assert whole.find("button") is None
