@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from doamlib.core.files import write_bytes
 from doamlib.data.classes import CLASSES
 from doamlib.evaluation.ap import (
     ap_by_level,
@@ -81,7 +82,7 @@ def bench(truth: GroundTruth, detections: Detections) -> None:
     timed("all from plain lists", lambda: average_precision(*records, CLASSES))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "found.npz"
-        timed("save", lambda: detections.save(path))
+        timed("save", lambda: write_bytes(path, detections.as_bytes()))
         timed("load", lambda: Detections.load(path))
         print(f"  {path.stat().st_size / len(detections):.1f} bytes a detection")
     print(f"  mAP {mean_ap(ap):.3f}")

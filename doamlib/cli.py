@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 
 from doamlib.cli_data import QUICK, Cluster, File, data_app, say, study_of
+from doamlib.core import paths
+from doamlib.core.report import Refusal
 
 app = typer.Typer(
     help="Rebuild the book, or only its runs or its data, from one parameter file.\n\n"
@@ -36,15 +38,12 @@ def book(file: File = QUICK) -> None:
 
     Interrupt it at any time: the next call goes on where this one stopped.
     """
-    from doamlib.book.build import BuildError, build
+    from doamlib.book.build import build
 
     start = time.monotonic()
     study = study_of(file)
     study.train(study.announce())
-    try:
-        page = build(study.parameters, say, study.store)
-    except BuildError as error:
-        raise typer.Exit(_refusal(error)) from None
+    page = build(study.parameters, say, study.store)
     say(f"The book is ready after {time.monotonic() - start:.0f} s. Open {page}")
 
 
@@ -99,7 +98,6 @@ def train(
     With --cluster the runs are trained by the workers of a Dask scheduler, which share no folder
     with this machine; the page 'Beyond one machine' of the book says how to start them.
     """
-    from doamlib.experiments.archive import MixedProcessors
     from doamlib.experiments.archive import pack as write_archives
     from doamlib.training import OutOfTime
 
@@ -116,11 +114,8 @@ def train(
             say(f"  {arm:16} seed {seed}  mAP {result.ap():.1f}  {result.key}")
     except OutOfTime:
         say(f"{time_budget} are over; what is finished is kept, call again to go on")
-    try:
-        for path in write_archives(study, pack) if pack else []:
-            say(f"wrote {path}, {path.stat().st_size / 2**20:.1f} MB")
-    except MixedProcessors as error:
-        raise typer.Exit(_refusal(error)) from None
+    for path in write_archives(study, pack) if pack else []:
+        say(f"wrote {path}, {path.stat().st_size / 2**20:.1f} MB")
 
 
 @app.command()
@@ -200,23 +195,16 @@ def main() -> None:
 
 
 def _run() -> None:
-    from doamlib.data.faults import DataError
-    from doamlib.experiments.detectors import DetectorError
-    from doamlib.experiments.parameters import ParameterError
-    from doamlib.training import TrainingError
-
     try:
         app()
-    except (ParameterError, DataError, DetectorError, TrainingError) as error:
+    except Refusal as error:
         sys.exit(_refusal(error))
     except OSError as error:  # a full disk, a folder that may only be read
         sys.exit(_refusal(_in_a_line(error)))
 
 
 def _in_a_line(error: OSError) -> str:
-    from doamlib.core import paths
-
-    if isinstance(error, paths.PlaceError) or error.strerror is None:
+    if error.strerror is None:
         return str(error)
     place = f"{error.filename}: " if error.filename else ""
     fix = f"what is made lies in {paths.home()}; set DOAM_HOME to keep it elsewhere"

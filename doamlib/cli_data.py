@@ -158,7 +158,7 @@ def convert(
     """
     from doamlib.data import convert as converter
     from doamlib.data.doctor.doctor import check as examine
-    from doamlib.experiments.parameters import read_mapping
+    from doamlib.experiments.values import read_mapping
 
     if split is not None and not 0 < split < 1:
         raise typer.BadParameter(f"--split {split}: give a share above 0 and below 1, e.g. 0.8")

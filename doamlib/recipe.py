@@ -15,28 +15,30 @@ from doamlib.core.config import Config
 from doamlib.core.precision import Precision
 
 
-class TrainingConfig(Config):
+class TrainingConfig(Config, use_attribute_docstrings=True):
     """How a detector is trained. Defaults are the paper's (Section V); the rest it leaves open."""
 
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="adamw: for short runs only")
-    epochs: int = Field(60, gt=0, description="passes over the training images")
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """adamw: for short runs only"""
+    epochs: int = Field(60, gt=0)
+    """passes over the training images"""
     batch_size: int = Field(24, gt=0)
     learning_rate: float = Field(1.0e-4, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5.0e-4, ge=0)
-    warmup_steps: int = Field(0, ge=0, description="steps of linear rise from 0")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="cosine: falls to 0")
-    clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0: no limit")
-    horizontal_flip: bool = Field(False, description="mirror each image with probability 1/2")
-    average_last: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="share of the steps at the end whose weights are averaged; 0: none",
-    )
-    precision: Precision = Field(
-        "float32", description="of the forward pass; see doamlib.core.precision"
-    )
+    warmup_steps: int = Field(0, ge=0)
+    """steps of linear rise from 0"""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """cosine: falls to 0"""
+    clip_norm: float = Field(0.0, ge=0)
+    """largest gradient norm; 0: no limit"""
+    horizontal_flip: bool = False
+    """mirror each image with probability 1/2"""
+    average_last: float = Field(0.0, ge=0, lt=1)
+    """share of the planned steps at the end whose weights are averaged; 0: none (a pool that does
+    not fill leaves a run short of its plan, and the share smaller)"""
+    precision: Precision = "float32"
+    """of the forward pass; see doamlib.core.precision"""
 
     def rate_at(self, step: int, planned_steps: int) -> float:
         """Learning rate of step ``step`` (from 0) of the ``planned_steps`` that it falls over."""
@@ -47,7 +49,7 @@ class TrainingConfig(Config):
         return self.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-class SamplingConfig(Config):
+class SamplingConfig(Config, use_attribute_docstrings=True):
     """A strategy and the choices that the paper does not print.
 
     Two ways to spend steps. With ``equal_steps=False``, as in the paper, a strategy with a pool
@@ -56,45 +58,31 @@ class SamplingConfig(Config):
     batches count, and the run ends, if need be in the middle of an epoch, when they are spent.
     """
 
-    strategy: Literal["traditional", "hard", "easy", "random"] = Field(
-        "traditional", description="hard: DOAM-O; easy, random: DOAM-E, DOAM-R of Table VII"
-    )
-    threshold: float = Field(
-        0.5,
-        description="the standard loss threshold L; a share, because no loss fits every detector "
-        "and epoch, and one half, so that hard means harder than usual",
-    )
-    threshold_is: Literal["quantile", "loss"] = Field(
-        "quantile",
-        description="quantile: of what the last epoch's worth of batches scored (easy: from "
-        "above); loss: a number that the loss must exceed (easy: stay below)",
-    )
-    priority_is: Literal["excess", "loss"] = Field(
-        "excess",
-        description="what the pool compares. loss: as printed; losses fall, so it keeps whatever "
-        "came first; excess: the loss above the trend of the losses before it, in standard "
-        "deviations",
-    )
-    pool_of: Literal["batches", "images"] = Field(
-        "batches",
-        description="images: the same number of images, each chosen by its own loss and retrained "
-        "in new batches, because a batch's mean hides its images",
-    )
-    pool_batches: int | float = Field(
-        0.1,
-        gt=0,
-        description="N_S: a whole number of batches, or a share (0 to 1.0) of an epoch's batches; "
-        "a tenth keeps the extra steps, and with them the unfairness of extra steps, small",
-    )
-    retrain_every: int = Field(
-        1, gt=0, description="epochs after which the pool is retrained and emptied"
-    )
-    train_replacing: bool = Field(
-        True,
-        description="a batch that replaces another in a full pool is trained on at once as well; "
-        "false: it waits for the retraining (both readings fit Algorithm 2)",
-    )
-    equal_steps: bool = Field(False, description="retraining takes its steps from the same budget")
+    strategy: Literal["traditional", "hard", "easy", "random"] = "traditional"
+    """hard: DOAM-O; easy, random: DOAM-E, DOAM-R of Table VII"""
+    threshold: float = 0.5
+    """the standard loss threshold L; a share, because no loss fits every detector and epoch, and
+    one half, so that hard means harder than usual"""
+    threshold_is: Literal["quantile", "loss"] = "quantile"
+    """quantile: of what the last epoch's worth of batches scored (easy: from above); loss: a number
+    that the loss must exceed (easy: stay below)"""
+    priority_is: Literal["excess", "loss"] = "excess"
+    """what the pool compares. loss: as printed; losses fall, so it keeps whatever came first;
+    excess: the loss above the trend of the losses before it, in standard deviations"""
+    pool_of: Literal["batches", "images"] = "batches"
+    """images: the same number of images, each chosen by its own loss and retrained in new batches,
+    because a batch's mean hides its images"""
+    pool_batches: int | float = Field(0.1, gt=0)
+    """N_S: a whole number of batches, or a share (0 to 1.0) of an epoch's batches; a tenth keeps
+    the extra steps, and with them the unfairness of extra steps, small"""
+    retrain_every: int = Field(1, gt=0)
+    """epochs after which the pool is retrained and emptied"""
+    train_replacing: bool = True
+    """a batch that replaces another in a full pool is trained on at once as well; false: it waits
+    for the retraining, and is left out if another replaces it before (both readings fit
+    Algorithm 2)"""
+    equal_steps: bool = False
+    """retraining takes its steps from the same budget"""
 
     @model_validator(mode="after")
     def _check_shares(self) -> SamplingConfig:

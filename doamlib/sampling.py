@@ -5,9 +5,9 @@ A pool S holds at most N_S whole batches, by image index. When it is retrained i
 loss (Eq. 20), the fourth strategy of Table VII, re-weighs the loss inside the detector: it samples
 as ``"traditional"`` does.
 
-Symbols: X_i is a batch and L_i its mean loss (Eq. 10), L the loss threshold, S the pool, N_S the
-most batches that it holds. Taught in ``book/sampling.ipynb``. A strategy sees losses, never a
-network::
+Symbols: X_i is a batch and L_i its loss (Eq. 10; a mean over the batch, SSD's over its matched
+priors), L the loss threshold, S the pool, N_S the most batches that it holds. Taught in
+``book/sampling.ipynb``. A strategy sees losses, never a network::
 
     strategy = make_strategy(config, batches=297, epochs=60, seed=0)
     for epoch in itertools.count():
@@ -21,11 +21,17 @@ Printed equations that cannot be meant, and what we do: in Eq. 12 the new pool i
 with X_i; in Eq. 18 the batch that leaves is the one with the largest loss. What the paper leaves
 open is a field of `SamplingConfig`.
 
-Where we differ on purpose: the pool compares a batch's *excess*, its loss above the trend of the
-losses just before it (:mod:`doamlib.core.trend`), and L is a quantile of recent excesses. The paper
-compares the losses L_i themselves. They fall while a network learns, so that "largest loss" means
-"first ten batches of the epoch", and a threshold from the last epoch is one that hardly any batch
-of this one reaches. ``priority_is="loss"`` is Algorithm 2 as printed.
+Where we differ on purpose: the pool compares a batch's *excess*. Through the last 20 losses goes a
+straight line (:mod:`doamlib.core.trend`; with fewer than ten there is none yet); the excess is how
+far the batch's loss lies above the line's next point, in standard deviations of a new loss. L moves
+with every batch: it is the median (``threshold``) of the excesses of the ``batches`` ordinary
+batches before this one, across the epoch's border. The paper compares the losses L_i themselves.
+They fall while a network learns, so that "largest loss" means "first N_S batches of the epoch", and
+a threshold from the last epoch is one that hardly any batch of this one reaches.
+
+As printed: ``priority_is="loss"``, with ``threshold_is="loss"`` and a number for L where one is
+known. Table VII: T is ``strategy="traditional"``, O ``"hard"``, E ``"easy"``, R ``"random"``, and F
+is T with ``focal_loss`` of :class:`doamlib.models.config.DetectorConfig`.
 """
 
 from __future__ import annotations
@@ -263,8 +269,9 @@ class Strategy:
 class Hard(Strategy):
     """Keeps the N_S batches of largest priority among those above L (Algorithm 2).
 
-    The priority is the excess or the loss (``priority_is``). The first batches of a run, too early
-    for a trend, have excess 0 and no L to pass: they fill the pool until harder ones come.
+    The priority is the excess or the loss (``priority_is``). With the defaults the first batches of
+    a run, too early for a trend, have excess 0 and no L to pass: they fill the pool until harder
+    ones come. L exists from the second batch with an excess on.
     Paper: Algorithm 2; Eq. 11, 12; Fig. 4.
     """
 
@@ -307,7 +314,11 @@ class Hard(Strategy):
 
 
 class Easy(Hard):
-    """Keeps the N_S batches of smallest loss or excess below L. Paper: Eq. 17, 18."""
+    """Keeps the N_S batches of smallest loss or excess below L. Paper: Eq. 17, 18.
+
+    With all signs turned it is `Hard`: L is then the (1 - ``threshold``) quantile of the excesses,
+    and what lies below it enters.
+    """
 
     _sign = -1.0
 

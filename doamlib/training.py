@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from doamlib.core.determinism import reproducible
 from doamlib.core.precision import forward_in
-from doamlib.core.report import Report, clock
+from doamlib.core.report import Refusal, Report, clock
 from doamlib.data.batches import Batch, flip_some, to_device
 from doamlib.data.cache import CachedDataset
 from doamlib.models.weight_average import WeightAverage
@@ -33,10 +33,11 @@ EXPLODED = 1.0e4
 
 STOPS = 60
 """A run is evaluated and saved after every epoch, but no oftener than this (the paper's number of
-epochs): few images make many short epochs."""
+epochs): few images make many short epochs. What came after the last stop is repeated after a kill,
+with the same bits."""
 
 
-class TrainingError(RuntimeError):
+class TrainingError(Refusal, RuntimeError):
     """Training cannot go on; the message names the step, the images and what to try."""
 
 
@@ -127,10 +128,9 @@ class Training:
 
     def _stops_here(self) -> bool:
         """Whether the epoch that has just ended is one of the `STOPS`."""
-        before, now = (
-            epoch * STOPS // self.config.epochs for epoch in (self.epoch - 1, self.epoch)
-        )
-        return before < now or self.strategy.finished()
+        epochs = self.config.epochs
+        new = (self.epoch - 1) * STOPS // epochs < self.epoch * STOPS // epochs
+        return new or self.strategy.finished()
 
     def _run_epoch(self) -> None:
         """Every training image once, then once more the batches of the pool (Algorithm 2)."""
@@ -184,7 +184,7 @@ class Training:
 
     def _read(self, indices: Sequence[int]) -> Batch:
         images, targets = self.dataset.batch(indices)
-        if self.config.horizontal_flip:
+        if self.config.horizontal_flip:  # this epoch's flips, also of a batch from an older one
             flip_some(images, targets, self.flips[indices])
         on_its_way = self.device.type == "cuda" and not images.is_cuda
         return (images.pin_memory() if on_its_way else images), targets
@@ -203,6 +203,8 @@ class Training:
     def _retrained_rate(self) -> float:
         """Learning rate of a retrained batch: the mean over its epoch's ordinary batches.
 
+        (With equal steps every step has its place in the plan, and that place's rate.)
+
         So repetition's share of the summed rate is its share of the steps; and the last repetition,
         where a cosine has come down to 0, still teaches something.
         """
@@ -212,7 +214,8 @@ class Training:
         """One batch: its loss, what the strategy makes of it, and an update of the weights."""
         images, targets = batch  # uint8 (B,3,H,W); a dict of boxes (N,4) and labels (N,) an image
         with forward_in(self.config.precision, self.device):
-            # A detector in training mode returns its losses by name, each a mean over the batch.
+            # A detector in training mode returns its losses by name. Each is a mean over the batch,
+            # SSD's over the priors that stand for an item.
             loss = sum(self.detector(images, targets).values())
         value = float(loss.detach())  # L_i (Eq. 10)
         if not math.isfinite(value) or value > EXPLODED:
@@ -317,7 +320,10 @@ def keep_image_losses(detector: nn.Module) -> None:
 
 
 def make_optimizer(detector: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """SGD as the paper's; or AdamW, whose first moment decays with the same momentum."""
+    """SGD as the paper's; or AdamW, whose first moment decays with the same momentum.
+
+    Weight decay acts on all parameters: biases, normalisations and DOAM's gamma too.
+    """
     settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
     if config.optimizer == "adamw":
         betas = (config.momentum, 0.999)

@@ -2,10 +2,13 @@
 
 Both themes, four widths. Faults: a foreign request, an error in the console, a page wider than the
 window, a broken link or anchor, a serious accessibility finding (axe-core), an image without
-alternative text or caption, a code cell over 40 lines, a page over its weight, a search that does
-not put the right page first.
+alternative text or caption, raw markup, a code cell over 40 lines, a page over its weight, a search
+that does not put the right page first.
 
-python scripts/check_book.py [FOLDER] [--only PAGE]
+What was found on a page is kept beside the book (checked.json) and holds until the page, the style
+or this script changes: an interrupted check goes on, and a second one looks at what is new.
+
+python scripts/check_book.py [FOLDER] [--only PAGE ...] [--again]
 """
 
 from __future__ import annotations
@@ -13,32 +16,41 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import hashlib
+import json
 import os
 import re
 import shutil
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from urllib.parse import quote, unquote, urldefrag
 
 import yaml
 from bs4 import BeautifulSoup
 
 from doamlib.core import paths
+from doamlib.core.files import write_text
 
 WIDTHS = (390, 768, 1366, 1920)
-AXE_WIDTHS = (390, 1366)
-"""Accessibility hardly depends on the width: the phone's layout and the laptop's are looked at."""
+AXE_WIDTHS = {"light": 1366, "dark": 390}
+"""Theme -> width at which accessibility is looked at, most of the time: contrast depends on the
+theme, layout on the width, hardly anything on both."""
 
-THEMES = ("light", "dark")
+AT_ONCE = 2
+"""Pages that are looked at side by side, each in a browser of its own."""
+
 MAX_BYTES = 2_500_000
 """Of a page with all that it loads, uncompressed."""
 
 MAX_LINES = 40
 IMPACTS = ("serious", "critical")
 QUERIES = Path(__file__).resolve().parent.parent / "book" / "_queries.yml"
+KEPT = "checked.json"
 NOT_PAGES = ("search.html", "genindex.html", "py-modindex.html")
 
 
@@ -91,6 +103,21 @@ def cells(site: Path) -> list[str]:
             lines = cell.get_text().strip().count("\n") + 1
             if lines > MAX_LINES and not cell.find_parent(class_="tag_parameters"):
                 faults.append(f"{path.relative_to(site)}: code cell {number} has {lines} lines")
+    return faults
+
+
+RAW = re.compile(r":::+|\{(?:glue|doc|numref|ref|eq|term|cite|py)[:\w]*\}`|```")
+
+
+def raw(site: Path) -> list[str]:
+    """Markup that nothing has read, shown to the reader; code is left out."""
+    faults = []
+    for path in site.rglob("*.html"):
+        article = _soup(path).find("article")
+        for text in article.find_all(string=RAW) if article else ():
+            if not text.find_parent(["pre", "code"]):
+                shown = " ".join(text.split())
+                faults.append(f"{path.relative_to(site)}: raw markup {shown[:60]!r}")
     return faults
 
 
@@ -149,23 +176,49 @@ def browser() -> Iterator:
 
 def look(opened, base: str, name: str) -> list[str]:
     """Everything that a browser can tell about one page, in both themes and all widths."""
-    faults: list[str] = []
-    for theme in THEMES:
-        context = opened.new_context(viewport={"width": WIDTHS[-1], "height": 900})
-        context.add_init_script(
-            f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')"
-        )
-        page = context.new_page()
-        faults += _loaded(page, base, name)
+    context = opened.new_context(viewport={"width": WIDTHS[0], "height": 900})
+    context.add_init_script(
+        "localStorage.setItem('mode', 'light'); localStorage.setItem('theme', 'light')"
+    )
+    page = context.new_page()
+    faults = _loaded(page, base, name)
+    for theme, axe_width in AXE_WIDTHS.items():
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
             where = f"{name} ({theme}, {width} px)"
             if over := page.evaluate(OVERFLOW):
                 faults.append(f"{where}: wider than the window: {over}")
-            if width in AXE_WIDTHS:
+            if width == axe_width:
                 faults += [f"{where}: {finding}" for finding in _axe(page)]
-        context.close()
+    context.close()
     return list(dict.fromkeys(faults))
+
+
+def look_all(base: str, names: list[str], done) -> None:
+    """Look at several pages side by side.
+
+    Args:
+        base: address of the site.
+        names: pages.
+        done: called with a page's name and its faults, one page at a time.
+    """
+    waiting: SimpleQueue[str] = SimpleQueue()
+    for name in names:
+        waiting.put(name)
+    lock = threading.Lock()
+
+    def work() -> None:
+        with browser() as opened, contextlib.suppress(Empty):
+            while True:
+                name = waiting.get_nowait()
+                faults = look(opened, base, name)
+                with lock:
+                    done(name, faults)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for worker in [pool.submit(work) for _ in range(min(AT_ONCE, len(names)))]:
+            worker.result()
 
 
 OVERFLOW = """() => {
@@ -210,6 +263,7 @@ def _loaded(page, base: str, name: str) -> list[str]:
         ),
     )
     page.goto(f"{base}/{name}", wait_until="networkidle")
+    page.evaluate("window.MathJax?.startup?.promise")  # formulas and their fonts count too
     if sum(weight) > MAX_BYTES:
         faults.append(f"{name}: weighs {sum(weight) / 1e6:.1f} MB, at most {MAX_BYTES / 1e6:.1f}")
     return faults
@@ -264,30 +318,81 @@ def pages_of(site: Path) -> list[str]:
     return sorted(names, key=lambda name: name != "index.html")
 
 
-def check(site: Path, only: str | None = None, report=print) -> list[str]:
-    """Every fault of a rendered book, one line each."""
-    faults = links(site) + images(site) + cells(site)
+class Seen:
+    """What was found on each page, kept in a file while the page and the book's style stay.
+
+    Args:
+        file: where; written after each page.
+        site: the rendered book.
+    """
+
+    def __init__(self, file: Path, site: Path) -> None:
+        self.file, self.site = file, site
+        self.found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        files = sorted((site / "_static").rglob("*"))
+        style = [file for file in files if file.suffix in (".css", ".js")]
+        self.world = "".join(map(_digest, [Path(__file__), *style]))
+
+    def _now(self, name: str) -> str:
+        return hashlib.sha256(f"{self.world}{_digest(self.site / name)}".encode()).hexdigest()
+
+    def of(self, name: str) -> list[str] | None:
+        """The faults of a page; None where nobody has looked since it changed."""
+        known = self.found.get(name, {})
+        return known.get("faults") if known.get("digest") == self._now(name) else None
+
+    def keep(self, name: str, faults: list[str]) -> None:
+        """Remember a page's faults."""
+        self.found[name] = {"digest": self._now(name), "faults": faults}
+        write_text(self.file, json.dumps(self.found, indent=1))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def check(
+    site: Path, only: list[str] | None = None, again: bool = False, report=print
+) -> list[str]:
+    """Every fault of a rendered book, one line each.
+
+    Args:
+        site: its folder; what was found is kept beside it.
+        only: pages to open, without ``.html``; all by default.
+        again: look at pages that have not changed too.
+        report: gets a line for each page.
+    """
+    names = [name for name in pages_of(site) if not only or name.removesuffix(".html") in only]
+    seen = Seen(site.parent / KEPT, site)
+    found = {name: None if again else seen.of(name) for name in names}
+    waiting = [name for name in names if found[name] is None]
+    report(f"{len(waiting)} pages to look at, {len(names) - len(waiting)} unchanged since the last")
+
+    def done(name: str, faults: list[str]) -> None:
+        found[name] = faults
+        seen.keep(name, faults)
+        report(f"{name}: {len(faults)} faults" if faults else f"{name}: fine")
+
     queries = yaml.safe_load(QUERIES.read_text(encoding="utf-8")) if QUERIES.is_file() else {}
-    with served(site) as base, browser() as opened:
-        for name in pages_of(site):
-            if only is None or name == f"{only}.html":
-                found = look(opened, base, name)
-                report(f"{name}: {len(found)} faults" if found else f"{name}: fine")
-                faults += found
-        faults += search(opened, base, queries)
-    return faults
+    with served(site) as base:
+        look_all(base, waiting, done)
+        with browser() as opened:
+            searched = search(opened, base, queries)
+    seen_by_browser = [fault for name in names for fault in found[name] or ()]
+    return links(site) + images(site) + cells(site) + raw(site) + seen_by_browser + searched
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("site", nargs="?", type=Path, default=paths.build() / "_build" / "html")
-    parser.add_argument("--only", help="one page, without .html")
+    parser.add_argument("--only", nargs="+", help="pages, without .html")
+    parser.add_argument("--again", action="store_true", help="also what was seen and is unchanged")
     arguments = parser.parse_args()
     if not (arguments.site / "index.html").is_file():
         sys.exit(f"{arguments.site} holds no rendered book: run make book first")
     if chromium() is None:
         sys.exit("no Chromium found: install chromium, or name one in CHROMIUM")
-    faults = check(arguments.site.resolve(), arguments.only)
+    faults = check(arguments.site.resolve(), arguments.only, arguments.again)
     print("\n".join(faults) or "nothing to complain about")
     return 1 if faults else 0
 

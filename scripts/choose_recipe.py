@@ -18,7 +18,6 @@ values, and the other generated-data profiles follow it.
 from __future__ import annotations
 
 import json
-import math
 from itertools import product
 
 from doamlib.core import paths
@@ -32,6 +31,7 @@ from doamlib.experiments.parallel import Task, Trainer
 from doamlib.experiments.parameters import from_file
 from doamlib.experiments.results import Result
 from doamlib.experiments.study import Study, run_config
+from doamlib.experiments.train_run import Limits
 
 LEARNING_RATES = (5.0e-4, 1.0e-3)
 BATCH_SIZES = (16, 32, 64)
@@ -60,7 +60,7 @@ def main() -> None:
         configs[rate, size] = run_config(candidate, ARMS["SSD"], SEED)
     tasks = [Task(f"{name}", config) for name, config in configs.items()]
     at_once = study.runs_at_once(len(tasks))
-    trainer = Trainer(study.store, study.device, data, math.inf, at_once, processes=1)
+    trainer = Trainer(study.store, study.device, data, Limits(runs_at_once=at_once))
     trainer.train_all(tasks, flushed)
     candidates = []
     for (rate, size), config in configs.items():

@@ -18,6 +18,7 @@ from bs4 import BeautifulSoup, Tag
 from check_book import browser, chromium, served
 
 from doamlib.core import paths
+from doamlib.core.chapters import page_names
 
 PDF, ARCHIVE, WHOLE = "doam-book.pdf", "doam-book-notebooks.zip", "_whole.html"
 LEFT_OUT = "a.headerlink, button, script, .prev-next-footer, .toggle-details__summary > svg"
@@ -140,8 +141,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("site", nargs="?", type=Path, default=paths.build() / "_build" / "html")
     site = parser.parse_args().site.resolve()
-    toc = (paths.book() / "_toc.yml").read_text(encoding="utf-8")
-    names = re.findall(r"^\W*(?:root|file): (\S+)", toc, re.MULTILINE)
+    names = page_names(paths.book())
     missing = [name for name in names if not (site / f"{name}.html").is_file()]
     if missing:
         sys.exit(f"{site} holds no page {missing[0]}: run make book first")

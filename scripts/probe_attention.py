@@ -6,6 +6,7 @@ it, and at the end what M looks like and what the detections lose when M is exch
 (:mod:`doamlib.evaluation.map_swaps`). Recipes:
 
 - ``ours``: that of params/reference.yaml, shorter.
+- ``gamma's own rate``: the same, gamma alone learning `GAMMA_RATE` times as fast.
 - ``official``: SGD at the official code's rate, momentum and weight decay, pixels of 0 to 255 that
   nothing normalises (the starting weights' first layer is rescaled, so that it computes the same),
   no clipping, batches of 24.
@@ -31,7 +32,9 @@ import tempfile
 from pathlib import Path
 
 import torch
+import torch.nn.utils.parametrize as parametrize
 from choose_recipe import held_out  # beside this file
+from torch import nn
 
 from doamlib.core import paths
 from doamlib.core.determinism import reproducible
@@ -49,13 +52,14 @@ from doamlib.training import Training, TrainingConfig
 
 EPOCHS = 3
 POINTS = 40
+GAMMA_RATE = 30.0
 READINGS = {
-    "code": DOAMConfig.reference(),
-    "no gamma": DOAMConfig.reference(gamma=None),
-    "gamma starts at 1": DOAMConfig.reference(gamma=1.0),
-    "standardised inputs": DOAMConfig.reference(branch_inputs="standardised"),
-    "standardised inputs, no gamma": DOAMConfig.reference(branch_inputs="standardised", gamma=None),
-    "normalised steps, no gamma": DOAMConfig.reference(block="conv-bn-relu", gamma=None),
+    "code": DOAMConfig(),
+    "no gamma": DOAMConfig(gamma=None),
+    "gamma starts at 1": DOAMConfig(gamma=1.0),
+    "standardised inputs": DOAMConfig(branch_inputs="standardised"),
+    "standardised inputs, no gamma": DOAMConfig(branch_inputs="standardised", gamma=None),
+    "normalised steps, no gamma": DOAMConfig(block="conv-bn-relu", gamma=None),
     "as the paper says": DOAMConfig.paper(),
 }
 
@@ -74,7 +78,8 @@ def main() -> None:
         for recipe in options.recipes:
             found.setdefault(reading, {})[recipe] = probe(reading, recipe, study, data)
             print(reading, recipe, found[reading][recipe]["effect"], flush=True)
-            content = {"readings": found, "epochs": EPOCHS, "data": study.fingerprint}
+            content = {"readings": found, "epochs": EPOCHS, "gamma_rate": GAMMA_RATE}
+            content["data"] = study.fingerprint
             content["provenance"] = record(study.device)
             write_text(target, json.dumps(content, indent=1) + "\n")
 
@@ -93,11 +98,15 @@ def probe(reading: str, recipe: str, study: Study, data) -> dict:
     gammas, gradients = [], []
 
     def note(gradient: torch.Tensor) -> None:
-        gradients.append(float(gradient))
+        gradients.append(float(gradient) / (GAMMA_RATE if recipe == "gamma's own rate" else 1))
         gammas.append(float(detector.doam.gamma.detach()))
 
     if doam.gamma is not None:
-        detector.doam.gamma.register_hook(note)
+        learned = detector.doam.gamma
+        if recipe == "gamma's own rate":
+            parametrize.register_parametrization(detector.doam, "gamma", Scaled())
+            learned = detector.doam.parametrizations.gamma.original
+        learned.register_hook(note)
     with tempfile.TemporaryDirectory() as folder, reproducible(device):
         recipe_config = training_config(recipe, parameters, config.training)
         training = Training(
@@ -117,9 +126,23 @@ def probe(reading: str, recipe: str, study: Study, data) -> dict:
 
 def training_config(recipe: str, parameters: Parameters, ours: TrainingConfig) -> TrainingConfig:
     """Ours for ``EPOCHS`` passes; or the official code's (TrainingConfig's defaults)."""
-    if recipe == "ours":
-        return ours.model_copy(update={"epochs": EPOCHS})
-    return TrainingConfig(epochs=EPOCHS, precision=parameters.precision)
+    if recipe == "official":
+        return TrainingConfig(epochs=EPOCHS, precision=parameters.precision)
+    return ours.model_copy(update={"epochs": EPOCHS})
+
+
+class Scaled(nn.Module):
+    """`GAMMA_RATE` times a learned number: Adam's steps do not depend on a gradient's size, so the
+    product moves so much faster than the number itself.
+    """
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """What the module uses."""
+        return GAMMA_RATE * value
+
+    def right_inverse(self, value: torch.Tensor) -> torch.Tensor:
+        """What is learned."""
+        return value / GAMMA_RATE
 
 
 def without_normalisation(detector: Detector) -> None:

@@ -97,7 +97,7 @@ def start(module: type[nn.Module], seed: int, images: Tensor) -> tuple[dict, np.
     """One start: what M looks like, what the output adds to the input, how far ours is away."""
     theirs, seen = built(module, seed), []
     theirs.sigmoid.register_forward_hook(lambda _, __, maps: seen.append(maps))
-    ours = DOAM(DOAMConfig.reference(edge_normalisation="batch")).train()
+    ours = DOAM(DOAMConfig.official()).train()
     load_official_state_dict(ours, theirs.state_dict())
     output, maps = theirs(images), seen[0]
     with looking(ours) as told:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import math
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -24,6 +23,7 @@ from doamlib.experiments.parallel import Task, Trainer
 from doamlib.experiments.parameters import from_file
 from doamlib.experiments.results import Result, RunConfig, warm_name
 from doamlib.experiments.study import Study, run_config
+from doamlib.experiments.train_run import Limits
 from doamlib.models.detector import build_detector
 from doamlib.models.weights import fold_batch_norm
 
@@ -55,7 +55,7 @@ def trained(runs: dict[str, RunConfig], study: Study) -> dict[str, Result]:
     data = open_data(config, None, study.parameters.processes, study.report)
     missing = {n: run for n, run in runs.items() if not study.store.find(run, data.fingerprint)}
     at_once = study.runs_at_once(len(missing))
-    trainer = Trainer(study.store, study.device, data, math.inf, at_once, processes=1)
+    trainer = Trainer(study.store, study.device, data, Limits(runs_at_once=at_once))
     tasks = [Task(f"{name}, harmless objects", run) for name, run in missing.items()]
     trainer.train_all(tasks, study.report)
     return {name: study.store.find(run, data.fingerprint) for name, run in runs.items()}

@@ -10,23 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+from console import run
 from PIL import Image
 
 from doamlib import cli
 from doamlib.experiments import Study, pack
 
 REPOSITORY = Path(__file__).parent.parent
-
-
-def run(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr("sys.argv", ["doam", *map(str, arguments)])
-    try:
-        cli.main()
-        status = 0
-    except SystemExit as stop:
-        status = stop.code or 0
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 @pytest.mark.parametrize(
@@ -97,7 +87,7 @@ def test_plan_names_every_run_and_what_exists(monkeypatch, capsys, study, tmp_pa
     file.write_text(json.dumps(values))
     status, out, _ = run(monkeypatch, capsys, "plan", "-f", file)
     assert status == 0
-    assert "2 runs needed, 1 exist" in out and "1 to train, about" in out
+    assert "2 runs needed, 1 stored" in out and "1 to train, about" in out
     lines = out.splitlines()
     assert "done, mAP" in lines[-2] and "seed 0" in lines[-2]
     assert "missing" in lines[-1] and "seed 41" in lines[-1]

@@ -9,12 +9,8 @@ from doamlib.core.lazy import lazily
 
 __getattr__, __all__ = lazily(
     __name__,
-    {
-        "quote": "quoting",
-        "quote_findings": "quoting",
-        "quoted": "known",
-        "colophon": "quoting",
-        "TablePage": "table_page",
-        "BuildError": "build",
-    },
+    quoting=("quote", "quote_findings", "colophon"),
+    known=("quoted",),
+    table_page=("TablePage",),
+    build=("BuildError",),
 )

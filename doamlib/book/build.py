@@ -18,17 +18,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from doamlib.book import seal
+from doamlib.book.known import records
 from doamlib.book.pictures import shrink
-from doamlib.book.quoting import records, stale_quotes
+from doamlib.book.quoting import stale_quotes
 from doamlib.claims.claims import outcomes
 from doamlib.claims.scoreboard import statuses
 from doamlib.core import paths
+from doamlib.core.chapters import page_names
 from doamlib.core.config import digest_of
 from doamlib.core.files import write_text
-from doamlib.core.report import Report
+from doamlib.core.report import Refusal, Report
 from doamlib.experiments.archive import references
 from doamlib.experiments.parameters import Parameters, cell_source
 from doamlib.experiments.store import RunStore
@@ -40,7 +40,7 @@ AT_ONCE = 2
 """Notebooks executed at the same time: half of a page's time is one thread importing libraries."""
 
 
-class BuildError(RuntimeError):
+class BuildError(Refusal, RuntimeError):
     """The book cannot be built; the message names the page and what is wrong with it."""
 
 
@@ -167,7 +167,7 @@ def check_claims(executed: list[Path], judged: Mapping[str, str]) -> None:
     faults = []
     for notebook in executed:
         shown: dict[str, str] = {}
-        for _, record, _ in records(notebook):
+        for _, record, _ in records(json.loads(notebook.read_text(encoding="utf-8"))):
             shown |= record.get("verdicts", {})
         for number, verdict in judged.items():
             if number not in shown and notebook.name == LANDING:
@@ -181,8 +181,7 @@ def check_claims(executed: list[Path], judged: Mapping[str, str]) -> None:
 
 def toc_notebooks(source: Path) -> Iterator[str]:
     """The notebooks of ``_toc.yml`` in reading order, as paths relative to the book."""
-    toc = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))
-    for name in re.findall(r'"(?:root|file)":"([^"]+)"', json.dumps(toc, separators=(",", ":"))):
+    for name in page_names(source):
         if (source / f"{name}.ipynb").is_file():
             yield f"{name}.ipynb"
 

@@ -10,21 +10,16 @@ from collections.abc import Iterable
 
 import torch
 
-from doamlib.book.exercises import Case, exercise
+from doamlib.book.exercises import Case, exercise, value_of
 
 # --- Seeing through a suitcase --------------------------------------------------------------------
 
 
-@exercise(1)
-def xray_layers() -> Iterable[Case]:
-    """Photons that pass two layers of which one lets half through and the other a fifth."""
-    yield (), 0.5 * 0.2
+# Photons that pass two layers of which one lets half through and the other a fifth.
+value_of("xray-layers", 1, 0.5 * 0.2)
 
-
-@exercise(2)
-def xray_blade() -> Iterable[Case]:
-    """What a second steel blade does to the picture of the first."""
-    yield (), "both"
+# What a second steel blade does to the picture of the first.
+value_of("xray-blade", 2, "both")
 
 
 @exercise(2)
@@ -44,13 +39,11 @@ def doam_kernel() -> Iterable[Case]:
     """Side of the one kernel that Edge Guidance's five convolutions amount to."""
     from doamlib.models import DOAMConfig
 
-    yield (), 1 + 2 * len(DOAMConfig.reference().edge_channels)
+    yield (), 1 + 2 * len(DOAMConfig().edge_channels)
 
 
-@exercise(1)
-def doam_gradient() -> Iterable[Case]:
-    """Names of the parameters that get a gradient while gamma is 0."""
-    yield (), {"gamma"}
+# Names of the parameters that get a gradient while gamma is 0.
+value_of("doam-gradient", 1, {"gamma"})
 
 
 @exercise(2)
@@ -85,16 +78,11 @@ def doam_gate_size() -> Iterable[Case]:
 # --- DOAM: code against text ----------------------------------------------------------------------
 
 
-@exercise(1)
-def switch_faded() -> Iterable[Case]:
-    """The factor of a pixel where M is 0 and gamma a quarter."""
-    yield (), 3 / 4
+# The factor of a pixel where M is 0 and gamma a quarter.
+value_of("switch-faded", 1, 3 / 4)
 
-
-@exercise(2)
-def switch_undone() -> Iterable[Case]:
-    """The switch that other weights undo for every image."""
-    yield (), "channel_order"
+# The switch that other weights undo for every image.
+value_of("switch-undone", 2, "channel_order")
 
 
 @exercise(3)
@@ -124,10 +112,8 @@ def ssd_iou() -> Iterable[Case]:
         yield (first, second), float(box_iou(torch.tensor([first]), torch.tensor([second])))
 
 
-@exercise(1)
-def ssd_empty() -> Iterable[Case]:
-    """SSD's loss for a batch without any item."""
-    yield (), 0.0
+# SSD's loss for a batch without any item.
+value_of("ssd-empty", 1, 0.0)
 
 
 @exercise(2)
@@ -166,10 +152,8 @@ def ssd_suppression() -> Iterable[Case]:
 # --- The rivals -----------------------------------------------------------------------------------
 
 
-@exercise(1)
-def rivals_pairs() -> Iterable[Case]:
-    """Pairs of positions on a map of 150 x 150."""
-    yield (), (150 * 150) ** 2
+# Pairs of positions on a map of 150 x 150.
+value_of("rivals-pairs", 1, (150 * 150) ** 2)
 
 
 @exercise(2)
@@ -180,10 +164,8 @@ def rivals_size() -> Iterable[Case]:
     yield (), sum(p.numel() for p in NonLocal(64).parameters())
 
 
-@exercise(2)
-def rivals_shuffle() -> Iterable[Case]:
-    """Which rivals give shuffled pixels the same values: only those without a 3x3 convolution."""
-    yield (), {"SE", "Non-local"}
+# Which rivals give shuffled pixels the same values: only those without a 3x3 convolution.
+value_of("rivals-shuffle", 2, {"SE", "Non-local"})
 
 
 # --- Over-sampling --------------------------------------------------------------------------------
@@ -197,16 +179,11 @@ def sampling_steps() -> Iterable[Case]:
     yield (), planned_steps(SamplingConfig(strategy="hard", pool_batches=0.25), 297, 60)
 
 
-@exercise(1)
-def sampling_focal() -> Iterable[Case]:
-    """The p at which focal loss with gamma 2 is a tenth of cross-entropy."""
-    yield (), 1 - 0.1**0.5
+# The p at which focal loss with gamma 2 is a tenth of cross-entropy.
+value_of("sampling-focal", 1, 1 - 0.1**0.5)
 
-
-@exercise(2)
-def sampling_threshold() -> Iterable[Case]:
-    """Batches above L that a pool of two turns away: losses 1.5, 2.5, 1.2, 2.0, 0.9, 3.0, L = 1."""
-    yield (), {2}
+# Batches above L that a pool of two turns away: losses 1.5, 2.5, 1.2, 2.0, 0.9, 3.0, L = 1.
+value_of("sampling-threshold", 2, {2})
 
 
 @exercise(3)
@@ -241,10 +218,8 @@ def run_rate() -> Iterable[Case]:
     yield (), 1000 * config.rate_at(75, 100)
 
 
-@exercise(2)
-def run_key() -> Iterable[Case]:
-    """Which parameters are part of a run's identity."""
-    yield (), {"epochs", "precision", "seeds"}
+# Which parameters are part of a run's identity.
+value_of("run-key", 2, {"epochs", "precision", "seeds"})
 
 
 @exercise(3)
@@ -265,16 +240,12 @@ def run_fold() -> Iterable[Case]:
 # --- Average precision ----------------------------------------------------------------------------
 
 
-@exercise(1)
-def ap_flood() -> Iterable[Case]:
-    """AP of the example after five hundred more wrong detections of very low score."""
-    yield (), 5 / 8
+# AP of the example after five hundred more wrong detections of very low score.
+value_of("ap-flood", 1, 5 / 8)
 
 
-@exercise(2, tolerance=0.03)
-def ap_best() -> Iterable[Case]:
-    """Expected best of three equal epochs above the truth, in standard deviations of the noise."""
-    yield (), 3 / (2 * math.sqrt(math.pi))
+# Expected best of three equal epochs above the truth, in standard deviations of the noise.
+value_of("ap-best", 2, 3 / (2 * math.sqrt(math.pi)), tolerance=0.03)
 
 
 @exercise(3)
@@ -300,16 +271,11 @@ def ap_area() -> Iterable[Case]:
 # --- Measuring ------------------------------------------------------------------------------------
 
 
-@exercise(1)
-def measuring_single() -> Iterable[Case]:
-    """Share of single runs that point the wrong way where the truth is one deviation."""
-    yield (), (1 - math.erf(1 / math.sqrt(2))) / 2
+# Share of single runs that point the wrong way where the truth is one deviation.
+value_of("measuring-single", 1, (1 - math.erf(1 / math.sqrt(2))) / 2)
 
-
-@exercise(1)
-def measuring_parts() -> Iterable[Case]:
-    """How often six independent true parts are all seen, each four times in five."""
-    yield (), 0.8**6
+# How often six independent true parts are all seen, each four times in five.
+value_of("measuring-parts", 1, 0.8**6)
 
 
 @exercise(2)

@@ -65,15 +65,20 @@ class Exercise:
 _REGISTERED: dict[str, Exercise] = {}
 
 
-def exercise(level: int, tolerance: float = 1e-3) -> Callable:
+def exercise(level: int) -> Callable:
     """Register a function that makes the cases of the exercise it is named after."""
 
     def register(cases: Callable[[], Iterable[Case]]) -> Callable:
         name = cases.__name__.replace("_", "-")
-        _REGISTERED[name] = Exercise(name, level, cases, tolerance)
+        _REGISTERED[name] = Exercise(name, level, cases, 1e-3)
         return cases
 
     return register
+
+
+def value_of(name: str, level: int, answer: Any, tolerance: float = 1e-3) -> None:
+    """Register an exercise whose answer is a value and no function."""
+    _REGISTERED[name] = Exercise(name, level, lambda: [((), answer)], tolerance)
 
 
 def exercises() -> dict[str, Exercise]:

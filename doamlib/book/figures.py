@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -43,12 +44,17 @@ def arm_colours(arms: Iterable[str]) -> dict[str, str]:
 
 def _legend(axis: Axes, drawn: Iterable[Axes] = ()) -> None:
     """Right of ``axis``: every name that it or one of ``drawn`` has, once."""
-    names = {}
-    for other in (*drawn, axis):
-        for handle, name in zip(*other.get_legend_handles_labels(), strict=True):
-            names.setdefault(name, handle)
-    if names:
+    if names := handles((*drawn, axis)):
         axis.legend(names.values(), names, loc="upper left", bbox_to_anchor=(1, 1), title="")
+
+
+def handles(axes: Iterable[Axes]) -> dict[str, Artist]:
+    """Every name that one of the axes has for a legend, once, with what is drawn for it."""
+    found: dict[str, Artist] = {}
+    for axis in axes:
+        for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(name, handle)
+    return found
 
 
 Curve = Callable[[list[Result]], pd.DataFrame]

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from doamlib.book import plots
-from doamlib.book.figures import Layers, arm_colours, bands, by_epoch
+from doamlib.book.figures import Layers, arm_colours, bands, by_epoch, handles
 from doamlib.claims.admission import ACTS
 from doamlib.claims.comparison import arms_in
 from doamlib.claims.findings_attention import EXCHANGES, losses
@@ -78,13 +78,9 @@ def _points(axis: Axes, table: pd.DataFrame, offset: float, **style: str) -> Non
     axis.errorbar(-table["lost"].to_numpy(), np.array(rows) + offset, xerr=reach, **style)
 
 
-def _legend_below(figure: Figure, axes: Iterable[Axes], columns: int = 2) -> None:
-    names: dict[str, Any] = {}
-    for axis in axes:
-        for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
-            names.setdefault(name, handle)
-    if names:
-        place = {"loc": "outside lower center", "ncols": columns, "fontsize": "small"}
+def _legend_below(figure: Figure, axes: Iterable[Axes]) -> None:
+    if names := handles(axes):
+        place = {"loc": "outside lower center", "ncols": 2, "fontsize": "small"}
         figure.legend(names.values(), names, **place)
 
 

@@ -5,7 +5,8 @@ See :mod:`doamlib.book.quoting`, which stores them, and :mod:`doamlib.book.lab`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 GLUE_PREFIX = "application/papermill.record/"
@@ -42,13 +43,40 @@ def spelled(ask: str, known: Mapping[str, str]) -> str:
     return format(float(known[name]), form) if form else known[name]
 
 
+def records(notebook: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any], str]]:
+    """What the outputs of an executed notebook (nbformat's JSON) record for the build to check.
+
+    Yields:
+        The code cell's number, from 1; the record; and the quoted value, if it is one of a quote.
+    """
+    code_cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    for number, cell in enumerate(code_cells, start=1):
+        for output in cell["outputs"]:
+            if record := output.get("metadata", {}).get("doam"):
+                lines = output.get("data", {}).get(GLUE_PREFIX + "text/plain", "")
+                yield number, record, "".join(lines)
+
+
 def values_in(notebook: Mapping[str, Any]) -> dict[str, str]:
     """Every quoted value in the outputs of a notebook (nbformat's JSON), by name."""
-    found = {}
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            record = output.get("metadata", {}).get("doam") or {}
-            if "quote" in record:
-                text = output["data"][GLUE_PREFIX + "text/plain"]
-                found[record["quote"]] = "".join(text)
-    return found
+    return {
+        record["quote"]: _read(text) if text[:1] in ('"', "'") else text
+        for _, record, text in records(notebook)
+        if "quote" in record
+    }
+
+
+def as_glue(text: str) -> str:
+    """A quoted text as an output holds it, so that the page shows it as it is.
+
+    MyST-NB reads what looks like Python: ``23,740`` would become ``(23, 740)``, and ``0.50`` lose
+    its nought. Such a text is put in quotation marks, which MyST-NB takes off.
+    """
+    return text if _read(text) == text else repr(text)
+
+
+def _read(text: str) -> str:
+    try:
+        return str(ast.literal_eval(text))
+    except (SyntaxError, ValueError):
+        return text

@@ -19,6 +19,7 @@ from jupyter_server.services.contents.largefilemanager import AsyncLargeFileMana
 
 from doamlib.book.known import spelled, values_in
 from doamlib.core import paths
+from doamlib.core.chapters import page_text, title_of
 from doamlib.core.files import write_text
 
 DOC = re.compile(r"\{doc\}`([\w/]+)`")
@@ -29,6 +30,8 @@ METADATA = "user_expressions"
 """Where jupyterlab-myst keeps the values of a cell's expressions."""
 
 START = "START.md"
+GENERATED = "{room}"
+"""In a page that only a build fills (:mod:`doamlib.book.reference`)."""
 
 
 def expression(ask: str) -> str:
@@ -76,17 +79,8 @@ def for_keeping(notebook: dict[str, Any]) -> None:
 
 def _by_title(found: re.Match[str]) -> str:
     """A link to a page under its title, which Sphinx finds by itself."""
-    told = _told(paths.book(), found[1])
-    return f"{{doc}}`{_title(told)} <{found[1]}>`" if told else found[0]
-
-
-def _told(book: Path, page: str) -> str:
-    """The text of a page, be it a notebook or Markdown; empty without such a page."""
-    notebook, text = book / f"{page}.ipynb", book / f"{page}.md"
-    if notebook.is_file():
-        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-        return "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
-    return text.read_text(encoding="utf-8") if text.is_file() else ""
+    title = title_of(page_text(paths.book(), found[1]))
+    return f"{{doc}}`{title} <{found[1]}>`" if title else found[0]
 
 
 def known_of(notebook: dict[str, Any], page: str) -> dict[str, str]:
@@ -95,9 +89,7 @@ def known_of(notebook: dict[str, Any], page: str) -> dict[str, str]:
     built = paths.build() / "pages" / f"{page}.ipynb"
     if own or not built.is_file():
         return own
-    import nbformat
-
-    return values_in(nbformat.read(built, as_version=4))
+    return values_in(json.loads(built.read_text(encoding="utf-8")))
 
 
 class BookContents(AsyncLargeFileManager):
@@ -122,8 +114,6 @@ class BookContents(AsyncLargeFileManager):
 
 def start_page(book: Path | None = None) -> Path:
     """Write the page that JupyterLab opens first: all pages in reading order, with their cost."""
-    import nbformat
-
     book = book or paths.book()
     toc = yaml.safe_load((book / "_toc.yml").read_text(encoding="utf-8"))
     lines = [HEAD]
@@ -132,11 +122,13 @@ def start_page(book: Path | None = None) -> Path:
         for name in (chapter["file"] for chapter in part["chapters"]):
             path, known = book / f"{name}.ipynb", {}
             if path.is_file():
-                known = known_of(nbformat.read(path, as_version=4), name)
+                known = known_of(json.loads(path.read_text(encoding="utf-8")), name)
             else:
                 path = path.with_suffix(".md")
-            head = _told(book, name)
-            lines.append(f"| [{_title(head)}]({path.name}) | {_learns(head)} | {_cost(known)} |")
+            if path.suffix == ".md" and GENERATED in path.read_text(encoding="utf-8"):
+                continue
+            head = page_text(book, name)
+            lines.append(f"| [{title_of(head)}]({path.name}) | {_learns(head)} | {_cost(known)} |")
     write_text(book / START, "\n".join(lines) + "\n")
     return book / START
 
@@ -150,11 +142,6 @@ been computed; they appear when you run the cell of the text again, or open the 
 
 The first code cell of each page holds its parameters. Without changes a page uses those of
 `params/quick.yaml`. Costs are those of the last build on this machine."""
-
-
-def _title(head: str) -> str:
-    found = re.search(r"^# (.+)$", head, re.MULTILINE)
-    return found[1] if found else "Untitled"
 
 
 def _learns(head: str) -> str:

@@ -16,7 +16,6 @@ from doamlib.evaluation.test_set import TestSet
 from doamlib.experiments.arms import ARMS
 from doamlib.experiments.results import Result
 from doamlib.experiments.study import Study
-from doamlib.models.detector import build_detector, load_weights
 from doamlib.models.edges import SobelEdges
 
 
@@ -24,7 +23,7 @@ def arm_with_attention(study: Study) -> str | None:
     """The first arm of the parameters whose network has an attention map; None without one."""
     for name in study.parameters.arms:
         doam = ARMS[name].doam
-        if doam is not None and (doam.edge_guidance or doam.material):
+        if doam is not None and doam.attends:
             return name
     return None
 
@@ -87,11 +86,9 @@ def opening_picture(study: Study, results: Mapping[tuple[str, int], Result]) -> 
 def _attention(
     axis: Axes, study: Study, result: Result, index: int, shape: tuple[int, int]
 ) -> None:
-    detector = build_detector(result.config.detector, result.config.seed).eval()
-    load_weights(detector, result.weights())
     size = result.config.detector.image_size
     cached = study.data.cached("test", size, study.processes, study.report)
-    values = attention_maps(detector, cached.batch([index])[0])[0].numpy()
+    values = attention_maps(result.detector(), cached.batch([index])[0])[0].numpy()
     whole = (-0.5, shape[1] - 0.5, shape[0] - 0.5, -0.5)  # over the image before it was resized
     plots.picture(axis, values, "where DOAM attends", cmap="inferno", extent=whole)
 

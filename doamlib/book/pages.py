@@ -10,11 +10,14 @@ from IPython.display import display
 
 from doamlib.claims import scoreboard
 from doamlib.claims.claims import Outcome, outcomes
+from doamlib.core.report import counted
 from doamlib.evaluation.statistics import summarise
 from doamlib.experiments.archive import Reference, Runs, references
 from doamlib.experiments.parameters import Parameters
 
 NOTHING = "not measured"
+HEADS = {"n": "seeds", "ours": "ours, mean", "low": "from (95%)", "high": "to (95%)"}
+"""Short names of columns in code -> what readers see."""
 
 
 def stored_runs(arms: Iterable[str]) -> tuple[Reference | None, Runs]:
@@ -34,7 +37,7 @@ def stored_runs(arms: Iterable[str]) -> tuple[Reference | None, Runs]:
     wanted = list(arms)
     layers = references()
     if not layers:
-        print("No reference results are stored yet: their column stays empty.")
+        print("No reference results are stored yet: tables have no column of them.")
         return None, {}
     layer = layers[0]
     stale = {key: result for key, result in layer.stale.items() if key[0] in wanted}
@@ -50,12 +53,12 @@ def stored_runs(arms: Iterable[str]) -> tuple[Reference | None, Runs]:
 def label(parameters: Parameters, runs: Runs) -> str:
     """One line that says what runs are: profile, seeds, network size and data."""
     seeds = sorted({seed for _, seed in runs})
-    counted = "no seeds" if not seeds else f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
+    many = counted(len(seeds), "seed") if seeds else "no seeds"
     data = f"{parameters.train_images} + {parameters.test_images} generated images"
     if parameters.dataset != "simulation":
         data = f"the images of dataset {parameters.dataset}"
     return (
-        f"profile {parameters.profile}, {counted} ({', '.join(map(str, seeds)) or '–'}), "
+        f"profile {parameters.profile}, {many} ({', '.join(map(str, seeds)) or '–'}), "
         f"width {parameters.width:g} at {parameters.image_size} px, {data}"
     )
 
@@ -68,15 +71,21 @@ def spoken(differences: Mapping[int, float]) -> str:
 def show(frames: Mapping[str, pd.DataFrame], digits: int = 2) -> None:
     """Display tables below each other, each under its title; missing numbers as a dash.
 
+    Columns that hold nothing are left out, so an interval stands only where there are seeds for it.
+
     Args:
         frames: title -> table; an empty one is announced as not measured.
         digits: decimals of every number.
     """
     for title, frame in frames.items():
+        frame = frame.loc[:, ~frame.isin(["", "–"]).where(frame.notna(), True).all()]
         if frame.empty:
             print(f"{title}: {NOTHING}")
             continue
-        styled = frame.style.format(precision=digits, na_rep="–", escape="html")
+        if frame.index.nlevels == frame.columns.nlevels == 1:  # its name in the corner, not a row
+            frame = frame.rename_axis(index=None, columns=frame.index.name)
+        styled = frame.rename(columns=HEADS).style
+        styled = styled.format(precision=digits, na_rep="–", escape="html")
         for axis in (0, 1):  # class names are strangers' text
             styled = styled.format_index(escape="html", axis=axis)
         display(styled.set_caption(escape(title)))

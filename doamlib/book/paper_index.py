@@ -18,6 +18,7 @@ from typing import NamedTuple
 from IPython.display import display
 
 from doamlib.core import paths
+from doamlib.core.chapters import page_names, page_text, title_of
 
 ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX")
 TITLES: dict[str, tuple[str, ...]] = {
@@ -143,23 +144,9 @@ def _in(node: ast.AST, name: str) -> Iterator[tuple[str, set[str]]]:
 
 def told(book: Path) -> Iterator[tuple[str, set[str]]]:
     """The book's pages, as they come in the table of contents, with what their text names."""
-    import yaml
-
-    toc = yaml.safe_load((book / "_toc.yml").read_text(encoding="utf-8"))
-    for name in re.findall(r"'(?:root|file)': '([^']+)'", str(toc)):
+    for name in page_names(book):
         if name not in LISTS:
             yield name, named(page_text(book, name))
-
-
-def page_text(book: Path, name: str) -> str:
-    """The text of a page, be it a notebook or Markdown; code left out."""
-    import nbformat
-
-    page = book / f"{name}.md"
-    if page.is_file():
-        return page.read_text(encoding="utf-8")
-    cells = nbformat.read(page.with_suffix(".ipynb"), as_version=4).cells
-    return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
 
 def rows(repository: Path | None = None) -> list[Row]:
@@ -201,7 +188,7 @@ def show() -> None:
         raise ValueError("\n".join(faults))
     book = paths.book()
     pages = dict.fromkeys(page for row in index for page in row.pages)
-    titles = {page: re.search(r"^# (.+)$", page_text(book, page), re.M)[1] for page in pages}
+    titles = {page: title_of(page_text(book, page)) for page in pages}
     heads = ("In the paper", "It is", "Taught in", "Computed by", "Tested by")
     head = "".join(f"<th scope='col'>{title}</th>" for title in heads)
     body = "".join(_html(row, titles) for row in index)

@@ -7,10 +7,11 @@ build can tell when either has changed since.
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pandas as pd
 from IPython.display import display
 
 from doamlib import IMPORTED_AT
-from doamlib.book.known import GLUE_PREFIX, QUOTED
+from doamlib.book.known import GLUE_PREFIX, QUOTED, as_glue, records
 from doamlib.claims import findings
 from doamlib.claims.claims import Outcome
 from doamlib.core.config import digest_of
@@ -30,7 +31,8 @@ def quote(name: str, value: float | int | str, *sources: Result) -> None:
     """Store a number for the text of this page, with what it came from.
 
     Args:
-        name: how the text asks for it: ``{glue:text}`name` `` or ``{glue:text}`name:.1f` ``.
+        name: how the text asks for it in its role ``glue:text``: ``name``, or ``name:.1f`` where
+            it wants a format.
         value: the number, at full precision; the text rounds it.
         sources: the results it was computed from; none for a number of the paper or of the code.
     """
@@ -38,9 +40,13 @@ def quote(name: str, value: float | int | str, *sources: Result) -> None:
     QUOTED[name] = text
     metadata = {
         "scrapbook": {"name": name, "mime_prefix": GLUE_PREFIX},
-        "doam": {"quote": name, "digest": digest_of(text), "sources": source_digests(sources)},
+        "doam": {
+            "quote": name,
+            "digest": digest_of(as_glue(text)),
+            "sources": source_digests(sources),
+        },
     }
-    display({GLUE_PREFIX + "text/plain": text}, raw=True, metadata=metadata)
+    display({GLUE_PREFIX + "text/plain": as_glue(text)}, raw=True, metadata=metadata)
 
 
 def quote_findings(outcomes: Mapping[int, Outcome]) -> None:
@@ -106,10 +112,9 @@ def stale_quotes(notebook: Path, stored: Mapping[str, str]) -> list[str]:
         since the notebook ran. Empty when all is well.
     """
     faults = []
-    for cell, record, data in records(notebook):
+    for cell, record, text in records(json.loads(notebook.read_text(encoding="utf-8"))):
         name = record.get("quote", "the provenance table")
         where = f"{notebook.name}, code cell {cell}, {name}"
-        text = data.get(GLUE_PREFIX + "text/plain", "")
         if "quote" in record and digest_of(text) != record["digest"]:
             faults.append(f"{where}: the quoted number is not the one that was computed")
         for key, digest in record["sources"].items():
@@ -118,19 +123,3 @@ def stale_quotes(notebook: Path, stored: Mapping[str, str]) -> list[str]:
             elif stored[key] != digest:
                 faults.append(f"{where}: result {key} has changed since this page was executed")
     return faults
-
-
-def records(notebook: Path) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
-    """What the outputs of an executed notebook record for the build to check.
-
-    Yields:
-        The code cell's number, from 1; the record; and the output's data by MIME type.
-    """
-    import nbformat  # takes longer to import than everything else that a page needs of this module
-
-    code_cells = [c for c in nbformat.read(notebook, as_version=4).cells if c.cell_type == "code"]
-    for number, cell in enumerate(code_cells, start=1):
-        for output in cell.outputs:
-            record = output.get("metadata", {}).get("doam")
-            if record is not None:
-                yield number, record, output.get("data", {})

@@ -4,10 +4,11 @@ Faults of the theme are mended here and nowhere else: sphinx-book-theme 1.3.0 on
 pydata-sphinx-theme 0.17.1, sphinx-thebe 0.3.1.
 
 - Thebe declares a variable twice, an error in the console of every page; nothing is run live here.
-- The script of all Font Awesome icons weighs 1.5 MB, more than any page: the book needs twenty.
+- What every page loads and none needs is taken away (:mod:`doamlib.book.slimming`).
 - Captions and alternative texts of drawn figures come from `FIGURES`; what draws them is folded.
 - Each page says with which command it can be run again.
 - The repository's address comes from the environment (`REPOSITORY`); without it buttons are absent.
+- Equations of the book are ``(book 5)``, so that nobody takes them for the paper's Eq. 5.
 - Terms that a reader looks for and no heading names are entered into the index (`TERMS`), which the
   search ranks first.
 """
@@ -20,15 +21,11 @@ import os
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import yaml
 from docutils import nodes
 
-ICONS = "_static/icons.css"
-SCRIPT = re.compile(r'\s*<script[^>]*src="[^"]*scripts/fontawesome\.js[^"]*"[^>]*></script>')
-LIST = '<div role="list" class="citation-list">'
-"""Docutils calls the bibliography a list and gives it no items."""
+from doamlib.book.slimming import slim
 
 TERMS = "_index.yml"
 """In the book's folder: page -> terms, or page#anchor -> terms."""
@@ -50,6 +47,7 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("html-page-context", _leave_out_thebe, priority=900)
     app.connect("source-read", _caption)
     app.connect("doctree-read", _enter_terms)
+    app.connect("env-get-updated", _number_equations, priority=900)  # after Sphinx has counted
     app.connect("build-finished", _finish)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -189,6 +187,21 @@ def _is_figure(output: dict[str, Any]) -> bool:
     return any(kind.startswith("image/") for kind in output.get("data", {}))
 
 
+# --- equations ------------------------------------------------------------------------------------
+
+
+def _number_equations(app: Any, env: Any) -> list[str]:
+    for figures in env.toc_fignumbers.values():
+        numbers = figures.get("displaymath", {})
+        numbers.update({label: own_number(number) for label, number in numbers.items()})
+    return []
+
+
+def own_number(number: tuple[Any, ...]) -> tuple[str]:
+    """How an equation of the book is numbered, from Sphinx's count: ``(5,)`` is ``book 5``."""
+    return (f"book {'.'.join(map(str, number))}",)
+
+
 # --- index ----------------------------------------------------------------------------------------
 
 
@@ -210,59 +223,6 @@ def terms_of(book: Path) -> dict[str, list[str]]:
     return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-# --- icons ----------------------------------------------------------------------------------------
-
-
 def _finish(app: Any, failure: Exception | None) -> None:
     if failure is None and app.builder.format == "html":
-        slim_icons(Path(app.outdir))
-
-
-def slim_icons(site: Path) -> list[str]:
-    """Replace the theme's script of all icons by a style sheet of those that pages show.
-
-    Args:
-        site: a rendered book.
-
-    Returns:
-        Names of the icons that were found in the script.
-    """
-    pages = {path: path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
-    script = site / "_static" / "scripts" / "fontawesome.js"
-    everything = script.read_text(encoding="utf-8") if script.is_file() else ""
-    names = {name for text in pages.values() for name in re.findall(r"\bfa-([a-z0-9-]+)", text)}
-    scripts = "".join(
-        path.read_text(encoding="utf-8") for path in (site / "_static").glob("scripts/sphinx-*.js")
-    )
-    names |= set(re.findall(r"\bfa-([a-z0-9-]+)", scripts))
-    found = {name: shape for name in sorted(names) if (shape := icon(everything, name))}
-    if found:
-        rules = [f".fa-{name} {{ --icon: url('{address}'); }}" for name, address in found.items()]
-        (site / ICONS).write_text("\n".join([GROUND, *rules, ""]), encoding="utf-8")
-    for path, text in pages.items():
-        mended = SCRIPT.sub("", text).replace(LIST, LIST.replace(' role="list"', ""))
-        if mended != text:
-            path.write_text(mended, encoding="utf-8")
-    return list(found)
-
-
-GROUND = """\
-/* Made by doamlib/book/rendering.py of Font Awesome Free (CC BY 4.0): the icons in use. */
-i[class*="fa-"], span[class*="fa-"] {
-  display: inline-block; width: 1em; height: 1em; vertical-align: -0.125em;
-  background: currentColor; mask: var(--icon) center / contain no-repeat;
-}
-i[class*="fa-"]::before, span[class*="fa-"]::before { content: none; }"""
-
-
-def icon(script: str, name: str) -> str:
-    """An icon of Font Awesome's script, by name or by an older name, as a data address; or ""."""
-    shape = r'\[(\d+),(\d+),\[[^\]]*\],"\w+",\[?"([^"]+)"'
-    older = rf'\[(\d+),(\d+),\[[^\]]*"{re.escape(name)}"[^\]]*\],"\w+",\[?"([^"]+)"'
-    found = re.search(rf'[{{,]"?{re.escape(name)}"?:{shape}', script) or re.search(older, script)
-    if not found:
-        return ""
-    width, height, path = found.groups()
-    box = f"viewBox='0 0 {width} {height}'"
-    svg = f"<svg xmlns='http://www.w3.org/2000/svg' {box}><path d='{path}'/></svg>"
-    return f"data:image/svg+xml,{quote(svg, safe=' /:=')}".replace("'", "%27")
+        slim(Path(app.outdir))

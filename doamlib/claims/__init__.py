@@ -10,12 +10,6 @@ from doamlib.core.lazy import lazily
 
 __getattr__, __all__ = lazily(
     __name__,
-    {
-        "CLAIMS": "claims",
-        "outcomes": "claims",
-        "Outcome": "claims",
-        "Verdict": "verdict",
-        "judge": "verdict",
-        "judge_all": "verdict",
-    },
+    claims=("CLAIMS", "outcomes", "Outcome"),
+    verdict=("Verdict", "judge", "judge_all"),
 )

@@ -11,12 +11,11 @@ seen.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from doamlib.claims.comparison import LEVELS, map_losses, scores
-from doamlib.core.config import Config
 from doamlib.evaluation.statistics import Estimate, summarise
 from doamlib.experiments.arms import ARMS
 from doamlib.experiments.parameters import Parameters
@@ -38,7 +37,8 @@ Topic = str
 """What a claim is about: ``attention``, ``sampling`` or neither (``""``)."""
 
 
-class Scale(Config):
+@dataclass(frozen=True)
+class Scale:
     """Where results decide.
 
     Attributes:
@@ -66,20 +66,18 @@ SMALL = Scale(
     train_images=8000,
     test_images=1776,
 )
-FULL_SIZE = Scale(
+FULL_SIZE = replace(
+    SMALL,
     name="full size",
     data="full-size networks on generated images",
     file="paper.yaml",
     steps=17820,
     train_images=7109,
-    test_images=1776,
 )
-SHORT = FULL_SIZE.model_copy(
-    update={"data": f"{FULL_SIZE.data}, short schedule", "steps": SMALL.steps}
-)
+SHORT = replace(FULL_SIZE, data=f"{FULL_SIZE.data}, short schedule", steps=SMALL.steps)
 """Full size with a schedule that its file's name calls short."""
-OPIXRAY = FULL_SIZE.model_copy(
-    update={"name": "OPIXray", "data": "full-size networks on OPIXray", "file": "opixray.yaml"}
+OPIXRAY = replace(
+    FULL_SIZE, name="OPIXray", data="full-size networks on OPIXray", file="opixray.yaml"
 )
 SCALES = (SMALL, FULL_SIZE, OPIXRAY)
 
@@ -205,9 +203,8 @@ def _levels_fall(runs: Runs, detector: str) -> Check:
     found = " > ".join(f"{mean:.1f}" for mean in means) or "no levels"
     falls = known and means[0] > means[1] > means[2]
     found = found if falls or not known else found.replace(" > ", ", ")
-    return Check(
-        f"plain {detector} finds less where items are hidden", "OL1 > OL2 > OL3", found, falls
-    )
+    name = f"plain {detector} finds less where items are hidden"
+    return Check(name, "OL1 > OL2 > OL3", found, falls)
 
 
 def _flat(runs: Runs, detector: str) -> Check:
@@ -219,18 +216,10 @@ def _flat(runs: Runs, detector: str) -> Check:
 
 
 def _pool_on(runs: Runs) -> Check:
-    shares = [
-        pool_filled(result)
-        for result in runs.values()
-        if result.config.sampling.strategy != "traditional"
-    ]
-    found = f"{100 * min(shares):.0f}% of epochs" if shares else "no pool"
-    return Check(
-        "pool full",
-        f"{100 * POOL_FULL:.0f}% of epochs",
-        found,
-        bool(shares) and min(shares) >= POOL_FULL,
-    )
+    pooled = [r for r in runs.values() if r.config.sampling.strategy != "traditional"]
+    least = min(map(pool_filled, pooled), default=0.0)
+    found = f"{100 * least:.0f}% of epochs" if pooled else "no pool"
+    return Check("pool full", f"{100 * POOL_FULL:.0f}% of epochs", found, least >= POOL_FULL)
 
 
 def pool_filled(result: Result) -> float:

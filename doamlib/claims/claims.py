@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise, product
 
-from doamlib.claims import rules as evidence
+from doamlib.claims import rules
 from doamlib.claims.admission import SCALES, Check, Scale, Topic, acts, admission, scale_of
 from doamlib.claims.rules import DOAM_O, DOAM_T, RIVALS, Judge, difference_claim, gains
 from doamlib.claims.verdict import Status, Verdict
@@ -117,7 +117,7 @@ DECIDED: tuple[Status, ...] = ("supported", "contradicted", "no effect")
 
 _ABLATION = tuple(TABLES["IX"].values())
 _OTHERS = ("SSD+DOAM-E", "SSD+DOAM-R", "SSD+DOAM-F")
-_SAMPLED = tuple((f"{d}+DOAM-O", f"{d}+DOAM-T") for d in evidence.DETECTORS)
+_SAMPLED = tuple((f"{d}+DOAM-O", f"{d}+DOAM-T") for d in rules.DETECTORS)
 _STRATEGIES = tuple(product((DOAM_O, DOAM_T), _OTHERS))
 _CHAIN = tuple((upper, lower) for lower, upper in pairwise(_ABLATION))
 
@@ -138,7 +138,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Scissor, which the paper calls the least occluded (its Table III says otherwise).",
         "Table IV, Section V-A",
         "attention_comparison",
-        difference_claim("IV", evidence.class_order, evidence.class_gains),
+        difference_claim("IV", rules.class_order, rules.class_gains),
         (DOAM_T, "SSD"),
         unit="AP",
         topics=("attention",),
@@ -149,7 +149,7 @@ CLAIMS: tuple[Claim, ...] = (
         "The gain of DOAM grows with occlusion, over SSD and over each rival.",
         "Table V, Fig. 5",
         "occlusion_levels",
-        difference_claim("V", evidence.level_slopes, evidence.level_gains),
+        difference_claim("V", rules.level_slopes, rules.level_gains),
         (DOAM_T, *RIVALS),
         topics=("attention",),
         readings=True,
@@ -168,8 +168,8 @@ CLAIMS: tuple[Claim, ...] = (
         "Folding Knife and Scissor.",
         "Table VI",
         "detectors",
-        difference_claim("VI", gains(evidence.PLUGGED), evidence.class_costs),
-        tuple(arm for pair in evidence.PLUGGED for arm in pair),
+        difference_claim("VI", gains(rules.PLUGGED), rules.class_costs),
+        tuple(arm for pair in rules.PLUGGED for arm in pair),
         topics=("attention",),
     ),
     Claim(
@@ -197,7 +197,7 @@ CLAIMS: tuple[Claim, ...] = (
         "and dual attention.",
         "Table VIII",
         "complexity",
-        evidence.judge_cost,
+        rules.judge_cost,
         unit="",
     ),
     Claim(
@@ -214,7 +214,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Grad-CAM of the network with DOAM covers the target more widely and more evenly.",
         "Fig. 6",
         "what_it_looks_at",
-        evidence.judge_gradcam,
+        rules.judge_gradcam,
         arms=(DOAM_T, "SSD"),
         unit="%",
         topics=("attention",),
@@ -226,7 +226,7 @@ CLAIMS: tuple[Claim, ...] = (
         "as large a part of the image elsewhere.",
         "Fig. 7",
         "what_it_looks_at",
-        evidence.judge_attention,
+        rules.judge_attention,
         arms=(DOAM_T,),
         unit="% above an even spread",
         topics=("attention",),
@@ -237,7 +237,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Batches with a large loss are the heavily occluded ones.",
         "Section IV-B",
         "sampling_strategies",
-        evidence.judge_pool,
+        rules.judge_pool,
         arms=(DOAM_O,),
         unit="% occlusion above the average",
         topics=("sampling",),
@@ -247,7 +247,7 @@ CLAIMS: tuple[Claim, ...] = (
         "All items of OPIXray are small by SPIE's definition.",
         "Section III-C",
         "dataset",
-        evidence.judge_small,
+        rules.judge_small,
         unit="% of the image",
     ),
 )

@@ -70,16 +70,19 @@ def scores(runs: Runs, arm: str, name: str = "mAP") -> dict[int, float]:
     return found
 
 
-def map_losses(runs: Runs, arm: str, exchange: str) -> dict[int, float]:
-    """Points of mAP that an arm loses by an exchange of :mod:`doamlib.evaluation.map_swaps`, by
-    seed.
+def exchanged(runs: Runs, arm: str, exchange: str) -> dict[int, float]:
+    """By seed, an arm's mAP (0 to 1) under an exchange, or with what is the image's ``own``.
+
+    Exchanges are those of :mod:`doamlib.evaluation.map_swaps`; seeds without one have no entry.
     """
     effects = {s: r.metrics.get("attention", {}) for (own, s), r in runs.items() if own == arm}
-    return {
-        seed: 100 * (effect["own"] - effect[exchange])
-        for seed, effect in effects.items()
-        if exchange in effect
-    }
+    return {s: effect[exchange] for s, effect in effects.items() if exchange in effect}
+
+
+def map_losses(runs: Runs, arm: str, exchange: str) -> dict[int, float]:
+    """Points of mAP that an arm loses by an exchange, by seed; see :func:`exchanged`."""
+    lost = minus(exchanged(runs, arm, "own"), exchanged(runs, arm, exchange))
+    return {seed: 100 * share for seed, share in lost.items()}
 
 
 def class_names(result: Result) -> dict[str, str]:
@@ -101,10 +104,8 @@ def measured(runs: Runs, columns: Iterable[str] | None = None) -> pd.DataFrame:
         second part for one seed, and the number of seeds in the column ``n``.
     """
     if columns is None:
-        columns = (
-            "mAP",
-            *dict.fromkeys(n for result in runs.values() for n in class_names(result)),
-        )
+        own = dict.fromkeys(name for result in runs.values() for name in class_names(result))
+        columns = ("mAP", *own)
     rows = {}
     for arm in arms_in(runs):
         seeds = {seed for own, seed in runs if own == arm}
@@ -165,16 +166,17 @@ def differences(
         rows[f"{arm} − {base}"] = {
             "paper": theirs.loc[arm, name] - theirs.loc[base, name] if known else np.nan,
             "ours": estimate.mean,
-            "low": np.nan if estimate.low is None else estimate.low,
-            "high": np.nan if estimate.high is None else estimate.high,
+            "low": estimate.low,
+            "high": estimate.high,
             "n": estimate.n,
         }
     columns = ["paper", "ours", "low", "high", "n"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    return frame.astype({"low": float, "high": float})  # None of a single seed is NaN
 
 
 def beside_paper(runs: Runs, reference: Runs, table: str, name: str = "mAP") -> pd.DataFrame:
-    """One column each, never mixed: the paper, the stored reference results, this run.
+    """One column each, never mixed: the paper, this run, and stored reference results if any.
 
     Args:
         runs: this run's.
@@ -185,6 +187,8 @@ def beside_paper(runs: Runs, reference: Runs, table: str, name: str = "mAP") -> 
     theirs = printed(table)
     columns = {"paper (OPIXray)": theirs[name].map("{:.2f}".format) if name in theirs else None}
     for title, own in (("reference", reference), ("this run", runs)):
+        if title == "reference" and not own:
+            continue
         columns[title] = pd.Series({arm: _cell(scores(own, arm, name)) for arm in theirs.index})
     return pd.DataFrame(columns, index=theirs.index)
 

@@ -1,7 +1,7 @@
 """What was found, in sentences: made from verdicts, so that they are true whatever comes out.
 
-Every experiment page opens with :func:`opening`, the landing page with :func:`summary`. A sentence
-names its scale, because a result holds there and nowhere else.
+Every experiment page opens with :func:`found` and :func:`how_sure` of its claims, the landing page
+with :func:`summary`. A sentence names its scale, because a result holds there and nowhere else.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from doamlib.claims.admission import acts
-from doamlib.claims.claims import AtScale, Outcome
+from doamlib.claims.claims import Outcome
 from doamlib.claims.comparison import map_losses
 from doamlib.claims.verdict import Status, Verdict
+from doamlib.core.report import counted
 from doamlib.evaluation.statistics import Estimate, summarise
 from doamlib.experiments.arms import READINGS
 
@@ -27,18 +28,6 @@ VERBS: dict[Status, str] = {
 }
 
 
-def opening(outcomes: Mapping[int, Outcome]) -> list[str]:
-    """The first lines of a page: each claim's finding and how sure it is.
-
-    Args:
-        outcomes: of :func:`doamlib.claims.claims.outcomes`, for the page's claims.
-
-    Returns:
-        Two sentences a claim: what was found, and how sure that is.
-    """
-    return [s for outcome in outcomes.values() for s in (found(outcome), how_sure(outcome))]
-
-
 def found(outcome: Outcome) -> str:
     """What was found about a claim, in one sentence, with up to three numbers."""
     claim = f"Claim {outcome.claim.number}"
@@ -48,8 +37,8 @@ def found(outcome: Outcome) -> str:
     if at is None:
         return f"{claim} was not run yet, at any scale."
     verdict, numbers = at.verdict, _numbers(at.verdict, outcome.claim.unit)
-    counted = "" if verdict.headline == verdict.status else f" ({verdict.headline})"
-    said = f"claim {outcome.claim.number} {VERBS[verdict.status]}{counted}"
+    tally = "" if verdict.headline == verdict.status else f" ({verdict.headline})"
+    said = f"claim {outcome.claim.number} {VERBS[verdict.status]}{tally}"
     return f"On {at.scale.data}, {said}: {numbers}."
 
 
@@ -72,11 +61,13 @@ def how_sure(outcome: Outcome) -> str:
             f"differences as large as the paper's would show as a whole in {times} such studies"
         )
     if at.code is not None:
-        said.append(f"judged is {_reading(at)}; the code's own reading {VERBS[at.code.status]}")
+        judged = f"judged is the reading whose attention acts, {at.reading}"
+        said.append(f"{judged}; the code's own reading {VERBS[at.code.status]}")
     missing = [name for name, other in outcome.scales.items() if other.reference is None]
     if missing:
         said.append(f"not run yet: {' and '.join(missing)}")
-    return _sentence("; ".join(said))
+    text = "; ".join(said)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def summary(outcomes: Mapping[int, Outcome]) -> list[str]:
@@ -107,14 +98,13 @@ def _about(outcome: Outcome, question: str) -> str:
     }
     verdict = at.verdict
     answer = answers[verdict.status]
-    if verdict.status == "contradicted" and "supported" in {
-        p.status for p in verdict.parts.values()
-    }:
+    states = {part.status for part in verdict.parts.values()}
+    if verdict.status == "contradicted" and "supported" in states:
         answer = "Not everywhere"
-    counted = "" if verdict.headline == verdict.status else f" ({verdict.headline})"
+    tally = "" if verdict.headline == verdict.status else f" ({verdict.headline})"
     numbers = _numbers(verdict, outcome.claim.unit, shown=1)
     code = f"; the code's own reading: {at.code.headline}" if at.code is not None else ""
-    return f"{question} {answer}{counted}, on {at.scale.data}: {numbers}{code}."
+    return f"{question} {answer}{tally}, on {at.scale.data}: {numbers}{code}."
 
 
 def _about_attention(outcome: Outcome) -> str:
@@ -168,9 +158,7 @@ def _numbers(verdict: Verdict, unit: str, shown: int = SHOWN) -> str:
 
 
 def _interval(estimate: Estimate) -> str:
-    if estimate.low is None:
-        return f"{estimate.mean:+z.2f} (one seed)"
-    return f"{estimate.mean:+z.2f} [{estimate.low:+z.2f}, {estimate.high:+z.2f}]"
+    return estimate.in_brackets + (" (one seed)" if estimate.low is None else "")
 
 
 def _seeds(verdict: Verdict) -> str:
@@ -178,12 +166,4 @@ def _seeds(verdict: Verdict) -> str:
     if not counts:
         return "no seed"
     few, many = counts[0], counts[-1]
-    return f"{few} seed{'s' if few > 1 else ''}" if few == many else f"{few} to {many} seeds"
-
-
-def _reading(at: AtScale) -> str:
-    return f"the reading whose attention acts, {at.reading}"
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
+    return counted(few, "seed") if few == many else f"{few} to {many} seeds"

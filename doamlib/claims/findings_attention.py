@@ -19,7 +19,7 @@ from statistics import fmean
 import pandas as pd
 
 from doamlib.claims.admission import ACTS, matters
-from doamlib.claims.comparison import arms_in, map_losses
+from doamlib.claims.comparison import arms_in, exchanged, map_losses
 from doamlib.evaluation.map_swaps import EDGE_SWAPS, SWAPS
 from doamlib.evaluation.statistics import Estimate, summarise
 from doamlib.experiments.arms import READINGS
@@ -36,19 +36,6 @@ EXCHANGES = (*(name for name in SWAPS if name != "own"), "edge_map", *EDGE_SWAPS
 
 CODE, CONCAT = READINGS[0], "SSD+Concat"
 SHORT = dict(zip(READINGS, ("the code's", "the paper's", "the normalised"), strict=True))
-
-
-def measured(runs: Runs, arm: str, exchange: str) -> dict[int, float]:
-    """By seed, the mAP in points under an exchange, or with what is the image's ``own``.
-
-    Seeds without such a measurement have no entry.
-    """
-    found = {}
-    for (name, seed), result in runs.items():
-        effect = result.metrics.get("attention") or {}
-        if name == arm and exchange in effect:
-            found[seed] = 100 * effect[exchange]
-    return found
 
 
 def losses(runs: Runs) -> pd.DataFrame:
@@ -102,7 +89,7 @@ def effects(runs: Runs, exchange: str, arms: Sequence[str] = READINGS) -> list[E
     found = []
     for arm in arms:
         by_seed = map_losses(runs, arm, exchange)
-        if by_seed and fmean(measured(runs, arm, "own").values()) >= ABLE:
+        if by_seed and 100 * fmean(exchanged(runs, arm, "own").values()) >= ABLE:
             found.append(Effect(arm, summarise(by_seed)))
     return found
 

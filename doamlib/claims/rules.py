@@ -15,14 +15,7 @@ import pandas as pd
 
 from doamlib.claims import comparison
 from doamlib.claims.comparison import LEVELS, map_losses, minus, paired, printed
-from doamlib.claims.verdict import (
-    NO_EFFECT,
-    Verdict,
-    judge,
-    judge_all,
-    judge_fact,
-    judge_facts,
-)
+from doamlib.claims.verdict import NO_EFFECT, Verdict, judge, judge_all, judge_fact, judge_facts
 from doamlib.core import paths
 from doamlib.data.classes import SHORT_NAMES
 from doamlib.data.splits import SMALL
@@ -129,10 +122,8 @@ when the measurement was known."""
 @cache
 def _counted() -> tuple[pd.DataFrame, pd.Series]:
     """Rows as Table VIII was counted; and the parameters of each row with the text's places."""
-    from doamlib.models.complexity import (  # torchvision: few pages need it
-        complexity_table,
-        text_table,
-    )
+    # torchvision: few pages need it
+    from doamlib.models.complexity import complexity_table, text_table
 
     return complexity_table(), text_table().params
 
@@ -230,12 +221,11 @@ def judge_attention(runs: Runs) -> Verdict:
     lifts = _lifts(runs, "attention")
     parts = _on_the_item(runs, "attention", "doam") | {USED: map_losses(runs, DOAM_T, "other")}
     beside = {
-        f"lift above that of {kind}": minus(lifts, _lifts(runs, kind))
-        for kind in ("edges", "darkness")
-    } | {
+        "lift above that of edges": minus(lifts, _lifts(runs, "edges")),
+        "lift above that of darkness": minus(lifts, _lifts(runs, "darkness")),
         "mAP with its own map above that with plain edges for a map": map_losses(
             runs, DOAM_T, "edge_map"
-        )
+        ),
     }
     margins = dict.fromkeys([*parts, *beside]) | {USED: NO_EFFECT}
     verdict = judge_all(parts, margins=margins)

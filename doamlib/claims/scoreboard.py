@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -18,7 +16,8 @@ from doamlib.claims.claims import AtScale, Outcome
 from doamlib.claims.rules import DOAM_T
 from doamlib.claims.verdict import Status, Verdict
 from doamlib.core import paths
-from doamlib.evaluation.statistics import Estimate
+from doamlib.core.chapters import page_text, title_of
+from doamlib.core.report import counted
 from doamlib.experiments.archive import Reference, stale_lines
 from doamlib.experiments.results import processor
 
@@ -152,13 +151,10 @@ def _row_html(outcome: Outcome) -> str:
     if outcome.fact is not None:
         cells = f"<td colspan='{len(SCALES)}'>{_pill(outcome.fact)} no training needed</td>"
         folded = _numbers_html(outcome.fact, claim.unit)
-    elif outcome.best is None:
-        cells = f"<td colspan='{len(SCALES)}'>{_pill(outcome.verdict)} at any scale</td>"
-        folded = "".join(_scale_html(at, claim.unit) for at in outcome.scales.values())
     else:
-        cells = "".join(
-            f"<td>{_pill(at.verdict, name)}</td>" for name, at in outcome.scales.items()
-        )
+        pills = [f"<td>{_pill(at.verdict, name)}</td>" for name, at in outcome.scales.items()]
+        nowhere = f"<td colspan='{len(SCALES)}'>{_pill(outcome.verdict)} at any scale</td>"
+        cells = nowhere if outcome.best is None else "".join(pills)
         folded = "".join(_scale_html(at, claim.unit) for at in outcome.scales.values())
     return (
         f"<tr id='claim-{claim.number}'><th scope='row'><b>{claim.number}.</b> "
@@ -194,11 +190,10 @@ def _numbers_html(verdict: Verdict, unit: str) -> str:
     shown = dict(verdict.parts) | {f"beside: {n}": part for n, part in verdict.beside.items()}
     ends = _ends(shown.values())
     rows = [_part_html(name, part, unit, ends) for name, part in shown.items()]
-    drawn = verdict.parts.values()
     head = ("compared", "", "paper", "here [interval]", "")
     cells = "".join(f"<span>{title}</span>" for title in head)
     head_row = f"<div class='numbers head' aria-hidden='true'>{cells}</div>"
-    has_numbers = any(part.estimate or part.paper is not None for part in drawn)
+    has_numbers = any(part.estimate or part.paper is not None for part in verdict.parts.values())
     lines = [escape(verdict.reason)] if not has_numbers or verdict.status == "not admitted" else []
     if verdict.power is not None:
         lines.append(
@@ -211,13 +206,10 @@ def _numbers_html(verdict: Verdict, unit: str) -> str:
 
 def _part_html(name: str, part: Verdict, unit: str, ends: tuple[float, float]) -> str:
     theirs = "–" if part.paper is None else f"{part.paper:+z.2f}"
-    if (
-        part.estimate is None
-        and part.paper is None
-        and part.status in ("supported", "contradicted")
-    ):
+    unmeasured = part.estimate is None and part.paper is None
+    if unmeasured and part.status in ("supported", "contradicted"):
         return f"<div class='fact'>{escape(name)}: {part.status}, {escape(part.reason)}</div>"
-    ours = "–" if part.estimate is None else _interval(part.estimate)
+    ours = "–" if part.estimate is None else part.estimate.in_brackets
     size = {"below": ", below the paper's", "above": ", above the paper's"}.get(part.size, "")
     return (
         f"<div class='numbers'><span>{escape(name or unit)}</span>{drawn_interval(part, ends)}"
@@ -269,16 +261,10 @@ def _ends(parts: Iterable[Verdict]) -> tuple[float, float]:
     return min(found), max(found)
 
 
-def _interval(estimate: Estimate) -> str:
-    if estimate.low is None:
-        return f"{estimate.mean:+z.2f}"
-    return f"{estimate.mean:+z.2f} [{estimate.low:+z.2f}, {estimate.high:+z.2f}]"
-
-
 def _made(at: AtScale) -> str:
     """Profile, seeds, processors and commits of the results behind a scale's verdict."""
     runs = at.reference.results
-    seeds = len({seed for _, seed in runs})
+    seeds = {seed for _, seed in runs}
     made = [result.provenance for result in runs.values()]
     # Shortened; +: with uncommitted changes.
     commits = sorted({p["commit"][:7] + ("+" if p["dirty"] else "") for p in made})
@@ -286,7 +272,7 @@ def _made(at: AtScale) -> str:
     data = DATA[at.reference.parameters.dataset]
     parts = (
         f"profile {at.reference.parameters.profile} on {data}",
-        f"{seeds} seed{'s' if seeds > 1 else ''}",
+        counted(len(seeds), "seed"),
         ", ".join(machines),
         f"commit {', '.join(commits)}",
     )
@@ -305,11 +291,4 @@ def _link(place: str) -> str:
 @cache
 def page_title(page: str) -> str:
     """The first heading of a page; its name in words while it is not written."""
-    path = paths.book() / f"{page}.ipynb"
-    if path.is_file():
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        told = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
-        if found := re.search(r"^# (.+)$", told, re.MULTILINE):
-            return found[1].strip()
-    words = page.replace("_", " ")
-    return words[0].upper() + words[1:]
+    return title_of(page_text(paths.book(), page)) or page.replace("_", " ").capitalize()

@@ -85,14 +85,8 @@ class Verdict(Record):
         if len(states) < 2 or len({*states} & {"not admitted", "not run yet"}):
             return self.status
         words = {"contradicted": "against", "no effect": "no effect", "open": "open"}
-        counts = [
-            f"{states.count(status)} {word}" for status, word in words.items() if status in states
-        ]
+        counts = [f"{states.count(s)} {word}" for s, word in words.items() if s in states]
         return ", ".join([f"{states.count('supported')} of {len(states)} hold", *counts])
-
-    def sentence(self) -> str:
-        """The verdict in one line, e.g. ``Supported: +1.20 (95% interval ...).``"""
-        return f"{self.status.capitalize()}: {self.reason}."
 
 
 def judge(
@@ -109,9 +103,8 @@ def judge(
     Raises:
         ValueError: a difference is not finite.
     """
-    return judge_all({"": differences}, {} if paper is None else {"": paper}, {"": margin}).parts[
-        ""
-    ]
+    known = {} if paper is None else {"": paper}
+    return judge_all({"": differences}, known, {"": margin}).parts[""]
 
 
 def judge_all(
@@ -137,10 +130,7 @@ def judge_all(
         name: _part(by_seed, paper.get(name), margins.get(name, NO_EFFECT), together.get(name, 1.0))
         for name, by_seed in claims.items()
     }
-    status = _whole([part.status for part in parts.values()])
-    return Verdict(
-        status=status, reason=_why(status, parts), parts=parts, power=power(claims, paper)
-    )
+    return judge_facts(parts).model_copy(update={"power": power(claims, paper)})
 
 
 def power(claims: Mapping[str, BySeed], paper: Mapping[str, float]) -> float | None:
@@ -155,9 +145,8 @@ def power(claims: Mapping[str, BySeed], paper: Mapping[str, float]) -> float | N
     seeds = sorted(set.intersection(*(set(by_seed) for by_seed in claims.values())))
     if len(seeds) < 3 or not claims.keys() <= paper.keys():
         return None
-    measured = np.array(
-        [[by_seed[s] for by_seed in claims.values()] for s in seeds]
-    )  # seeds x parts
+    rows = [[by_seed[seed] for by_seed in claims.values()] for seed in seeds]
+    measured = np.array(rows)  # seeds x parts
     spread = (measured - measured.mean(axis=0)) / np.sqrt(len(seeds) - 1)
     drawn = np.random.default_rng(0).standard_normal((TRIALS, len(seeds), len(seeds))) @ spread
     drawn += [paper[name] for name in claims]

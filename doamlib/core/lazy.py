@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 
-def lazily(room: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], list[str]]:
+def lazily(room: str, **names: tuple[str, ...]) -> tuple[Callable[[str], Any], list[str]]:
     """``__getattr__`` and ``__all__`` for a package (PEP 562).
 
     Torchvision takes a second and a half to import, and few who import ``doamlib.models`` need it.
 
     Args:
         room: the package's ``__name__``.
-        names: public name -> the module of the package that holds it.
+        names: module of the package -> the public names that it holds.
     """
+    homes = {name: module for module, own in names.items() for name in own}
 
     def find(name: str) -> Any:
-        if name not in names:  # a module of the room: the import system looks for it next
+        if name not in homes:  # a module of the room: the import system looks for it next
             raise AttributeError(f"module {room!r} has no attribute {name!r}")
-        return getattr(import_module(f"{room}.{names[name]}"), name)
+        return getattr(import_module(f"{room}.{homes[name]}"), name)
 
-    return find, sorted(names)
+    return find, sorted(homes)

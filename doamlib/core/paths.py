@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from doamlib.core.report import Refusal
+
 
 def repository() -> Path:
     """The checkout that this package was installed from: sources of the book, committed results."""
@@ -25,12 +27,8 @@ def at_home(path: Path | str) -> Path:
     return Path(os.path.expanduser(path))
 
 
-class PlaceError(OSError):
+class PlaceError(Refusal, OSError):
     """A folder that is to be written to cannot be; the message says what to set."""
-
-    def _render_traceback_(self) -> list[str]:
-        """What a notebook shows in place of a traceback (a hook of IPython's)."""
-        return [f"PlaceError: {self}"]
 
 
 def writable(folder: Path) -> Path:

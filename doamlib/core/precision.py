@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Literal
 
 import torch
+
+from doamlib.core.provenance import cpu_says
 
 Precision = Literal["auto", "float32", "bfloat16"]
 CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
@@ -38,12 +39,7 @@ def has_bfloat16(device: torch.device) -> bool:
     mask = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
     if mask.startswith("AVX2") or mask in WITHOUT_BFLOAT16:
         return False
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not Linux
-        return False
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    return bool(CPU_FLAGS & set(flags.split()))
+    return bool(CPU_FLAGS & set(cpu_says("flags").split()))
 
 
 def forward_in(precision: Precision, device: torch.device) -> AbstractContextManager:

@@ -60,7 +60,7 @@ def _hardware(device: torch.device) -> dict[str, Any]:
     allowed = hasattr(os, "sched_getaffinity")  # Linux; containers often get a part of the cores
     gpu = device.type == "cuda"
     return {
-        "cpu": _cpu_name(),
+        "cpu": cpu_says("model name") or platform.processor() or platform.machine(),
         "cores": len(os.sched_getaffinity(0)) if allowed else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
@@ -68,13 +68,13 @@ def _hardware(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _cpu_name() -> str:
+def cpu_says(name: str) -> str:
+    """What /proc/cpuinfo says of a processor (``model name``, ``flags``); empty without it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    except OSError:  # not Linux
+        return ""
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name)), "")
 
 
 def _git(*arguments: str) -> str:

@@ -2,6 +2,18 @@
 
 from collections.abc import Callable
 
+
+class Refusal(Exception):
+    """What was asked for cannot be done; the message is one line that says what to do about it.
+
+    Base of every error that a user can cause: a notebook and the command line show the line alone.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows in place of a traceback (a hook of IPython's)."""
+        return [f"{type(self).__name__}: {self}"]
+
+
 Report = Callable[[str], None]
 """Gets one line of progress at a time: ``print``, a cell's output, a queue."""
 
@@ -24,3 +36,9 @@ def clock(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: ``1 image``, ``1,200 boxes``."""
+    plural = f"{what}es" if what.endswith("x") else f"{what}s"
+    return f"{number:,} {what if number == 1 else plural}"

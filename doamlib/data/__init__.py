@@ -10,14 +10,8 @@ from doamlib.core.lazy import lazily
 
 __getattr__, __all__ = lazily(
     __name__,
-    {
-        "CLASSES": "classes",
-        "SHORT_NAMES": "classes",
-        "short_names": "classes",
-        "Dataset": "dataset",
-        "DataError": "faults",
-        "box_table": "splits",
-        "count_table": "splits",
-        "level_table": "splits",
-    },
+    classes=("CLASSES", "SHORT_NAMES", "short_names"),
+    dataset=("Dataset",),
+    faults=("DataError",),
+    splits=("box_table", "count_table", "level_table"),
 )

@@ -15,15 +15,12 @@ def to_device(images: Tensor, targets: list[dict[str, Tensor]], device: torch.de
     if device.type == "cpu":
         return images, targets
     counts = [len(target["boxes"]) for target in targets]
-    moved = {
-        name: torch.cat([target[name] for target in targets]).to(device).split(counts)
+    boxes, labels = (
+        torch.cat([target[name] for target in targets]).to(device).split(counts)
         for name in ("boxes", "labels")
-    }
-    split = [
-        {"boxes": boxes, "labels": labels}
-        for boxes, labels in zip(moved["boxes"], moved["labels"], strict=True)
-    ]
-    return images.to(device, non_blocking=True), split
+    )
+    moved = [{"boxes": b, "labels": n} for b, n in zip(boxes, labels, strict=True)]
+    return images.to(device, non_blocking=True), moved
 
 
 def flip_some(images: Tensor, targets: list[dict[str, Tensor]], which: Tensor) -> None:

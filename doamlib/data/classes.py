@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import count
 
 CLASSES = ("Folding_Knife", "Straight_Knife", "Scissor", "Utility_Knife", "Multi-tool_Knife")
 """As OPIXray's annotation files spell them; class ``i`` has label ``i + 1`` (0: background)."""
@@ -63,7 +64,5 @@ def _candidates(name: str) -> Iterator[str]:
     for second in range(1, len(letters)):
         yield letters[0] + letters[second]
     yield letters[:1]
-    number = 1
-    while True:
+    for number in count(1):
         yield f"{letters[:2]}{number}"
-        number += 1

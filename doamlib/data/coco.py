@@ -78,11 +78,7 @@ Entry = TypeVar("Entry", bound=BaseModel)
 
 
 def read_coco(
-    root: Path | str,
-    split: str,
-    *,
-    names: Mapping[str, str] | None = None,
-    strict: bool = True,
+    root: Path | str, split: str, *, names: Mapping[str, str] | None = None, strict: bool = True
 ) -> Dataset:
     """One split of a dataset in COCO's detection format.
 
@@ -131,11 +127,7 @@ def read_coco(
 
 
 def read_file(
-    folder: Folder,
-    file: str,
-    names: Mapping[str, str],
-    log: FaultLog,
-    level: int | None = None,
+    folder: Folder, file: str, names: Mapping[str, str], log: FaultLog, level: int | None = None
 ) -> Dataset:
     """The images of one annotation file; its faults go into ``log``.
 
@@ -150,19 +142,18 @@ def read_file(
         DataError: nothing in the file can be used.
     """
     content = _Content(folder, file, log)
-    categories = content.entries(_Category, "categories")
-    images = content.entries(_Image, "images")
-    boxes = content.entries(_Box, "annotations")
-    if not images:
+    if not content.images:
         raise error("empty-list", "names no image", file, fix="export it with its images")
-    if unknown := set(names) - {category.name for category in categories.values()}:
+    known = content.categories.values()
+    if unknown := set(names) - {category.name for category in known}:
         message = f"class_names has {min(unknown)!r}, which is no category of this file"
         log.add("warning", "unknown-name", message, file, fix="spell it as the file does")
-    used = {box.category_id for box in boxes.values()}
-    classes, class_of = _classes(categories.values(), used, names, file)
-    start = image_folder(folder, file, _sample([i.file_name for i in images.values()]), level)
-    rows = content.rows(images, boxes, classes, class_of)
-    return Dataset(folder.path, "", classes, content.records(images, rows, start, level), (file,))
+    used = {box.category_id for box in content.boxes.values()}
+    classes, class_of = _classes(known, used, names, file)
+    files = [image.file_name for image in content.images.values()]
+    start = image_folder(folder, file, files[:: max(1, len(files) // SAMPLED)], level)
+    rows = content.rows(classes, class_of)
+    return Dataset(folder.path, "", classes, content.records(rows, start, level), (file,))
 
 
 def _joined(found: Dataset, part: Dataset) -> Dataset:
@@ -178,10 +169,6 @@ def _joined(found: Dataset, part: Dataset) -> Dataset:
     return replace(found, classes=part.classes, records=records, sources=sources)
 
 
-def _sample(names: list[str]) -> list[str]:
-    return names[:: max(1, len(names) // SAMPLED)]
-
-
 def write_coco(dataset: Dataset, path: Path | str) -> None:
     """Write a dataset's annotations as COCO JSON; :func:`read_coco` gives the same samples again.
 
@@ -193,8 +180,7 @@ def write_coco(dataset: Dataset, path: Path | str) -> None:
         size = {"width": record.width, "height": record.height}
         level = {} if record.level is None else {"occlusion_level": record.level}
         images.append({"id": number, "file_name": record.path, **size, **level})
-        for corners, label in zip(record.boxes.tolist(), record.labels.tolist(), strict=True):
-            x1, y1, x2, y2 = corners
+        for (x1, y1, x2, y2), label in record.items():
             bbox = [x1, y1, x2 - x1, y2 - y1]
             box = {"id": len(boxes) + 1, "image_id": number, "category_id": label, "bbox": bbox}
             boxes.append({**box, "iscrowd": 0, "area": bbox[2] * bbox[3]})
@@ -215,8 +201,7 @@ def _classes(
     kept = tuple(dict.fromkeys(name for name in class_of.values() if name))
     for name in kept:
         if why := unfit(name):
-            fix = "give it another name with class_names"
-            raise error("bad-class", why, file, fix=fix)
+            raise error("bad-class", why, file, fix="give it another name with class_names")
     return (CLASSES if set(kept) <= set(CLASSES) else kept), class_of
 
 
@@ -226,23 +211,26 @@ class _Content:
     def __init__(self, folder: Folder, file: str, log: FaultLog) -> None:
         self.folder, self.file, self.log = folder, file, log
         try:
-            self.lists: dict[str, list[Any]] = json.loads(folder.text(file))
+            lists = json.loads(folder.text(file))
         except (ValueError, RecursionError) as bad:  # also numbers of 5,000 digits, 1,000 brackets
             if isinstance(bad, DataError):
                 raise
             why, line = getattr(bad, "msg", str(bad)), getattr(bad, "lineno", None)
             raise error("bad-json", f"is not JSON ({why})", file, line) from None
         for key in ("categories", "images", "annotations"):
-            if not isinstance(self.lists, dict) or not isinstance(self.lists.get(key), list):
+            if not isinstance(lists, dict) or not isinstance(lists.get(key), list):
                 raise error("bad-json", f"has no list {key!r}", file, fix="export COCO detection")
-            if (count := len(self.lists[key])) > MAX_ENTRIES:
+            if (count := len(lists[key])) > MAX_ENTRIES:
                 raise too_many(count, key, file)
+        self.categories = self._entries(_Category, "categories", lists)
+        self.images = self._entries(_Image, "images", lists)
+        self.boxes = self._entries(_Box, "annotations", lists)
 
-    def entries(self, kind: type[Entry], key: str) -> dict[str, Entry]:
+    def _entries(self, kind: type[Entry], key: str, lists: dict[str, list]) -> dict[str, Entry]:
         """Place in the file (``images[3]``) -> entry of this list; no id occurs twice."""
         found: dict[str, Entry] = {}
         ids = set()
-        for position, value in enumerate(self.lists[key]):
+        for position, value in enumerate(lists[key]):
             place = f"{key}[{position}]"
             with self.log.catching():
                 try:
@@ -258,15 +246,11 @@ class _Content:
         return found
 
     def rows(
-        self,
-        images: Mapping[str, _Image],
-        boxes: Mapping[str, _Box],
-        classes: tuple[str, ...],
-        class_of: Mapping[int, str],
+        self, classes: tuple[str, ...], class_of: Mapping[int, str]
     ) -> dict[str, list[Row] | None]:
         """Image id -> its boxes; None if one of them is at fault."""
-        rows: dict[str, list[Row] | None] = {image.id: [] for image in images.values()}
-        for place, box in boxes.items():
+        rows: dict[str, list[Row] | None] = {image.id: [] for image in self.images.values()}
+        for place, box in self.boxes.items():
             with self.log.catching():
                 if box.image_id not in rows:
                     message = f"{place}: there is no image with id {box.image_id!r}"
@@ -285,16 +269,12 @@ class _Content:
         return rows
 
     def records(
-        self,
-        images: Mapping[str, _Image],
-        rows: Mapping[str, list[Row] | None],
-        start: str,
-        level: int | None,
+        self, rows: Mapping[str, list[Row] | None], start: str, level: int | None
     ) -> tuple[Annotation, ...]:
         """The images that have no fault, in the order of the file."""
-        stems = Counter(PurePosixPath(image.file_name).stem for image in images.values())
+        stems = Counter(PurePosixPath(image.file_name).stem for image in self.images.values())
         records, taken, sized = [], set(), []
-        for place, image in images.items():
+        for place, image in self.images.items():
             name = PurePosixPath(image.file_name)
             image_id = name.stem if stems[name.stem] == 1 else name.with_suffix("").as_posix()
             with self.log.catching():

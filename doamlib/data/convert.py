@@ -153,11 +153,7 @@ def _divided(records: Divided, share: float, group: re.Pattern[str] | str) -> Di
     for own in strata.values():
         ordered = sorted(own, key=lambda name: hashlib.sha256(name.encode()).digest())
         train.update(ordered[: min(len(own), max(1, round(share * len(own))))])
-    return [
-        ("train" if name in train else "test", record)
-        for name, own in groups.items()
-        for record in own
-    ]
+    return [("train" if name in train else "test", r) for name, own in groups.items() for r in own]
 
 
 def _by_split(records: Divided, folder: Folder) -> dict[str, list[Annotation]]:

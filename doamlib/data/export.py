@@ -57,23 +57,18 @@ def export(datasets: Sequence[Dataset], target: Path | str, layout: Layout = "co
     if layout not in get_args(Layout):
         raise ValueError(f"layout {layout!r}: choose {' or '.join(get_args(Layout))}")
     target = new_folder(target)
-    named, write = (_kept, _as_coco) if layout == "coco" else (_renamed, _as_opixray)
-    places = [named(dataset) for dataset in datasets]
+    kept = layout == "coco"
+    places = [[r.path for r in d.records] if kept else _renamed(d) for d in datasets]
     for dataset, names in zip(datasets, places, strict=True):
         folder = Folder(dataset.root)
         for record, name in zip(dataset.records, names, strict=True):
             _place(folder.file(record.path), target / name)
-    for dataset in datasets:  # last: a folder with them is whole
-        write(dataset, target)
+    for dataset in datasets:  # last: a folder with annotations is whole
+        if kept:
+            write_coco(dataset, target / f"{dataset.split}.json")
+        else:
+            _as_opixray(dataset, target)
     return target
-
-
-def _kept(dataset: Dataset) -> list[str]:
-    return [record.path for record in dataset.records]
-
-
-def _as_coco(dataset: Dataset, target: Path) -> None:
-    write_coco(dataset, target / f"{dataset.split}.json")
 
 
 def _renamed(dataset: Dataset) -> list[str]:
@@ -103,7 +98,7 @@ def _as_opixray(dataset: Dataset, target: Path) -> None:
         stems[record.image_id] = stem = PurePosixPath(name).stem
         rows = [
             " ".join([name, dataset.classes[label - 1], *(f"{v:.9g}" for v in corners)])
-            for corners, label in zip(record.boxes.tolist(), record.labels.tolist(), strict=True)
+            for corners, label in record.items()
         ]
         write_text(Path(f"{base}_annotation", f"{stem}.txt"), "".join(f"{r}\n" for r in rows))
     levels = {level: [r for r in dataset.records if r.level == level] for level in LEVELS}

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from doamlib.core.config import Config
-from doamlib.core.report import one_line
+from doamlib.core.report import Refusal, one_line
 
 Severity = Literal["error", "warning", "note"]
 """An error stops training; a warning was dealt with (a box clipped); a note is worth knowing."""
@@ -39,7 +39,7 @@ class Fault(Config):
         return f"{one_line(place)}: {said}"
 
 
-class DataError(ValueError):
+class DataError(Refusal, ValueError):
     """A fault that training cannot go on with; its text is the fault's one line."""
 
     def __init__(self, fault: Fault) -> None:
@@ -50,16 +50,11 @@ class DataError(ValueError):
         """The fault that was met."""
         return self.args[0]
 
-    def _render_traceback_(self) -> list[str]:
-        """What a notebook shows in place of a traceback (a hook of IPython's)."""
-        return [f"DataError: {self}"]
-
 
 def error(code: str, message: str, file: str, line: int | None = None, fix: str = "") -> DataError:
     """A :class:`DataError` from the parts of its fault."""
-    return DataError(
-        Fault(severity="error", code=code, message=message, file=file, line=line, fix=fix)
-    )
+    fault = Fault(severity="error", code=code, message=message, file=file, line=line, fix=fix)
+    return DataError(fault)
 
 
 class FaultLog:

@@ -6,7 +6,6 @@ and what our records do not keep.
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from doamlib.core.report import one_line
 from doamlib.data.faults import DataError, FaultLog
 from doamlib.data.folder import Folder
 from doamlib.data.images import image_size
-from doamlib.data.layouts import SPLITS, is_image, kind_of, split_of, walk
+from doamlib.data.layouts import SPLITS, files_of, is_image, kind_of, split_of
 from doamlib.data.sample import Annotation, Row, boxes_within
 
 FLAGS = ("difficult", "truncated", "occluded", "pose")
@@ -77,9 +76,7 @@ class Source:
 
     def __init__(self, folder: Folder) -> None:
         self.folder, self.losses = folder, Losses()
-        self.files = [
-            posixpath.normpath(f"{place}/{name}") for place, names in walk(folder) for name in names
-        ]
+        self.files = files_of(folder)
         self.images: dict[str, list[str]] = defaultdict(list)
         for path in filter(is_image, self.files):
             self.images[PurePosixPath(path).stem].append(path)
@@ -202,14 +199,13 @@ def _yolo_names(source: Source) -> dict[str, str]:
             source.losses.add("YAML files that cannot be read", file)
             continue
         names = content.get("names") if isinstance(content, dict) else None
-        if isinstance(names, list):
-            return {str(number): str(name) for number, name in enumerate(names)}
-        if isinstance(names, dict):
-            return {str(number): str(name) for number, name in names.items()}
+        numbered = dict(enumerate(names)) if isinstance(names, list) else names
+        if isinstance(numbered, dict):
+            return {str(number): str(name) for number, name in numbered.items()}
     for file in source.of_kind(".txt") + source.of_kind(".names"):
         if PurePosixPath(file).name in YOLO_LISTS or file.endswith(".names"):
-            lines = [text for _, text in source.folder.lines(file)]
-            return {str(number): name for number, name in enumerate(lines)}
+            lines = enumerate(source.folder.lines(file))
+            return {str(number): name for number, (_, name) in lines}
     source.losses.add("lists of class names are missing: classes are called by their number", ".")
     return {}
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median_low
 
+from doamlib.core.report import counted
 from doamlib.data.dataset import Dataset, read_manifest
 from doamlib.data.faults import DataError, Fault, FaultLog, error
 from doamlib.data.folder import Folder
@@ -87,20 +88,16 @@ def counts_line(datasets: Sequence[Dataset], faults: Iterable[Fault]) -> str:
     """
     codes = Counter(fault.code for fault in faults if fault.severity != "error")
     splits = "; ".join(
-        f"{dataset.split} {_counted(len(dataset), 'image')}, "
-        f"{_counted(sum(len(record.labels) for record in dataset.records), 'box')}"
+        f"{dataset.split} {counted(len(dataset), 'image')}, "
+        f"{counted(sum(len(record.labels) for record in dataset.records), 'box')}"
         for dataset in datasets
     )
     dropped = sum(codes[code] for code in LOST)
     odd = {code: n for code, n in sorted(codes.items()) if code not in COUNTED_ELSEWHERE}
     named = f" ({', '.join(f'{n:,} {code}' for code, n in odd.items())})" if odd else ""
-    return "; ".join(
-        [
-            f"{splits}; boxes: {dropped:,} dropped, {codes['box-clipped']:,} clipped",
-            f"{sum(odd.values()):,} suspicious{named}",
-            *_lacking(datasets),
-        ]
-    )
+    boxes = f"boxes: {dropped:,} dropped, {codes['box-clipped']:,} clipped"
+    suspicious = f"{sum(odd.values()):,} suspicious{named}"
+    return "; ".join([splits, boxes, suspicious, *_lacking(datasets)])
 
 
 def first_error(faults: Sequence[Fault], root: object) -> DataError | None:
@@ -127,11 +124,6 @@ def _lacking(datasets: Sequence[Dataset]) -> Iterator[str]:
         if used and idle:
             more = f" and {len(idle) - SHOWN:,} more" if len(idle) > SHOWN else ""
             yield f"no {', '.join(idle[:SHOWN])}{more} in {dataset.split}"
-
-
-def _counted(number: int, what: str) -> str:
-    plural = {"image": "images", "box": "boxes"}[what]
-    return f"{number:,} {what if number == 1 else plural}"
 
 
 def _place(dataset: Dataset) -> str:
@@ -180,8 +172,7 @@ def _look_for_doubles(dataset: Dataset, log: FaultLog) -> None:
     """Boxes that stand twice in one image, with the same class: a detection can hit only one."""
     doubled, boxes = defaultdict(int), 0
     for record in dataset.records:
-        rows = zip(record.boxes.tolist(), record.labels.tolist(), strict=True)
-        items = [(*box, label) for box, label in rows]
+        items = [(*box, label) for box, label in record.items()]
         boxes += len(items)
         if more := len(items) - len(set(items)):
             doubled[record.path] = more
@@ -192,7 +183,7 @@ def _look_for_doubles(dataset: Dataset, log: FaultLog) -> None:
         log.add("error", "boxes-twice", message, _place(dataset), fix=fix)
     else:
         for path, more in doubled.items():
-            message = f"{_counted(more, 'box')} with the same class and corners as another one"
+            message = f"{counted(more, 'box')} with the same class and corners as another one"
             log.add("warning", "box-twice", message, path, fix="keep each box once")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
+from doamlib.core.report import counted
 from doamlib.data.faults import DataError, error
 from doamlib.data.folder import Folder
 from doamlib.data.images import SUFFIXES
@@ -26,6 +27,9 @@ SPLITS = {
 
 LEVELS = ("easy", "hard", "hidden")
 """PIDray's three test lists, ``annotations/xray_test_easy.json`` ...: levels 1 to 3."""
+
+KINDS = {".json": "JSON file", ".xml": "Pascal VOC XML file", ".csv": "CSV file"}
+"""What a file is by its suffix; of text files only some hold annotations (:func:`kind_of`)."""
 
 SUPPORTED = "OPIXray's layout and COCO JSON with a file for train and one for test"
 CONVERT = "doam data convert {root} TARGET --split 0.8"
@@ -59,6 +63,11 @@ def walk(folder: Folder) -> Iterator[tuple[str, list[str]]]:
         yield relative.as_posix(), sorted(files)
 
 
+def files_of(folder: Folder) -> list[str]:
+    """Every file that :func:`walk` meets, as a path relative to the root."""
+    return [posixpath.normpath(f"{place}/{n}") for place, names in walk(folder) for n in names]
+
+
 def annotation_files(folder: Folder, split: str) -> list[str]:
     """The JSON files that could be the split's annotations, the likeliest kind of them only.
 
@@ -69,12 +78,7 @@ def annotation_files(folder: Folder, split: str) -> list[str]:
         folder: the root.
         split: train, val or test; or any word that stands in the file's path.
     """
-    found = [
-        posixpath.normpath(f"{place}/{name}")
-        for place, files in walk(folder)
-        for name in files
-        if name.lower().endswith(".json")
-    ]
+    found = [path for path in files_of(folder) if path.lower().endswith(".json")]
     if split in SPLITS:
         found = [path for path in found if split_of(path) == split]
     else:
@@ -132,37 +136,25 @@ def no_annotations(folder: Folder, split: str) -> DataError:
 
 def describe(folder: Folder) -> str:
     """What lies below a root, in a line: annotations by format, and images."""
-    names = [posixpath.normpath(f"{place}/{n}") for place, files in walk(folder) for n in files]
-    images = sum(is_image(name) for name in names)
+    names = files_of(folder)
     kinds = Counter(kind for name in names if (kind := kind_of(folder, name)))
-    counted = [_number(count, kind) for kind, count in kinds.items()]
-    return ", ".join([*counted, _number(images, "image")])
+    kinds["image"] = sum(map(is_image, names))
+    return ", ".join(counted(count, kind) for kind, count in kinds.items())
 
 
 def kind_of(folder: Folder, name: str) -> str:
     """What a file is by its name and place; ``""`` for one that holds no annotations."""
     path = PurePosixPath(name)
-    match path.suffix.lower():
-        case ".json":
-            return "JSON file"
-        case ".xml":
-            return "Pascal VOC XML file"
-        case ".csv":
-            return "CSV file"
-        case ".txt":
-            labels = any("labels" in words for words in words_of(name)[1:])
-            beside = any(folder.exists(str(path.with_suffix(suffix))) for suffix in SUFFIXES)
-            return "YOLO text file" if labels or beside else ""
-    return ""
+    if path.suffix.lower() != ".txt":
+        return KINDS.get(path.suffix.lower(), "")
+    labels = any("labels" in words for words in words_of(name)[1:])
+    beside = any(folder.exists(str(path.with_suffix(suffix))) for suffix in SUFFIXES)
+    return "YOLO text file" if labels or beside else ""
 
 
 def is_image(name: str) -> bool:
     """Whether a file's name is that of an image that is read."""
     return PurePosixPath(name).suffix.lower() in (*SUFFIXES, ".bmp")
-
-
-def _number(count: int, kind: str) -> str:
-    return f"{count:,} {kind}{'' if count == 1 else 's'}"
 
 
 def image_folder(folder: Folder, file: str, names: Sequence[str], level: int | None) -> str:

@@ -18,11 +18,7 @@ from doamlib.data.sample import Annotation, Row, boxes_within
 
 
 def read_opixray(
-    root: Path | str,
-    split: str,
-    *,
-    names: Mapping[str, str] | None = None,
-    strict: bool = True,
+    root: Path | str, split: str, *, names: Mapping[str, str] | None = None, strict: bool = True
 ) -> Dataset:
     r"""One split of a dataset in OPIXray's layout.
 

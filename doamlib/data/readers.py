@@ -9,7 +9,7 @@ from typing import Literal
 from doamlib.data.coco import read_coco
 from doamlib.data.dataset import Dataset
 from doamlib.data.folder import Folder
-from doamlib.data.layouts import find_splits, walk
+from doamlib.data.layouts import files_of, find_splits
 from doamlib.data.opixray import read_opixray
 
 Format = Literal["opixray", "coco"]
@@ -29,7 +29,7 @@ def detect(root: Path | str) -> Format:
 
 def has_json(folder: Folder) -> bool:
     """Whether there is any JSON file below the root."""
-    return any(name.lower().endswith(".json") for _, files in walk(folder) for name in files)
+    return any(path.lower().endswith(".json") for path in files_of(folder))
 
 
 def read_splits(

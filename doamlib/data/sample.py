@@ -33,6 +33,10 @@ class Annotation:
     width: int
     height: int
 
+    def items(self) -> list[tuple[list[float], int]]:
+        """Box and label of each item, as plain numbers."""
+        return list(zip(self.boxes.tolist(), self.labels.tolist(), strict=True))
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:

@@ -28,9 +28,7 @@ def box_table(dataset: Dataset) -> pd.DataFrame:
     rows = []
     for record in dataset.records:
         area = record.width * record.height
-        for (x1, y1, x2, y2), label in zip(
-            record.boxes.tolist(), record.labels.tolist(), strict=True
-        ):
+        for (x1, y1, x2, y2), label in record.items():
             width, height = x2 - x1, y2 - y1
             name = dataset.classes[label - 1]
             share = width * height / area

@@ -10,19 +10,9 @@ from doamlib.core.lazy import lazily
 
 __getattr__, __all__ = lazily(
     __name__,
-    {
-        "average_precision": "ap",
-        "average_precisions": "ap",
-        "mean_ap": "ap",
-        "precision_recall": "ap",
-        "Detections": "detections",
-        "GroundTruth": "detections",
-        "iou": "matching",
-        "match": "matching",
-        "TestSet": "test_set",
-        "detect": "test_set",
-        "score": "test_set",
-        "summarise": "statistics",
-        "paired_differences": "statistics",
-    },
+    ap=("average_precision", "average_precisions", "mean_ap", "precision_recall"),
+    detections=("Detections", "GroundTruth"),
+    matching=("iou", "match"),
+    test_set=("TestSet", "detect", "score"),
+    statistics=("summarise", "paired_differences"),
 )

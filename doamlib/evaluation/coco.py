@@ -33,10 +33,8 @@ def coco_ap(truth: GroundTruth, detections: Detections, classes: Sequence[str]) 
     if len(truth) == 0 or len(detections) == 0:  # pycocotools fails on an empty list
         return dict.fromkeys(("AP50", "AP50:95"), 0.0 if len(truth) else float("nan"))
     with contextlib.redirect_stdout(io.StringIO()):
-        items = _as_coco(truth, classes)
-        boxes = _corner_and_sides(detections.boxes)  # a table is what loadRes reads fastest
-        table = [detections.image_index, boxes, detections.score, detections.label]
-        found = items.loadRes(np.column_stack(table))
+        items = _empty(truth.image_count, classes).loadRes(_table(truth, np.ones(len(truth))))
+        found = items.loadRes(_table(detections, detections.score))
         evaluator = COCOeval(items, found, "bbox")
         evaluator.params.areaRng, evaluator.params.areaRngLbl = [[0, np.inf]], ["all"]
         evaluator.params.maxDets = [100]
@@ -47,30 +45,19 @@ def coco_ap(truth: GroundTruth, detections: Detections, classes: Sequence[str]) 
     return {"AP50": float(precision[0].mean()), "AP50:95": float(precision.mean())}
 
 
-def _as_coco(truth: GroundTruth, classes: Sequence[str]) -> COCO:
+def _empty(images: int, classes: Sequence[str]) -> COCO:
     coco = COCO()
-    boxes = _corner_and_sides(truth.boxes)
     coco.dataset = {
-        "info": {},
-        "images": [{"id": image} for image in range(truth.image_count)],
+        "images": [{"id": image} for image in range(images)],
         "categories": [{"id": i, "name": name} for i, name in enumerate(classes, start=1)],
-        "annotations": [
-            {
-                "id": row + 1,  # 0 means "not matched" to pycocotools
-                "image_id": int(truth.image_index[row]),
-                "category_id": int(truth.label[row]),
-                "bbox": boxes[row].tolist(),
-                "area": float(boxes[row, 2:].prod()),
-                "iscrowd": 0,
-            }
-            for row in range(len(truth))
-        ],
+        "annotations": [],
     }
     coco.createIndex()
     return coco
 
 
-def _corner_and_sides(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Rows of x, y, width, height, as COCO writes a box, from rows of x1, y1, x2, y2."""
-    boxes = boxes.astype(np.float64)
-    return np.column_stack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
+def _table(of: GroundTruth | Detections, score: NDArray[np.floating]) -> NDArray[np.float64]:
+    """What ``loadRes`` reads fastest: image, x, y, width, height, score and class of each box."""
+    boxes = of.boxes.astype(np.float64)
+    boxes[:, 2:] -= boxes[:, :2]
+    return np.column_stack([of.image_index, boxes, score, of.label])

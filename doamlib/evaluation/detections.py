@@ -6,16 +6,16 @@ a whole test set of them is one small file. Nothing here knows a network.
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from doamlib.core.files import npz_bytes, write_bytes
+from doamlib.core.files import npz_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +118,6 @@ class Detections:
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return [dict(zip(keys, row, strict=True)) for row in rows]
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `as_bytes` to a file, in one step."""
-        write_bytes(path, self.as_bytes())
-
     def as_bytes(self) -> bytes:
         """A compressed ``.npz`` without pickle.
 
@@ -140,8 +136,8 @@ class Detections:
         )
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Detections:
-        """Read what `save` wrote; boxes come back as float32 pixels.
+    def load(cls, path: str | Path | IO[bytes]) -> Detections:
+        """Read what `as_bytes` gave; boxes come back as float32 pixels.
 
         Raises:
             ValueError: the file is not a detections file.

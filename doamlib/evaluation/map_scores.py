@@ -86,7 +86,7 @@ def gradcam_maps(detector: Detector, images: Tensor, targets: Sequence[Target]) 
     Paper: Fig. 6.
     """
     pixels, _ = detector.pixels(images)
-    cam = LayerGradCam(detector.matched_class_scores, detector.gradcam_layer())
+    cam = LayerGradCam(detector.matched_class_scores, detector.network.last_vgg_layer)
     inputs = (pixels / 255).requires_grad_()
     small = cam.attribute(inputs, additional_forward_args=(targets,), relu_attributions=True)
     return LayerAttribution.interpolate(small.detach(), pixels.shape[-2:], "bilinear")[:, 0]
@@ -248,7 +248,7 @@ def score_maps(
 
 
 def intervals(
-    frame: pd.DataFrame, by: Sequence[str], scores: Sequence[str] = SCORES, seed: int = 0
+    frame: pd.DataFrame, by: Sequence[str], scores: Sequence[str] = SCORES
 ) -> pd.DataFrame:
     """Means over images with 95% bootstrap intervals over images; items of an image are averaged.
 
@@ -256,7 +256,6 @@ def intervals(
         frame: as `tidy` returns it, or any with the columns ``image``, ``by`` and ``scores``.
         by: columns to group by, e.g. ``["map", "class"]``.
         scores: columns to average; NaN is left out.
-        seed: of the bootstrap.
 
     Returns:
         A row for each group and score: ``by``, ``score``, ``mean``, ``low``, ``high``, ``images``;
@@ -269,7 +268,7 @@ def intervals(
             values = means[score].dropna().to_numpy(np.float64)
             mean, low, high = values.mean() if len(values) else np.nan, np.nan, np.nan
             if len(values) >= MIN_IMAGES:
-                mean, low, high = bootstrap_mean(values, seed)
+                mean, low, high = bootstrap_mean(values, seed=0)
             row = {"score": score, "mean": mean, "low": low, "high": high, "images": len(values)}
             rows.append(dict(zip(by, group, strict=True)) | row)
     return pd.DataFrame(rows, columns=[*by, "score", "mean", "low", "high", "images"])

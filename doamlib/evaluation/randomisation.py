@@ -111,11 +111,6 @@ def _calibrate(detector: Detector, prefixes: tuple[str, ...], images: Tensor) ->
         layer.eval()
 
 
-def rank_correlation(first: NDArray, second: NDArray) -> float:
-    """Spearman's correlation of two maps, -1 to 1; NaN where one is constant (it ranks nothing)."""
-    return _correlation(_ranks(first), _ranks(second))
-
-
 def _ranks(values: NDArray) -> NDArray[np.float32]:
     """Of all pixels (tied ones share the mean), with mean 0 and length 1; 0 for a constant map."""
     ranks = stats.rankdata(values)
@@ -124,6 +119,7 @@ def _ranks(values: NDArray) -> NDArray[np.float32]:
 
 
 def _correlation(first: NDArray, second: NDArray) -> float:
+    """Spearman's, of two maps' ranks, -1 to 1; NaN where one is constant (it ranks nothing)."""
     return float(first @ second) if first.any() and second.any() else float("nan")
 
 

@@ -15,6 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
 from doamlib.core.config import Record
+from doamlib.core.report import counted
+
+LEVEL = 0.95
+"""Of every interval in the book."""
 
 POWER = 0.8
 """How often `smallest_difference` would be shown."""
@@ -44,17 +48,21 @@ class Estimate(Record):
     high: float | None
     level: float
 
+    @property
+    def in_brackets(self) -> str:
+        """The mean and its interval for a narrow column, e.g. ``+1.20 [+0.80, +1.60]``."""
+        ends = "" if self.low is None else f" [{self.low:+z.2f}, {self.high:+z.2f}]"
+        return f"{self.mean:+z.2f}{ends}"
+
     def __str__(self) -> str:
-        seeds = f"{self.n} seed{'s' if self.n > 1 else ''}"
+        seeds = counted(self.n, "seed")
         if self.low is None:
             return f"{self.mean:+z.2f} ({seeds}, no interval)"
-        percent = f"{100 * self.level:.3g}%"
-        return (
-            f"{self.mean:+z.2f} ({percent} interval {self.low:+z.2f} to {self.high:+z.2f}, {seeds})"
-        )
+        interval = f"{100 * self.level:.3g}% interval {self.low:+z.2f} to {self.high:+z.2f}"
+        return f"{self.mean:+z.2f} ({interval}, {seeds})"
 
 
-def summarise(values: BySeed | Sequence[float], level: float = 0.95) -> Estimate:
+def summarise(values: BySeed | Sequence[float], level: float = LEVEL) -> Estimate:
     """Mean, standard deviation and t interval of independent runs.
 
     Args:
@@ -104,13 +112,13 @@ def trend(values: Mapping[int, ArrayLike], levels: Sequence[float]) -> dict[int,
     }
 
 
-def smallest_difference(sd: float, n: int, level: float = 0.95) -> float:
+def smallest_difference(sd: float, n: int) -> float:
     """The true difference that ``n`` seeds would show with probability `POWER`.
 
-    "Show" means: the t interval of this level lies above zero. From the non-central t distribution,
+    "Show" means: the t interval lies above zero. From the non-central t distribution,
     taking ``sd`` for the true standard deviation of the paired differences.
     """
-    critical = stats.t.ppf((1 + level) / 2, n - 1)
+    critical = stats.t.ppf((1 + LEVEL) / 2, n - 1)
 
     def missing_power(shift: float) -> float:
         return float(stats.nct.sf(critical, n - 1, shift)) - POWER
@@ -144,7 +152,7 @@ def image_resamples(image_count: int, resamples: int, seed: int) -> NDArray[np.i
     return generator.multinomial(image_count, np.full(image_count, 1 / image_count), resamples)
 
 
-def percentile_interval(estimate: float, resampled: ArrayLike, level: float = 0.95) -> Interval:
+def percentile_interval(estimate: float, resampled: ArrayLike) -> Interval:
     """Percentile interval of a statistic from its values on `image_resamples`.
 
     NaN values (a resample without any item of a class) are left out; all NaN gives NaN.
@@ -153,11 +161,11 @@ def percentile_interval(estimate: float, resampled: ArrayLike, level: float = 0.
     known = resampled[~np.isnan(resampled)]
     if known.size == 0:
         return Interval(estimate, np.nan, np.nan)
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(estimate, float(low), float(high))
 
 
-def bootstrap_mean(values: ArrayLike, seed: int, level: float = 0.95) -> Interval:
+def bootstrap_mean(values: ArrayLike, seed: int) -> Interval:
     """Bias-corrected bootstrap interval (BCa) of the mean of one number an image.
 
     For the difference of two arms give the per-image differences. Equal values give an interval of
@@ -171,7 +179,7 @@ def bootstrap_mean(values: ArrayLike, seed: int, level: float = 0.95) -> Interva
     if is_constant(x):
         return Interval(mean, mean, mean)
     generator = np.random.default_rng(seed)
-    result = stats.bootstrap((x,), np.mean, confidence_level=level, batch=1000, rng=generator)
+    result = stats.bootstrap((x,), np.mean, confidence_level=LEVEL, batch=1000, rng=generator)
     return Interval(mean, *map(float, result.confidence_interval))
 
 

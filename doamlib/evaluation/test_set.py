@@ -26,23 +26,23 @@ from doamlib.evaluation.coco import coco_ap
 from doamlib.evaluation.detections import Detections, GroundTruth
 from doamlib.evaluation.matching import Matches, match
 
+BATCH = 32
+"""Images at a time; changes no result beyond rounding."""
+
 
 @torch.inference_mode()
-def detect(
-    detector: nn.Module, dataset: CachedDataset, device: torch.device, batch_size: int = 32
-) -> Detections:
+def detect(detector: nn.Module, dataset: CachedDataset, device: torch.device) -> Detections:
     """Every image's detections, in pixels of its original size.
 
     Args:
         detector: on ``device``; it is put in evaluation mode.
         dataset: images at the network's input size.
         device: where the detector is.
-        batch_size: images at a time; changes no result beyond rounding.
     """
     detector.eval()
     found = []
-    for start in range(0, len(dataset), batch_size):
-        indices = range(start, min(start + batch_size, len(dataset)))
+    for start in range(0, len(dataset), BATCH):
+        indices = range(start, min(start + BATCH, len(dataset)))
         images, _ = dataset.batch(indices)
         for index, output in zip(indices, detector(images.to(device)), strict=True):
             boxes = dataset.to_original(index, output["boxes"].float().cpu())

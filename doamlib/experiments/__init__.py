@@ -11,20 +11,10 @@ from doamlib.core.lazy import lazily
 
 __getattr__, __all__ = lazily(
     __name__,
-    {
-        "Parameters": "parameters",
-        "from_file": "parameters",
-        "from_notebook": "parameters",
-        "ARMS": "arms",
-        "TABLES": "arms",
-        "READINGS": "arms",
-        "Study": "study",
-        "run_config": "study",
-        "Result": "results",
-        "RunConfig": "results",
-        "RunStore": "store",
-        "Reference": "archive",
-        "references": "archive",
-        "pack": "archive",
-    },
+    parameters=("Parameters", "from_file", "from_notebook"),
+    arms=("ARMS", "TABLES", "READINGS"),
+    study=("Study", "run_config"),
+    results=("Result", "RunConfig"),
+    store=("RunStore",),
+    archive=("Reference", "references", "pack"),
 )

@@ -20,11 +20,12 @@ import numpy as np
 
 from doamlib.core import paths
 from doamlib.core.files import npz_bytes, write_bytes
+from doamlib.core.report import Refusal
 from doamlib.evaluation.detections import Detections
 from doamlib.evaluation.test_set import score
 from doamlib.experiments.arms import ARMS
 from doamlib.experiments.parameters import Parameters, from_values
-from doamlib.experiments.results import RESULTS_VERSION, Result, of_arms, processor
+from doamlib.experiments.results import RESULTS_VERSION, Result, Runs, of_arms, processor
 from doamlib.experiments.study import PlannedRun, Study, run_config
 
 PACKED = ("identity.json", "metrics.json", "provenance.json")
@@ -38,8 +39,6 @@ DIGITS = 5
 MAX_BYTES = 16 * 2**20
 RUNS_ONLY = {"profile", "arms", "seeds", "device", "processes", "data_root", "image"}
 """Parameters that say which runs there are and where, not how each is made."""
-
-Runs = dict[tuple[str, int], Result]
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def merged(parts: Iterable[Reference]) -> list[Reference]:
     """One layer for each recipe and, of real data, each copy of them; order as `references`."""
     found: dict[str, list[Reference]] = {}
     for part in parts:
-        recipe = part.parameters.model_dump_json(exclude=RUNS_ONLY)
+        recipe = _recipe(part.parameters)
         if part.parameters.dataset != "simulation":
             data = {result.identity["fingerprint"] for result in part.results.values()}
             recipe += " ".join(sorted(data))
@@ -130,11 +129,12 @@ def stored(parameters: Parameters, folder: Path | None = None) -> Runs:
         parameters: of which `RUNS_ONLY` do not matter.
         folder: of the archives; the committed one by default.
     """
-    recipe = parameters.model_dump_json(exclude=RUNS_ONLY)
-    layers = (
-        r for r in references(folder) if recipe == r.parameters.model_dump_json(exclude=RUNS_ONLY)
-    )
-    return next((layer.results for layer in layers), {})
+    recipe = _recipe(parameters)
+    return next((r.results for r in references(folder) if _recipe(r.parameters) == recipe), {})
+
+
+def _recipe(parameters: Parameters) -> str:
+    return parameters.model_dump_json(exclude=RUNS_ONLY)
 
 
 def why_stale(result: Result, parameters: Parameters, arm: str, seed: int) -> str:
@@ -177,25 +177,21 @@ def pack(study: Study, folder: Path | None = None) -> list[Path]:
         runs = [run for run in study.plan() if run.result is not None and run.seed == seed]
         _one_processor(seed, runs)
         first = seed == min(study.parameters.seeds)
-        contents = [_content(run.result, whole=first) for run in runs]
-        for part, members in enumerate(_parts([sum(map(len, c.values())) for c in contents])):
-            index = {
-                "parameters": _shared(study.parameters),
-                "runs": [
-                    {"key": runs[i].result.key, "arm": runs[i].arm, "seed": seed} for i in members
-                ],
-            }
+        contents = [(run, _content(run.result, whole=first)) for run in runs]
+        for part, members in enumerate(_parts(contents)):
+            listed = [{"key": run.result.key, "arm": run.arm, "seed": seed} for run, _ in members]
+            index = {"parameters": _shared(study.parameters), "runs": listed}
             files = {"runs.json": json.dumps(index, indent=1).encode()}
-            for i in members:
-                files |= {f"{runs[i].result.key}/{name}": c for name, c in contents[i].items()}
-                files[f"test_sets/{study.fingerprint}.npz"] = runs[i].result.test_set().as_bytes()
+            for run, content in members:
+                files |= {f"{run.result.key}/{name}": data for name, data in content.items()}
+                files[f"test_sets/{study.fingerprint}.npz"] = run.result.test_set().as_bytes()
             name = f"{study.parameters.profile}-seed{seed}{f'-{part}' if part else ''}.zip"
             _write_zip(folder / name, files)
             written.append(folder / name)
     return written
 
 
-class MixedProcessors(RuntimeError):
+class MixedProcessors(Refusal, RuntimeError):
     """Arms of one seed come from different kinds of processors, so their differences mislead."""
 
 
@@ -253,15 +249,19 @@ def _rounded(content: Any) -> Any:
     return content
 
 
-def _parts(sizes: list[int]) -> list[list[int]]:
-    """Indices in runs of neighbours that stay below the limit together."""
-    parts: list[list[int]] = []
+Contents = list[tuple[PlannedRun, dict[str, bytes]]]
+
+
+def _parts(contents: Contents) -> list[Contents]:
+    """Neighbours that stay below the limit together."""
+    parts: list[Contents] = []
     room = 0
-    for index, size in enumerate(sizes):
+    for run, content in contents:
+        size = sum(map(len, content.values()))
         if not parts or size > room:
             parts.append([])
             room = MAX_BYTES - 2**20  # the test set and the index
-        parts[-1].append(index)
+        parts[-1].append((run, content))
         room -= size
     return parts
 

@@ -34,7 +34,7 @@ class Arm(Config):
     shots: int = 0
 
 
-_DOAM = DOAMConfig.reference()
+_DOAM = DOAMConfig()
 _HARD = SamplingConfig(strategy="hard")
 _HARD_EQUAL = SamplingConfig(strategy="hard", equal_steps=True)
 _IMAGES = SamplingConfig(strategy="hard", pool_of="images")
@@ -65,7 +65,7 @@ _READINGS = (
     Arm(name="SSD+DOAM-T, as the paper says", doam=DOAMConfig.paper()),
     Arm(
         name="SSD+DOAM-T, normalised steps",
-        doam=DOAMConfig.reference(block="conv-bn-relu", gamma=None),
+        doam=DOAMConfig(block="conv-bn-relu", gamma=None),
     ),
 )
 
@@ -87,10 +87,10 @@ _EXTENDED = (
     Arm(name="SSD+DOAM-O, equal steps", doam=_DOAM, sampling=_HARD_EQUAL),
     Arm(name="SSD+DOAM-O, hard images", doam=_DOAM, sampling=_IMAGES),
     Arm(name="SSD+DOAM-O, hard images, equal steps", doam=_DOAM, sampling=_IMAGES_EQUAL),
-    *(Arm(name=name, doam=DOAMConfig.reference(**switch)) for name, switch in SWITCHES.items()),
+    *(Arm(name=name, doam=DOAMConfig(**switch)) for name, switch in SWITCHES.items()),
     Arm(
         name="SSD+DOAM-T, standardised inputs",
-        doam=DOAMConfig.reference(branch_inputs="standardised", gamma=None),
+        doam=DOAMConfig(branch_inputs="standardised", gamma=None),
     ),
     Arm(name="SSD+DOAM-T, fresh first layer", doam=_DOAM, fresh_first_layer=True),
     *(Arm(name=f"SSD, {shots} shots", shots=shots) for shots in SHOTS),

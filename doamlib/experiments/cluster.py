@@ -122,22 +122,11 @@ def drawing(address: str, report: Report = print) -> Draw:
 
 def _wanted(study: Study) -> list[Wanted]:
     """The missing runs in their order, the warm starts that none has yet before them."""
-    runs = study.plan()
-    missing = [
-        Wanted(f"[{n}/{len(runs)}] {run.arm}, seed {run.seed}", run.config, study.fingerprint)
-        for n, run in enumerate(runs, start=1)
-        if run.result is None
+    warm, runs = study.missing(study.plan())
+    return [
+        *(Wanted(t.name, t.config, t.config.data.simulation.fingerprint) for t in warm),
+        *(Wanted(task.name, task.config, study.fingerprint) for task in runs),
     ]
-    warm = {
-        run.digest(): Wanted(
-            f"[warm start] {run.detector.name}, seed {run.seed}",
-            run,
-            run.data.simulation.fingerprint,
-        )
-        for run in (wanted.config.warm_run() for wanted in missing)
-        if run and study.store.starting_weights(run) is None
-    }
-    return [*warm.values(), *missing]
 
 
 def _taken(store: RunStore, wanted: Sequence[Wanted], held: ExitStack) -> dict[Wanted, Path]:

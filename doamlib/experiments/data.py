@@ -37,20 +37,21 @@ HARMLESS = (
 """What a warm start is trained to find: fixed before any training, and never a cutter."""
 
 
-class DataConfig(Config):
+class DataConfig(Config, use_attribute_docstrings=True):
     """The identity of the data of a run: what they are, not where they lie."""
 
     dataset: Literal["simulation", "opixray", "coco"] = "simulation"
-    simulation: SimulationConfig | None = Field(None, description="for generated data only")
-    class_names: dict[str, str] = Field({}, description="spelling in the files -> class")
-    classes: tuple[str, ...] = Field(
-        CLASSES, description="of the annotated items, in label order; harmless objects have theirs"
-    )
-    objects: Literal["annotated", "harmless"] = Field(
-        "annotated", description="harmless: the generator's HARMLESS objects in place of cutters"
-    )
+    simulation: SimulationConfig | None = None
+    """for generated data only"""
+    class_names: dict[str, str] = Field({})
+    """spelling in the files -> class"""
+    classes: tuple[str, ...] = CLASSES
+    """of the annotated items, in label order; harmless objects have theirs"""
+    objects: Literal["annotated", "harmless"] = "annotated"
+    """harmless: the generator's HARMLESS objects in place of cutters"""
 
-    shots: int = Field(0, ge=0, description="train on this many images a class only; 0: on all")
+    shots: int = Field(0, ge=0)
+    """train on this many images a class only; 0: on all"""
 
     @model_validator(mode="after")
     def _simulation_fits(self) -> DataConfig:
@@ -184,10 +185,7 @@ def _decode_once(dataset: Dataset, root: Path, report: Report) -> None:
 
 
 def simulated(
-    config: SimulationConfig,
-    processes: int = 1,
-    report: Report = print,
-    draw: Draw | None = None,
+    config: SimulationConfig, processes: int = 1, report: Report = print, draw: Draw | None = None
 ) -> Path:
     """The folder of a generated dataset; two processes that want the same one make it once.
 

@@ -5,7 +5,6 @@ Taught in ``book/own_image.ipynb``.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -117,11 +117,7 @@ def _names(files: Iterable[Path]) -> dict[Path, str]:
 def _rows(found: dict[str, Tensor], classes: Sequence[str]) -> list[dict[str, Any]]:
     parts = (found[name].tolist() for name in ("boxes", "labels", "scores"))
     return [
-        {
-            "class": classes[label - 1],
-            "score": round(score, 4),
-            "box": [round(value, 1) for value in box],
-        }
+        {"class": classes[label - 1], "score": round(score, 4), "box": [round(v, 1) for v in box]}
         for box, label, score in zip(*parts, strict=True)
     ]
 
@@ -182,10 +178,10 @@ def _write(
         "images": found,
     }
     write_text(out / "detections.json", json.dumps(report, indent=1) + "\n")
-    table = io.StringIO()
-    lines = csv.writer(table, lineterminator="\n")
-    lines.writerow(COLUMNS)
-    for image in found:
-        for row in image["detections"]:
-            lines.writerow([image["file"], row["class"], row["score"], *row["box"]])
-    write_text(out / "detections.csv", table.getvalue())
+    rows = [
+        (image["file"], row["class"], row["score"], *row["box"])
+        for image in found
+        for row in image["detections"]
+    ]
+    table = pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False, lineterminator="\n")
+    write_text(out / "detections.csv", table)

@@ -12,13 +12,14 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from safetensors.torch import load, load_file, save
 
 from doamlib.core import paths
 from doamlib.core.files import write_bytes, write_text
+from doamlib.core.report import Refusal
 from doamlib.experiments.arms import ARMS
 from doamlib.experiments.results import Result, RunConfig
 from doamlib.experiments.store import RunStore
@@ -34,12 +35,8 @@ NOTICE = (
 )
 
 
-class DetectorError(ValueError):
+class DetectorError(Refusal, ValueError):
     """There is no such detector, or its file is not what it should be; one line says what to do."""
-
-    def _render_traceback_(self) -> list[str]:
-        """What a notebook shows in place of a traceback (a hook of IPython's)."""
-        return [f"DetectorError: {self}"]
 
 
 @dataclass(frozen=True)
@@ -192,10 +189,7 @@ def choose(known: Iterable[Trained], arm: str | None = None, seed: int | None = 
         there = sorted({f"{t.arm} seed {t.config.seed}" for t in known})
         asked = " ".join([arm or "", "" if seed is None else f"seed {seed}"]).strip()
         raise DetectorError(f"no trained detector {asked} is here; there are {', '.join(there)}")
-    return max(
-        fits,
-        key=lambda t: (t.arm == PREFERRED, t.steps, t.origin == "own", -t.config.seed),
-    )
+    return max(fits, key=lambda t: (t.arm == PREFERRED, t.steps, t.origin == "own", -t.config.seed))
 
 
 def arm_of(config: RunConfig) -> str | None:
@@ -249,9 +243,8 @@ def ship(result: Result, folder: Path | None = None) -> Path:
     name = "".join(c if c.isalnum() else "-" for c in arm.lower())
     path = folder / f"{name}-seed{result.config.seed}-{result.key}.safetensors"
     content = save(tensors, metadata={"config": result.config.detector.as_json()})
-    recipes: dict[str, Any] = {}
-    if (folder / "recipes.json").is_file():
-        recipes = json.loads((folder / "recipes.json").read_text(encoding="utf-8"))
+    file = folder / "recipes.json"
+    recipes = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     recipes[path.stem] = {
         "arm": arm,
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -262,5 +255,5 @@ def ship(result: Result, folder: Path | None = None) -> Path:
         "provenance": result.provenance,
     }
     write_bytes(path, content)
-    write_text(folder / "recipes.json", json.dumps(recipes, indent=1) + "\n")
+    write_text(file, json.dumps(recipes, indent=1) + "\n")
     return path

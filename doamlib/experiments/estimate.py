@@ -14,7 +14,7 @@ from doamlib.core.memory import enough_memory
 from doamlib.core.precision import Precision, forward_in
 from doamlib.evaluation.map_swaps import EDGE_SWAPS, SWAPS
 from doamlib.experiments.results import RunConfig
-from doamlib.models.detector import Detector, DetectorConfig, build_detector
+from doamlib.models.detector import DetectorConfig, build_detector
 from doamlib.sampling import planned_steps
 from doamlib.training import STOPS, TrainingConfig, TrainingError, make_optimizer
 
@@ -48,8 +48,8 @@ class Rates:
 
     def seconds(self, work: Work) -> float:
         """The time that the work takes."""
-        kinds = ("trained", "forward", "explained")
-        return sum(getattr(self, kind) * getattr(work, kind) for kind in kinds)
+        network = self.trained * work.trained + self.forward * work.forward
+        return network + self.explained * work.explained
 
 
 def work_of(config: RunConfig, train_images: int, test_images: int) -> Work:
@@ -66,13 +66,12 @@ def work_of(config: RunConfig, train_images: int, test_images: int) -> Work:
         train_images: images of an epoch.
         test_images: in the test set.
     """
-    training, doam = config.training, config.detector.doam is not None
+    training, doam = config.training, config.detector.doam
     batches = math.ceil(train_images / training.batch_size)
     steps = planned_steps(config.sampling, batches, training.epochs)
     trained = round(steps / batches * train_images)
-    has_map = doam and (config.detector.doam.edge_guidance or config.detector.doam.material)
     # As it is, it is evaluated anyway; with M, plain edges take its place once.
-    swaps = (len(EDGE_SWAPS) if doam else 0) + (len(SWAPS) if has_map else 0)
+    swaps = (len(EDGE_SWAPS) if doam else 0) + (len(SWAPS) if doam and doam.attends else 0)
     evaluations = min(STOPS, training.epochs) + 1 + swaps
     forward, explained = evaluations * test_images, 0
     if config.explained:
@@ -143,19 +142,15 @@ def measured_rates(
 
     trained = _seconds_a_call(train, device) / batch_size
     detector.eval()
-    forward = _seconds_a_call(lambda: _detect(detector, images), device) / batch_size
+    with torch.inference_mode():
+        forward = _seconds_a_call(lambda: detector(images), device) / batch_size
     # Grad-CAM is a forward and half a backward pass, and a millisecond of ranking and averaging
     # over 96 x 96 pixels on the CPU.
     explained = (forward + trained) / 2 + 1e-3 * (size / 96) ** 2
     return Rates(trained, forward, explained)
 
 
-@torch.inference_mode()
-def _detect(detector: Detector, images: torch.Tensor) -> None:
-    detector(images)
-
-
-def _seconds_a_call(work: Callable[[], None], device: torch.device) -> float:
+def _seconds_a_call(work: Callable[[], object], device: torch.device) -> float:
     """The mean of two calls, after one that warms up."""
     for repeat in range(3):
         if repeat == 1:

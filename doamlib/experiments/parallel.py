@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import pickle
-import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -39,19 +37,15 @@ class Trainer:
         store: gets the results.
         device: computes them.
         data: what all tasks train on, open; a task may ask for fewer shots of them.
-        deadline: a :func:`time.monotonic` after which no epoch is started.
-        at_once: runs that are trained at the same time.
-        processes: threads that decode images; 1 where runs are trained side by side.
+        limits: of the machine; as many runs as share it are trained side by side.
     """
 
     store: RunStore
     device: torch.device
     data: Data
-    deadline: float
-    at_once: int
-    processes: int
+    limits: Limits
 
-    def train(self, task: Task, report: Report = print) -> None:
+    def train(self, task: Task, report: Report) -> None:
         """Train one run, here and now.
 
         Raises:
@@ -62,32 +56,31 @@ class Trainer:
         def told(line: str) -> None:
             report(f"{task.name}: {line}")
 
-        if time.monotonic() > self.deadline:
+        if time.monotonic() > self.limits.deadline:
             raise OutOfTime
         told(f"training on {self.device.type}")
         data = self.data.few_shot(task.config.data.shots)
-        limits = Limits(self.deadline, self.processes, self.at_once)
         try:
-            result_of(self.store, task.config, data, self.device, told, limits)
+            result_of(self.store, task.config, data, self.device, told, self.limits)
         except TrainingError as failed:
             raise TrainingError(f"{task.name}: {failed}") from None
 
     def train_all(self, tasks: Iterable[Task], report: Report) -> None:
-        """Train all tasks in their order: ``at_once`` in worker processes, or one by one here.
+        """Train all tasks in their order: ``runs_at_once`` in worker processes, or one by one here.
 
         Raises:
             doamlib.training.TrainingError: a loss diverged; the other runs are stopped, and go on
                 from their last epoch when they are wanted again.
             doamlib.training.OutOfTime: the deadline passed; every run finished its epoch.
         """
-        if self.at_once == 1:
+        if self.limits.runs_at_once == 1:
             for task in tasks:
                 self.train(task, report)
             return
         lines = SPAWN.Queue()
         # Pickled here, because the pool's own pickler keeps a file open for every tensor.
         pickled = pickle.dumps(self)
-        with worker_processes(self.at_once, _print_into, lines) as pool:
+        with worker_processes(self.limits.runs_at_once, _send_to, lines) as pool:
             running = [pool.submit(_train_in_worker, pickled, task) for task in tasks]
             while not all(future.done() for future in running):
                 _raise_errors(running)
@@ -97,9 +90,18 @@ class Trainer:
                 future.result()
 
 
+_send: Report = print
+"""In a worker: hands a line to the process that started it, whose cell may show it."""
+
+
+def _send_to(lines: Queue) -> None:
+    global _send
+    _send = lines.put
+
+
 def _train_in_worker(pickled: bytes, task: Task) -> None:
     torch.set_num_threads(1)
-    pickle.loads(pickled).train(task)
+    pickle.loads(pickled).train(task, _send)
 
 
 def _raise_errors(running: Iterable[Future]) -> None:
@@ -117,20 +119,3 @@ def _report_lines(lines: Queue, report: Report, wait: float = 0.0) -> None:
             wait = 0.0
     except Empty:
         return
-
-
-def _print_into(lines: Queue) -> None:
-    """A worker's printed lines go to the process that started it, whose cell may show them."""
-    sys.stdout = _Lines(lines.put)
-
-
-class _Lines(io.TextIOBase):
-    """A text stream that hands on each printed line."""
-
-    def __init__(self, put: Report) -> None:
-        self._put = put
-
-    def write(self, text: str) -> int:
-        if line := text.rstrip("\n"):
-            self._put(line)
-        return len(text)

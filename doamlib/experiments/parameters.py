@@ -24,24 +24,11 @@ from doamlib.experiments.values import (
     found_folder,
     notebook_values,
     places,
-    read_mapping,
     read_yaml,
     shown,
 )
 
-__all__ = [
-    "ParameterError",
-    "Parameters",
-    "cell_source",
-    "from_file",
-    "from_notebook",
-    "from_values",
-    "read_mapping",
-]
-
-Positive = Annotated[int, Field(gt=0)]
 Images = Annotated[int, Field(gt=0, le=1_000_000)]
-Count = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -58,7 +45,7 @@ HEADINGS = {
 """The first parameter of each group -> the group's heading in a notebook's parameters cell."""
 
 
-class Parameters(Config):
+class Parameters(Config, use_attribute_docstrings=True):
     """Every knob of the book. ``params/*.yaml`` hold values for it; no other knob exists.
 
     The defaults are those of ``params/quick.yaml`` and so of every notebook's parameters cell: a
@@ -69,71 +56,82 @@ class Parameters(Config):
         ParameterError: through :func:`from_notebook`, :func:`from_file` and :func:`from_values`.
     """
 
-    profile: str = Field(
-        "quick", pattern=r"^[a-z0-9-]{1,40}$", description="name shown beside every number"
-    )
+    profile: str = Field("quick", pattern=r"^[a-z0-9-]{1,40}$")
+    """name shown beside every number"""
 
-    dataset: Literal["simulation", "opixray", "coco"] = Field(
-        "simulation", description="generated images, OPIXray as it lies on disk, or COCO JSON"
-    )
-    data_root: str | None = Field(None, description="folder of a real dataset; none for simulation")
-    class_names: dict[str, str] = Field(
-        {}, description="coco: your category name -> the class it stands for; empty: as they are"
-    )
-    train_images: Images = Field(1600, description="simulation: images to train on")
-    test_images: Images = Field(300, description="simulation: images to test on")
-    data_seed: Seed = Field(0, description="simulation: seed of the dataset")
-    field_of_view: float = Field(
-        0.3, ge=0.2, le=1, description="simulation: share of the frame that is rendered"
-    )
+    dataset: Literal["simulation", "opixray", "coco"] = "simulation"
+    """generated images, OPIXray as it lies on disk, or COCO JSON"""
+    data_root: str | None = None
+    """folder of a real dataset; none for simulation"""
+    class_names: dict[str, str] = Field({})
+    """coco: your category name -> the class it stands for; empty: as they are"""
+    train_images: Images = 1600
+    """simulation: images to train on"""
+    test_images: Images = 300
+    """simulation: images to test on"""
+    data_seed: Seed = 0
+    """simulation: seed of the dataset"""
+    field_of_view: float = Field(0.3, ge=0.2, le=1)
+    """simulation: share of the frame that is rendered"""
 
-    arms: tuple[str, ...] = Field(CORE, description="rows of the tables to train")
-    seeds: tuple[Seed, ...] = Field((0,), description="one run an arm and seed")
-    image_size: int = Field(
-        96, ge=96, le=1024, description="side of the square network input, pixels"
-    )
-    width: Share = Field(0.2, description="share of the published channel counts")
-    doam_width: Share = Field(0.5, description="the same for DOAM itself")
+    arms: tuple[str, ...] = CORE
+    """rows of the tables to train"""
+    seeds: tuple[Seed, ...] = (0,)
+    """one run an arm and seed"""
+    image_size: int = Field(96, ge=96, le=1024)
+    """side of the square network input, pixels"""
+    width: Share = 0.2
+    """share of the published channel counts"""
+    doam_width: Share = 0.5
+    """the same for DOAM itself"""
 
-    warm_start: Literal["none", "harmless"] = Field(
-        "harmless", description="starting weights: random, or trained on harmless objects"
-    )
-    warm_start_per_seed: bool = Field(
-        False, description="each seed has its own warm start; else all share seed 0's"
-    )
-    warm_images: Images = Field(32000, description="warm start: generated images")
-    warm_epochs: Positive = Field(12, description="warm start: passes over them")
-    warm_learning_rate: float = Field(2.0e-3, gt=0, description="warm start: peak of a cosine")
+    warm_start: Literal["none", "harmless"] = "harmless"
+    """starting weights: random, or trained on harmless objects"""
+    warm_start_per_seed: bool = False
+    """each seed has its own warm start; else all share seed 0's"""
+    warm_images: Images = 32000
+    """warm start: generated images"""
+    warm_epochs: int = Field(12, gt=0)
+    """warm start: passes over them"""
+    warm_learning_rate: float = Field(2.0e-3, gt=0)
+    """warm start: peak of a cosine"""
 
-    optimizer: Literal["sgd", "adamw"] = Field("adamw", description="sgd is the paper's")
-    epochs: Positive = Field(3, description="passes over the training images")
-    batch_size: Positive = Field(16, description="images a step (paper: 24)")
-    learning_rate: float = Field(5.0e-4, gt=0, description="peak of the schedule (paper: 1.0e-4)")
-    momentum: float = Field(
-        0.9, ge=0, lt=1, description="SGD's, or AdamW's first beta (paper: 0.9)"
-    )
-    weight_decay: float = Field(1.0e-2, ge=0, description="of the optimizer (paper: 5.0e-4)")
-    warmup_steps: Count = Field(30, description="steps over which the learning rate rises from 0")
-    schedule: Literal["constant", "cosine"] = Field("cosine", description="of the learning rate")
-    clip_norm: float = Field(10.0, ge=0, description="largest gradient norm; 0: no limit")
-    horizontal_flip: bool = Field(True, description="mirror half of the training images")
-    pool_share: Share = Field(0.1, description="over-sampling: pool size, of an epoch's batches")
-    loss_quantile: float = Field(
-        0.5, ge=0, le=1, description="over-sampling: a batch above it is hard enough for the pool"
-    )
-    average_last: float = Field(
-        0.1, ge=0, lt=1, description="share of the last steps whose weights are averaged; 0: none"
-    )
-    precision: Precision = Field(
-        "auto", description="of the forward pass; auto: bfloat16 where the hardware has it"
-    )
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    """sgd is the paper's"""
+    epochs: int = Field(3, gt=0)
+    """passes over the training images"""
+    batch_size: int = Field(16, gt=0)
+    """images a step (paper: 24)"""
+    learning_rate: float = Field(5.0e-4, gt=0)
+    """peak of the schedule (paper: 1.0e-4)"""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """SGD's, or AdamW's first beta (paper: 0.9)"""
+    weight_decay: float = Field(1.0e-2, ge=0)
+    """of the optimizer (paper: 5.0e-4)"""
+    warmup_steps: int = Field(30, ge=0)
+    """steps over which the learning rate rises from 0"""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """of the learning rate"""
+    clip_norm: float = Field(10.0, ge=0)
+    """largest gradient norm; 0: no limit"""
+    horizontal_flip: bool = True
+    """mirror half of the training images"""
+    pool_share: Share = 0.1
+    """over-sampling: pool size, of an epoch's batches"""
+    loss_quantile: float = Field(0.5, ge=0, le=1)
+    """over-sampling: a batch above it is hard enough for the pool"""
+    average_last: float = Field(0.1, ge=0, lt=1)
+    """share of the last steps whose weights are averaged; 0: none"""
+    precision: Precision = "auto"
+    """of the forward pass; auto: bfloat16 where the hardware has it"""
 
-    image: str | None = Field(
-        None, description="a picture of your own for the page own_image; none: a generated one"
-    )
+    image: str | None = None
+    """a picture of your own for the page own_image; none: a generated one"""
 
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run")
-    processes: int = Field(2, gt=0, le=256, description="processes that generate and decode images")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """where networks run"""
+    processes: int = Field(2, gt=0, le=256)
+    """processes that generate and decode images"""
 
     @field_validator("arms")
     @classmethod
@@ -166,9 +164,8 @@ class Parameters(Config):
                 f"{', '.join(map(str, places()))}; give the whole path of a picture"
             )
         if self.data_root is not None and not os.path.isdir(at_home(self.data_root)):
-            looked = ""
-            if not at_home(self.data_root).is_absolute():
-                looked = f" in {', '.join(map(str, places()))}"
+            whole = at_home(self.data_root).is_absolute()
+            looked = "" if whole else f" in {', '.join(map(str, places()))}"
             raise ParameterError(
                 f"data_root = {shown(self.data_root)}: no such folder{looked}; give the "
                 "path of the dataset"

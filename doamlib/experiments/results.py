@@ -86,9 +86,7 @@ class RunConfig(Config):
         """
         detector, sampling, doam = self.detector, self.sampling, self.detector.doam
         plain = DetectorConfig(
-            width=detector.width,
-            image_size=detector.image_size,
-            num_classes=detector.num_classes,
+            width=detector.width, image_size=detector.image_size, num_classes=detector.num_classes
         )
         return (
             detector.model_copy(update={"doam": None, "fresh_first_layer": False}) == plain
@@ -122,10 +120,8 @@ class Result:
             it does.
     """
 
-    def __init__(
-        self, place: Place, origin: Literal["local", "reference"], stale: str = ""
-    ) -> None:
-        self._place, self.origin, self.stale = place, origin, stale
+    def __init__(self, place: Place, origin: Literal["local", "reference"]) -> None:
+        self._place, self.origin, self.stale = place, origin, ""
         self.key = place.name
 
     @cached_property
@@ -228,12 +224,7 @@ Runs = Mapping[tuple[str, int], Result]
 
 def of_arms(runs: Runs, arms: Iterable[str]) -> dict[tuple[str, int], Result]:
     """The results of these arms, arm by arm in the order given."""
-    return {
-        (arm, seed): result
-        for wanted in arms
-        for (arm, seed), result in runs.items()
-        if arm == wanted
-    }
+    return {run: runs[run] for arm in arms for run in runs if run[0] == arm}
 
 
 def processor(result: Result) -> str:

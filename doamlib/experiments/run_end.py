@@ -73,18 +73,10 @@ class RunEnd:
             self.detector, self.tested, self.test, self.device, own=self.metrics["AP"]["mAP"]
         )
         if explained:
+            # captum takes seconds to import, and few runs are explained
+            from doamlib.evaluation.maps import maps_of_run
+
             report("drawing maps of what it looks at")
-            drawn = _maps(self.detector, self.train, self.tested, seed)
-            self.files["maps.npz"], self.metrics["maps"] = drawn
+            scores, numbers = maps_of_run(self.detector, self.train, self.tested, seed)
+            self.files["maps.npz"], self.metrics["maps"] = npz_bytes(**scores), numbers
         self.seconds["maps_seconds"] = round(time.perf_counter() - start, 1)
-
-
-def _maps(
-    detector: Detector, train: CachedDataset, tested: CachedDataset, seed: int
-) -> tuple[bytes, dict[str, Any]]:
-    from doamlib.evaluation.maps import (
-        maps_of_run,  # captum takes seconds, and few runs are explained
-    )
-
-    scores, numbers = maps_of_run(detector, train, tested, seed)
-    return npz_bytes(**scores), numbers

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import torch
 
-from doamlib.core.report import Report, clock
+from doamlib.core.report import Report, clock, counted
 from doamlib.data.classes import CLASSES
 from doamlib.experiments.arms import ARMS, Arm
 from doamlib.experiments.data import Data, DataConfig, data_config, open_data
@@ -19,6 +19,7 @@ from doamlib.experiments.parallel import Task, Trainer
 from doamlib.experiments.parameters import ParameterError, Parameters
 from doamlib.experiments.results import Result, RunConfig, WarmStart
 from doamlib.experiments.store import RunStore
+from doamlib.experiments.train_run import Limits
 from doamlib.models.detector import DetectorConfig
 from doamlib.recipe import TrainingConfig
 from doamlib.simulation import SimulationConfig
@@ -57,9 +58,7 @@ def run_config(
             fresh_first_layer=arm.fresh_first_layer,
         ),
         sampling=arm.sampling.model_copy(update=pool if pooled else {}),
-        training=_training(parameters).model_copy(
-            update={"epochs": _epochs(parameters, arm, len(classes))}
-        ),
+        training=_training(parameters, _epochs(parameters, arm, len(classes))),
         seed=seed,
         warm_start=_warm_start(parameters, seed),
     )
@@ -79,9 +78,9 @@ def _epochs(parameters: Parameters, arm: Arm, classes: int) -> int:
     return math.ceil(steps / math.ceil(arm.shots * classes / size))
 
 
-def _training(parameters: Parameters) -> TrainingConfig:
+def _training(parameters: Parameters, epochs: int) -> TrainingConfig:
     shared = TrainingConfig.model_fields.keys() & Parameters.model_fields.keys()
-    return TrainingConfig(**{name: getattr(parameters, name) for name in shared})
+    return TrainingConfig(**{n: getattr(parameters, n) for n in shared} | {"epochs": epochs})
 
 
 def _refuse_one_alone(images: int, image_size: int) -> None:
@@ -205,14 +204,11 @@ class Study:
         names = [name for name in self.parameters.arms if arms is None or name in set(arms)]
         for shots in sorted({ARMS[name].shots for name in names} - {0}):
             self._check_shots(shots)
-        runs = []
-        for seed in self.parameters.seeds:
-            for name in names:
-                config = self.config(name, seed)
-                runs.append(
-                    PlannedRun(name, seed, config, self.store.find(config, self.fingerprint))
-                )
-        return runs
+        return [self._planned(name, seed) for seed in self.parameters.seeds for name in names]
+
+    def _planned(self, arm: str, seed: int) -> PlannedRun:
+        config = self.config(arm, seed)
+        return PlannedRun(arm, seed, config, self.store.find(config, self.fingerprint))
 
     def _check_shots(self, shots: int) -> None:
         said, root = self.parameters.train_images, self.parameters.data_root
@@ -232,14 +228,14 @@ class Study:
     def announce(self, arms: Iterable[str] | None = None, timed: bool = True) -> list[PlannedRun]:
         """Report what exists, what is missing and, if ``timed``, how long; returns the plan."""
         runs = self.plan(arms)
-        missing = [run.config for run in runs if run.result is None]
-        self.report(f"{len(runs)} runs needed, {len(runs) - len(missing)} exist")
+        warm, missing = self.missing(runs)
+        stored = len(runs) - len(missing)
+        self.report(f"{counted(len(runs), 'run')} needed, {stored} stored")
         if missing:
-            warm = self._missing_warm_starts(missing)
             first = f" and {len(warm)} warm starts before them" if warm else ""
             needed = ""
             if timed:
-                works = [(run, *self._images(run)) for run in (*missing, *warm)]
+                works = [(task.config, *self._images(task.config)) for task in (*missing, *warm)]
                 seconds = total_seconds(works, self.device) / self.runs_at_once(len(missing))
                 needed = f", about {clock(seconds)} on this machine"
             self.report(f"{len(missing)} to train{first}{needed}")
@@ -257,9 +253,20 @@ class Study:
                 f"expect next to nothing, and raise epochs ({asked.epochs} now)"
             )
 
-    def _missing_warm_starts(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
-        warm = {config.digest(): config for run in configs if (config := run.warm_run())}
-        return [run for run in warm.values() if self.store.starting_weights(run) is None]
+    def missing(self, plan: Sequence[PlannedRun]) -> tuple[list[Task], list[Task]]:
+        """What is to be trained of a plan: the warm starts that its runs lack, and these runs."""
+        runs = [
+            Task(f"[{number}/{len(plan)}] {run.arm}, seed {run.seed}", run.config)
+            for number, run in enumerate(plan, start=1)
+            if run.result is None
+        ]
+        starts = {start.digest(): start for run in runs if (start := run.config.warm_run())}
+        warm = [
+            Task(f"[warm start] {start.detector.name}, seed {start.seed}", start)
+            for start in starts.values()
+            if self.store.starting_weights(start) is None
+        ]
+        return warm, runs
 
     def _images(self, config: RunConfig) -> tuple[int, int]:
         """How many images the run is trained and tested on."""
@@ -269,11 +276,9 @@ class Study:
             train, test = len(self.data.train), len(self.data.test)
         return config.data.shots * len(config.data.classes) or train, test
 
-    def results(
-        self, arms: Iterable[str] | None = None, deadline: float = float("inf")
-    ) -> dict[tuple[str, int], Result]:
+    def results(self, arms: Iterable[str] | None = None) -> dict[tuple[str, int], Result]:
         """(arm, seed) -> result of every run of these arms: :meth:`plan`, then :meth:`train`."""
-        return self.train(self.plan(arms), deadline)
+        return self.train(self.plan(arms))
 
     def train(
         self, plan: Sequence[PlannedRun], deadline: float = float("inf")
@@ -291,20 +296,13 @@ class Study:
             doamlib.training.TrainingError: a loss diverged.
             doamlib.training.OutOfTime: the deadline passed; the next call goes on from there.
         """
-        missing = [
-            Task(f"[{number}/{len(plan)}] {run.arm}, seed {run.seed}", run.config)
-            for number, run in enumerate(plan, start=1)
-            if run.result is None
-        ]
+        warm, missing = self.missing(plan)
+        for shots in {task.config.data.shots for task in missing}:
+            self.data.few_shot(shots)  # refused before anything is trained
+        if warm:
+            harmless = open_data(warm[0].config.data, None, self.processes, self.report)
+            self._train_all(warm, harmless, deadline)
         if missing:
-            for shots in {task.config.data.shots for task in missing}:
-                self.data.few_shot(shots)  # refused before anything is trained
-            warm = self._missing_warm_starts(task.config for task in missing)
-            if warm:
-                names = (f"[warm start] {run.detector.name}, seed {run.seed}" for run in warm)
-                tasks = [Task(name, run) for name, run in zip(names, warm, strict=True)]
-                harmless = open_data(warm[0].data, None, self.processes, self.report)
-                self._train_all(tasks, harmless, deadline)
             self._train_all(missing, self.data, deadline)
         return {
             (run.arm, run.seed): run.result or self.store.find(run.config, self.fingerprint)
@@ -313,27 +311,16 @@ class Study:
 
     def found(self, arms: Iterable[str]) -> dict[tuple[str, int], Result]:
         """What is trained of these arms, with the parameters' seeds; nothing is trained for it."""
-        found = {
-            (arm, seed): self.store.find(self.config(arm, seed), self.fingerprint)
-            for arm in arms
-            for seed in self.parameters.seeds
-        }
-        return {run: result for run, result in found.items() if result is not None}
+        runs = [self._planned(arm, seed) for arm in arms for seed in self.parameters.seeds]
+        return {(run.arm, run.seed): run.result for run in runs if run.result}
 
     def _train_all(self, tasks: list[Task], data: Data, deadline: float) -> None:
         """Train these, which share their data; images are decoded first, by all processes."""
         for split in ("train", "test"):
             data.cached(split, self.parameters.image_size, self.processes, self.report)
         at_once = self.runs_at_once(len(tasks))
-        trainer = Trainer(
-            store=self.store,
-            device=self.device,
-            data=data,
-            deadline=deadline,
-            at_once=at_once,
-            processes=1 if at_once > 1 else self.processes,
-        )
-        trainer.train_all(tasks, self.report)
+        limits = Limits(deadline, 1 if at_once > 1 else self.processes, at_once)
+        Trainer(self.store, self.device, data, limits).train_all(tasks, self.report)
 
     def runs_at_once(self, missing: int) -> int:
         """How many of ``missing`` runs are trained side by side: at least 1, at most one a core.

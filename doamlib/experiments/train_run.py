@@ -127,14 +127,7 @@ def train_run(
     )
     end = RunEnd(detector, train, tested, device)
     training = Training(
-        detector,
-        train,
-        config.training,
-        config.sampling,
-        config.seed,
-        folder,
-        device,
-        watch=end.watch,
+        detector, train, config.training, config.sampling, config.seed, folder, device, end.watch
     )
     history = training.run(report, limits.deadline)
     end.evaluate(history)

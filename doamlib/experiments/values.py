@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import difflib
 import os
-import types
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import yaml
 
 from doamlib.core import paths
-from doamlib.core.report import one_line
+from doamlib.core.report import Refusal, one_line
 
 CELL_HEAD = "# Change these here, or from outside"
 """How the parameters cell of every notebook begins."""
@@ -27,12 +26,8 @@ LONGEST = 80
 PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 
 
-class ParameterError(ValueError):
+class ParameterError(Refusal, ValueError):
     """A parameter was refused; the one-line message names the key, the value and the fix."""
-
-    def _render_traceback_(self) -> list[str]:
-        """What a notebook shows in place of a traceback (a hook of IPython's)."""
-        return [f"ParameterError: {self}"]
 
 
 NO_YAML = (yaml.YAMLError, TypeError, RecursionError)
@@ -210,11 +205,7 @@ def notebook_values(namespace: Mapping[str, Any], known: Collection[str]) -> dic
         latest = [cell for cell in cells if cell.lstrip().startswith(head)][-1:]
         wanted |= {name for cell in latest for name in assigned(cell)}
     if not wanted:
-        plain = {
-            name
-            for name, value in namespace.items()
-            if isinstance(value, PLAIN) and not isinstance(value, types.ModuleType)
-        }
+        plain = {name for name, value in namespace.items() if isinstance(value, PLAIN)}
         close = {n for n in plain - set(known) if difflib.get_close_matches(n, known, 1, 0.8)}
         wanted = (plain & set(known)) | close
     return {name: namespace[name] for name in sorted(wanted) if name in namespace}

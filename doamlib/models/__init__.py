@@ -10,15 +10,10 @@ from doamlib.core.lazy import lazily
 
 __getattr__, __all__ = lazily(
     __name__,
-    {
-        "DOAM": "doam",
-        "DOAMConfig": "doam",
-        "load_official_state_dict": "official",
-        "complexity_table": "complexity",
-        "DetectorConfig": "config",
-        "Detector": "detector",
-        "build_detector": "detector",
-        "load_weights": "weights",
-        "save_weights": "weights",
-    },
+    doam=("DOAM", "DOAMConfig"),
+    official=("load_official_state_dict",),
+    complexity=("complexity_table",),
+    config=("DetectorConfig",),
+    detector=("Detector", "build_detector"),
+    weights=("load_weights", "save_weights"),
 )

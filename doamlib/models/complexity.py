@@ -80,20 +80,16 @@ class Explanation:
     idle: tuple[Place, ...] = ()
 
 
-EXTRA_PLACES = (
-    Place("conv8_1", 256, 19),
-    Place("conv8_2", 512, 10),
-    Place("conv9_1", 128, 10),
-    Place("conv9_2", 256, 5),
-    Place("conv10_1", 128, 5),
+def _places(**maps: tuple[int, int]) -> tuple[Place, ...]:
+    return tuple(Place(layer, *size) for layer, size in maps.items())
+
+
+EXTRA_PLACES = _places(
+    conv8_1=(256, 19), conv8_2=(512, 10), conv9_1=(128, 10), conv9_2=(256, 5), conv10_1=(128, 5)
 )
 # Three of the maps of 512 channels from pool4 on; which three, the count cannot tell.
-MIDDLE_PLACES = (
-    Place("conv5_1", 512, 19),
-    Place("conv5_2", 512, 19),
-    Place("conv5_3", 512, 19),
-    Place("conv6", 1024, 19),
-    Place("conv7", 1024, 19),
+MIDDLE_PLACES = _places(
+    conv5_1=(512, 19), conv5_2=(512, 19), conv5_3=(512, 19), conv6=(1024, 19), conv7=(1024, 19)
 )
 EXPLANATIONS = {
     "SE": Explanation(SEBasicBlock, EXTRA_PLACES),

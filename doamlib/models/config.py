@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from doamlib.core.config import Config
 from doamlib.models.doam import DOAMConfig
-
-Positive = Annotated[float, Field(gt=0)]
 
 
 class DetectorConfig(Config):
@@ -57,8 +55,8 @@ class DetectorConfig(Config):
     focal_loss: bool = False
     focal_gamma: float = Field(2.0, ge=0)
     focal_alpha: float = Field(0.25, gt=0, lt=1)
-    prior_scales: tuple[Positive, ...] | None = None
-    prior_aspect_ratios: tuple[tuple[Positive, ...], ...] | None = None
+    prior_scales: tuple[PositiveFloat, ...] | None = None
+    prior_aspect_ratios: tuple[tuple[PositiveFloat, ...], ...] | None = None
     match_iou: float = Field(0.5, gt=0, lt=1)
     score_threshold: float = Field(0.01, ge=0, lt=1)
     nms_iou: float = Field(0.45, gt=0, lt=1)

@@ -140,14 +140,6 @@ class Detector(nn.Module):
                 f"{self.config.num_classes}"
             )
 
-    def gradcam_layer(self) -> nn.Module:
-        """The last convolution of VGG16 (SSD only), where Fig. 6 takes its Grad-CAM.
-
-        Raises:
-            AttributeError: the network is not SSD.
-        """
-        return self.network.last_vgg_layer
-
     def matched_class_scores(
         self, images: Tensor | Sequence[Tensor], targets: Sequence[Target]
     ) -> Tensor:

@@ -34,7 +34,9 @@ EDGE_STD = 256.0
 
 
 class DOAMConfig(Config):
-    """What may differ between two DOAMs; the defaults are :meth:`reference`.
+    """What may differ between two DOAMs; the defaults are the DOAM of every table.
+
+    That is :meth:`official` with edges normalised image by image.
 
     Attributes:
         edge_guidance: compute A (Eq. 1, 2). Without it and without ``material`` there is no
@@ -50,8 +52,9 @@ class DOAMConfig(Config):
         edge_normalisation: where E's extremes are taken from when it is stretched to 0..255 for
             P: each image by itself, or the whole batch at once (code). With ``"batch"`` an image's
             prediction depends on its neighbours in the batch.
-        block: what a step of Edge Guidance or Material Awareness is: a convolution (code) or
-            convolution, batch normalisation and ReLU (paper).
+        block: what a step of Edge Guidance or Material Awareness is: a convolution and no
+            activation (code), or convolution, batch normalisation and ReLU (paper). The gate ends
+            in a batch normalisation either way.
         edge_channels: output channels of the N1 steps of Edge Guidance; N1 is their number.
         material_channels: output channels of the N2 steps of Material Awareness.
         region_sizes: side lengths k of the regions in pixels (Eq. 5).
@@ -62,6 +65,7 @@ class DOAMConfig(Config):
         gamma: start value of a learned scalar that blends attended and plain channels,
             ``gamma * M * P + (1 - gamma) * P`` (code), or None for ``M * P`` (paper). At 0, where
             the code starts, nothing but gamma itself receives a gradient until gamma has moved.
+            Nothing keeps it within 0..1.
         branch_inputs: what the branches read: pixels of 0..255 and edges of up to 1140 (code), or
             both shifted and scaled to a variance near 1 (neither code nor paper). Values of several
             hundred reach the sigmoid through Edge Guidance, which has no activation; the material
@@ -84,16 +88,17 @@ class DOAMConfig(Config):
     branch_inputs: Literal["pixels", "standardised"] = "pixels"
 
     @classmethod
-    def reference(cls, **changes: Any) -> DOAMConfig:
-        """The official code's choices, but edges normalised per image: the DOAM of every table."""
-        return cls(**changes)
+    def official(cls, **changes: Any) -> DOAMConfig:
+        """The official code's choices, all of them: E is stretched over the whole batch."""
+        return cls(**{"edge_normalisation": "batch"} | changes)
 
     @classmethod
     def paper(cls, n1: int = 2, n2: int = 2, width: int = 8, **changes: Any) -> DOAMConfig:
         """The paper's text. It leaves N1, N2 and the width open; two steps of eight channels here.
 
-        Eq. 9 multiplies M and P as matrices, which their shapes do not allow; like the code, every
-        configuration multiplies them pixel by pixel.
+        Of what is not set here the paper says the same as the code, or (how E is normalised)
+        nothing. Eq. 9 multiplies M and P as matrices, which their shapes do not allow; like the
+        code, every configuration multiplies them pixel by pixel.
         """
         choices = {
             "channel_order": "rgb",
@@ -107,8 +112,13 @@ class DOAMConfig(Config):
         }
         return cls(**choices | changes)
 
+    @property
+    def attends(self) -> bool:
+        """Whether there is an attention map M; the arm "Concat" of Table IX has none."""
+        return self.edge_guidance or self.material
+
     def slimmed(self, width: float) -> DOAMConfig:
-        """The same module with ``width`` times the channels (A and at least one are kept)."""
+        """The same module with ``width`` times the channels, but never fewer than one."""
         slim = {
             name: tuple(max(1, round(width * count)) for count in getattr(self, name))
             for name in ("edge_channels", "material_channels")
@@ -203,7 +213,7 @@ class RegionInformationAggregation(nn.Module):
         self.averages = nn.ModuleList(RegionAverage(size) for size in sizes)
         union = 2 * channels * len(sizes)
         self.reduces = config.region_convolution
-        if self.reduces:
+        if self.reduces:  # for each k a Conv2d(2 Cr, Cr, 3) of B1 || B2, taken apart
             union = channels * len(sizes)
             self.local = nn.Conv2d(channels, union, kernel_size=3, padding=1)
             self.regional = nn.ModuleList(
@@ -256,7 +266,7 @@ class DOAM(nn.Module):
 
     def __init__(self, config: DOAMConfig | None = None):
         super().__init__()
-        self.config = config = config or DOAMConfig.reference()
+        self.config = config = config or DOAMConfig()
         self.sobel = SobelEdges(config.edge_channel)
         fused = 0
         if config.material:
@@ -292,6 +302,7 @@ class DOAM(nn.Module):
         edges = self.sobel(images)  # E: B,1,H,W, 0 to 1140
         scaled_edges = PIXEL_RANGE * normalise_edges(edges, self.config.edge_normalisation)
         plain = torch.cat([images, scaled_edges], dim=1)  # P = x || E: B,4,H,W, 0..255
+        # Material Awareness reads P with the stretched edges, Edge Guidance E as it is.
         attention = self._attention(plain, edges)  # M: B,1,H,W, 0..1
         weighted = plain if attention is None else self._blend(plain, attention)  # D: B,4,H,W
         return (weighted, attention) if return_attention else weighted
@@ -308,7 +319,8 @@ class DOAM(nn.Module):
             branches.append(self.edge_guidance(edges))  # A (Eq. 1, 2)
         if not branches:
             return None
-        logits = self.attention.fusion(torch.cat(branches, dim=1))  # C = Wa (A || B) + ba (Eq. 7)
+        # C = Wa (A || B) + ba (Eq. 7); here B comes first, as in the code.
+        logits = self.attention.fusion(torch.cat(branches, dim=1))
         return self.attention.sigmoid(logits.float())  # in bfloat16 nothing lies within 0.004 of 1
 
     def _blend(self, plain: Tensor, attention: Tensor) -> Tensor:

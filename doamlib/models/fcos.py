@@ -116,10 +116,8 @@ class FCOS(nn.Module):
     ) -> dict[str, Tensor]:
         """Torchvision's focal, GIoU and centre-ness losses, divided by the batch's positives.
 
-        Args:
-            outputs: of :meth:`forward`.
-            boxes: (B, G, 4) in pixels of the input, padded.
-            labels: int64 (B, G), 1 to K, 0 for padding.
+        Takes what :meth:`forward` gave, and boxes and labels as :meth:`doamlib.models.ssd.SSD.loss`
+        takes them.
 
         Returns:
             Scalars ``classification``, ``bbox_regression``, ``bbox_ctrness``.

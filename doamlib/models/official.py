@@ -23,7 +23,7 @@ def load_official_state_dict(module: DOAM, mapping: Mapping[str, Any]) -> None:
     """Load the tensors of the official module (commit a3d37ff) into ours.
 
     Args:
-        module: a DOAM with the reference's shapes.
+        module: a DOAM with the official shapes (`DOAMConfig.official`).
         mapping: the official names to arrays or tensors. Its copies of the Sobel kernels are
             compared with ours; its colours are in BGR order.
 
@@ -36,7 +36,7 @@ def load_official_state_dict(module: DOAM, mapping: Mapping[str, Any]) -> None:
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(f"the module is not shaped like the reference: {error}") from None
+        raise ValueError(f"the module is not shaped like the official one: {error}") from None
 
 
 def convert_official_state_dict(mapping: Mapping[str, Any]) -> dict[str, Tensor]:

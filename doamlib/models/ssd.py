@@ -32,9 +32,10 @@ EXTRA_LAYERS = ((256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 1, 0), (128, 256,
 class VGG16Extractor(nn.Module):
     """VGG16 up to conv5_3, fc6 and fc7 as convolutions, and SSD's extra layers.
 
-    Returns the maps that SSD detects on: conv4_3 (every position normalised to length 1, then
-    scaled), fc7, conv8_2, conv9_2, and conv10_2 and conv11_2 where
-    :func:`doamlib.models.priors.map_sizes` has them.
+    Its first convolution reads three channels; a detector with DOAM replaces it by one of four
+    (``doamlib.models.detector.build_detector``). Returns the maps that SSD detects on: conv4_3
+    (every position normalised to length 1, then scaled), fc7, conv8_2, conv9_2, and conv10_2 and
+    conv11_2 where :func:`doamlib.models.priors.map_sizes` has them.
 
     Attributes:
         out_channels: channels of each map.
@@ -124,7 +125,11 @@ class SSD(nn.Module):
     """Network, loss and decoding; :class:`doamlib.models.detector.Detector` prepares its input.
 
     At 300 pixels it has six maps and 8,732 priors; below 268 conv11_2 falls away, below 140
-    conv10_2 too.
+    conv10_2 too. The constants: a prior stands for an item that it overlaps by ``match_iou`` (0.5)
+    or more, and each item has the prior that overlaps it most; offsets are divided by 0.1 (centre)
+    and 0.2 (logarithm of the size); three negatives a positive; detections from ``score_threshold``
+    (0.01) on, the strongest 200 of a class, each class by itself through ``nms_iou`` (0.45), the
+    strongest 200 of an image. Sizes and ratios of the priors: ``priors.py``.
     """
 
     first_layer = "backbone.features.0"
@@ -189,7 +194,8 @@ class SSD(nn.Module):
 
         Returns:
             Scalars ``bbox_regression`` and ``classification`` (SSD paper, Eq. 1 with alpha 1).
-            An image without items has no positives, hence no negatives either, and adds nothing.
+            An image without items has no positives, hence no negatives either, and adds nothing;
+            with focal loss, which counts every prior, its background counts as well.
 
         Paper: Eq. 10, 20.
         """
@@ -233,6 +239,7 @@ class SSD(nn.Module):
         negatives = entropy.masked_fill(positive, 0.0)
         hardest = negatives.topk(min(int(wanted.max()), negatives.shape[1]), dim=1).values
         # Sorted (B,W) for the image that wants most; of each, as many count as it wants itself.
+        # Where it has fewer, masked positives come last, and their zeros add nothing.
         rank = torch.arange(hardest.shape[1], device=hardest.device)
         return entropy[positive].sum() + hardest[rank < wanted].sum()
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Container, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
+
+from doamlib.core.files import write_bytes
 
 Source = Mapping[str, Tensor] | Path | str
 
@@ -23,10 +24,7 @@ def save_weights(detector: nn.Module, path: Path | str) -> None:
         path: the safetensors file; replaced if it exists.
     """
     tensors = {name: value.contiguous().cpu() for name, value in detector.state_dict().items()}
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    save_file(tensors, temporary, metadata={"config": detector.config.as_json()})
-    os.replace(temporary, path)
+    write_bytes(path, save(tensors, metadata={"config": detector.config.as_json()}))
 
 
 def load_weights(detector: nn.Module, source: Source) -> list[str]:

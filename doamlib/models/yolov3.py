@@ -192,10 +192,8 @@ class YOLOv3(nn.Module):
     def loss(self, outputs: dict[str, Tensor], boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Squared error and cross-entropies, summed, divided by the number of images.
 
-        Args:
-            outputs: of :meth:`forward`.
-            boxes: (B, G, 4) in pixels of the input, padded.
-            labels: int64 (B, G), 1 to K, 0 for padding.
+        Takes what :meth:`forward` gave, and boxes and labels as :meth:`doamlib.models.ssd.SSD.loss`
+        takes them.
 
         Returns:
             Scalars. ``bbox_regression``: binary cross-entropy of the centre's place in its cell and

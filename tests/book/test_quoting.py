@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, output_from_msg
 
-from doamlib.book import quoting
+from doamlib.book import known, quoting
 from doamlib.book.quoting import GLUE_PREFIX, quote, stale_quotes
 
 
@@ -50,6 +50,22 @@ def test_the_page_holds_the_full_number_under_its_name(executed, value, text):
     output = nbformat.read(executed("gain", value), 4).cells[0].outputs[0]
     assert output.data == {GLUE_PREFIX + "text/plain": text}
     assert output.metadata["scrapbook"]["name"] == "gain"
+
+
+@pytest.mark.parametrize(
+    "text", ["23,740", "0.5000", "1e-4", "+0.50", "0.45", "7 cores", "1.2 ± 0.3", "-", "(no seeds)"]
+)
+def test_a_text_is_shown_as_it_is_on_the_page_and_in_jupyterlab(executed, text):
+    from myst_nb.core.variables import format_plain_text
+
+    page = executed("gain", text)
+    notebook = nbformat.read(page, 4)
+    assert (
+        format_plain_text(notebook.cells[0].outputs[0].data[GLUE_PREFIX + "text/plain"], "") == text
+    )
+    assert known.values_in(notebook) == {"gain": text}
+    assert known.spelled("gain", known.QUOTED) == text
+    assert stale_quotes(page, {}) == []
 
 
 def test_untouched_is_not_stale(executed):

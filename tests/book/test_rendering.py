@@ -1,4 +1,4 @@
-"""What the book adds to Sphinx: captions, folds, index terms, icons, ways out."""
+"""What the book adds to Sphinx: captions, folds, index terms, ways out."""
 
 import io
 from pathlib import Path
@@ -96,23 +96,6 @@ def test_without_an_address_there_are_no_buttons():
     assert (
         rendering.buttons("https://example.org/a/b")["repository_url"] == "https://example.org/a/b"
     )
-
-
-def test_icons_in_use_become_a_small_style_sheet_and_the_script_goes(tmp_path):
-    shapes = (
-        '{home:[1,2,[],"f0","M0 0"],sun:[512,512,["light"],"f1","M1 1z"],moon:[3,3,[],"f2","M2"]}'
-    )
-    (tmp_path / "_static" / "scripts").mkdir(parents=True)
-    (tmp_path / "_static" / "scripts" / "fontawesome.js").write_text(shapes)
-    tag = '<script defer src="_static/scripts/fontawesome.js?digest=1"></script>'
-    page = tmp_path / "index.html"
-    page.write_text(f'<html>{tag}<i class="fa-solid fa-sun"></i></html>')
-    assert rendering.slim_icons(tmp_path) == ["sun"]
-    assert "fontawesome" not in page.read_text() and "fa-sun" in page.read_text()
-    assert "M1 1z" in (tmp_path / rendering.ICONS).read_text()
-    assert rendering.slim_icons(tmp_path) == ["sun"]  # a second build changes nothing
-    assert "M1 1z" in rendering.icon(shapes, "light")  # an older name
-    assert rendering.icon(shapes, "no-such") == ""
 
 
 def test_a_drawn_figure_gets_smaller_and_looks_the_same():

@@ -86,7 +86,7 @@ def test_one_run_that_falls_short_is_enough(runs, change, name):
 
 
 def test_a_slim_doam_is_named(runs):
-    runs["SSD+DOAM-T", 1].config.detector.doam = DOAMConfig.reference().slimmed(0.5)
+    runs["SSD+DOAM-T", 1].config.detector.doam = DOAMConfig().slimmed(0.5)
     checks = admission(FULL_SIZE, runs, PAIR)
     assert failed(runs) == ["DOAM's channels"]
     assert "DOAM's channels: slimmed in SSD+DOAM-T, needed whole" in map(str, checks)

@@ -6,7 +6,7 @@ import pytest
 from fabricated import FULL, fabricate, reference
 
 from doamlib.claims.claims import outcomes
-from doamlib.claims.findings import found, how_sure, opening, summary
+from doamlib.claims.findings import found, how_sure, summary
 from doamlib.experiments.arms import READINGS
 
 SMALL = FULL | {"width": 0.2, "image_size": 96}
@@ -76,7 +76,6 @@ def test_how_sure_names_seeds_power_and_what_did_not_run(smoke):
     assert (
         "these runs may not decide it (optimiser steps: 100, needed" in how_sure(short[1]).lower()
     )
-    assert len(opening({1: judged[1], 13: judged[13]})) == 4
 
 
 def test_parts_with_unequal_seeds_are_told_as_a_range(smoke):

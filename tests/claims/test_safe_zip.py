@@ -15,20 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doamlib.claims.verify.safe_zip import (
-    ARRAYS,
-    ArchiveError,
-    Limits,
-    parse_arrays,
-    parse_json,
-    printable,
-    read_file,
-    unpack,
-)
+from doamlib.claims.verify import ArchiveError, safe_zip
+from doamlib.claims.verify.safe_zip import parse_arrays, parse_json, read_file, unpack
 from doamlib.core.files import npz_bytes
 
 NAMES = re.compile(r"[a-z/]+\.json")
-LIMITS = Limits(members=5, member=4 * 2**20, total=6 * 2**20)
+LIMITS = safe_zip.Limits(members=5, member=4 * 2**20, total=6 * 2**20)
 NOISE = np.random.default_rng(0).bytes(3 * 2**20)
 FORM = {"a": ("f", 1), "b": ("iu", 2)}
 
@@ -135,7 +127,7 @@ def test_a_name_reaches_no_terminal_as_it_is():
 
 @given(st.text(max_size=600))
 def test_what_is_printed_is_one_short_line_of_ascii(text):
-    line = printable(text)
+    line = safe_zip.printable(text)
     assert line.isascii() and len(line) <= 400 and (not line or line.isprintable())
 
 
@@ -226,7 +218,7 @@ def test_arrays_come_back_as_they_were():
     found = parse_arrays(npz_bytes(**arrays, c=np.zeros((0, 4))), "x", FORM, {"c": ("f", 2)})
     for name, array in arrays.items():
         np.testing.assert_array_equal(found[name], array)
-    assert found["c"].shape == (0, 4) and ARRAYS.total >= 16 * 2**20
+    assert found["c"].shape == (0, 4) and safe_zip.ARRAYS.total >= 16 * 2**20
 
 
 def test_a_file_is_read_whole_or_not_at_all(tmp_path):

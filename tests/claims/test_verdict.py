@@ -56,7 +56,7 @@ def assert_share(share: float, expected: float, trials: int) -> None:
 def test_the_interval_decides(mean, spread, status):
     verdict = judge(around(mean, spread))
     assert verdict.status == status
-    assert verdict.sentence().startswith(status.capitalize() + ": ")
+    assert verdict.reason
 
 
 def test_another_unit_has_another_margin_or_none():
@@ -89,15 +89,19 @@ def test_size_is_judged_apart_from_sign(paper, size, words):
     assert judge(around(3)).size == "" == judge({0: 3.0}, paper).size
 
 
+def sentence(verdict):
+    return f"{verdict.status.capitalize()}: {verdict.reason}."
+
+
 def test_sentences():
-    assert judge(around(3), 3.12).sentence() == (
+    assert sentence(judge(around(3), 3.12)) == (
         "Supported: +3.00 (95% interval +1.04 to +4.96, 5 seeds); the paper's +3.12 lies inside."
     )
-    assert judge(around(0), 3.12).sentence() == (
+    assert sentence(judge(around(0), 3.12)) == (
         "Open: +0.00 (95% interval -1.96 to +1.96, 5 seeds), contains zero; "
         "the paper's +3.12 lies above."
     )
-    assert judge(around(0, 0.1)).sentence() == (
+    assert sentence(judge(around(0, 0.1))) == (
         "No effect: +0.00 (95% interval -0.20 to +0.20, 5 seeds), within 0.5 of zero."
     )
 
@@ -312,7 +316,7 @@ def test_the_largest_gain_is_a_list_of_rivals():
 
 
 def test_facts_need_no_seeds():
-    assert judge_fact(False, "sixteen boxes of 0.39% to 1.67%").sentence() == (
+    assert sentence(judge_fact(False, "sixteen boxes of 0.39% to 1.67%")) == (
         "Contradicted: sixteen boxes of 0.39% to 1.67%."
     )
     both = judge_facts({"a": judge_fact(True, "one"), "b": judge_fact(False, "two")})

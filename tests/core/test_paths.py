@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from console import run
 from filelock import FileLock
 
-from doamlib import cli
 from doamlib.core import paths
 from doamlib.experiments.parameters import from_file
 from doamlib.experiments.study import Study
@@ -67,19 +67,13 @@ def test_a_home_that_cannot_be_written_is_one_line_that_names_doam_home(
     file = tmp_path / "my.yaml"
     smoke = from_file(REPOSITORY / "params/smoke.yaml").model_dump(mode="json")
     file.write_text(json.dumps({**smoke, "train_images": 3, "test_images": 2}))
-    monkeypatch.setattr(sys, "argv", ["doam", *command, "-f", str(file)])
-    try:
-        cli.main()
-        status = 0
-    except SystemExit as stop:
-        status = stop.code or 0
-    captured = capsys.readouterr()
+    status, out, err = run(monkeypatch, capsys, *command, "-f", file)
     if command == ["plan"]:  # needs nothing but to know the generator's version
-        assert status == 0 and "2 runs needed" in captured.out
+        assert status == 0 and "2 runs needed" in out
         return
     assert status == 2
-    assert captured.err.count("\n") == 1
-    assert "cannot be written to" in captured.err and "set DOAM_HOME" in captured.err
+    assert err.count("\n") == 1
+    assert "cannot be written to" in err and "set DOAM_HOME" in err
 
 
 def test_a_full_disk_is_one_line(tmp_path, monkeypatch, capsys):
@@ -87,21 +81,16 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch, capsys):
         raise OSError(28, "No space left on device", str(tmp_path / "images.npy"))
 
     monkeypatch.setattr("doamlib.cli_data.study_of", full)
-    monkeypatch.setattr(sys, "argv", ["doam", "data"])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    err = capsys.readouterr().err
-    assert stop.value.code == 2 and err.count("\n") == 1
+    status, _, err = run(monkeypatch, capsys, "data")
+    assert status == 2 and err.count("\n") == 1
     assert err.startswith(f"doam: {tmp_path}/images.npy: no space left on device")
     assert "DOAM_HOME" in err
 
 
 def test_a_readme_and_the_help_name_the_variable(monkeypatch, capsys):
     assert "DOAM_HOME" in (REPOSITORY / "README.md").read_text()
-    monkeypatch.setattr(sys, "argv", ["doam", "--help"])
-    with pytest.raises(SystemExit):
-        cli.main()
-    assert "DOAM_HOME" in capsys.readouterr().out
+    _, out, _ = run(monkeypatch, capsys, "--help")
+    assert "DOAM_HOME" in out
 
 
 def test_a_notebook_shows_the_refusal_without_a_traceback(tmp_path):

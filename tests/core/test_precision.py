@@ -11,7 +11,7 @@ from doamlib.models.detector import DetectorConfig, build_detector
 from doamlib.models.doam import DOAM, DOAMConfig
 
 CPU = torch.device("cpu")
-SMALL = DOAMConfig.reference().slimmed(0.25)
+SMALL = DOAMConfig().slimmed(0.25)
 
 
 def bfloat16():

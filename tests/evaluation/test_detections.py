@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from doamlib.core.files import write_bytes
 from doamlib.evaluation.ap import average_precisions, mean_ap
 from doamlib.evaluation.detections import Detections, GroundTruth, from_records
 from doamlib.evaluation.matching import match
@@ -109,7 +110,7 @@ def test_saving_moves_no_box_by_more_than_half_a_step(tmp_path_factory, rows):
     saved = Detections(
         table[:, 0].astype(int), table[:, 1].astype(int), table[:, 2].astype(np.float32), boxes
     )
-    saved.save(path)
+    write_bytes(path, saved.as_bytes())
     loaded = Detections.load(path)
     for name in ("image_index", "label", "score"):
         assert_array_equal(getattr(loaded, name), getattr(saved, name))
@@ -120,7 +121,7 @@ def test_saving_moves_no_box_by_more_than_half_a_step(tmp_path_factory, rows):
 
 def test_saving_changes_no_golden_ap_and_little_space_is_used(tmp_path):
     truth, detections = golden()
-    detections.save(tmp_path / "found.npz")
+    write_bytes(tmp_path / "found.npz", detections.as_bytes())
     loaded = Detections.load(tmp_path / "found.npz")
     before, after = (
         average_precisions(match(truth, found, GOLDEN["classes"])) for found in (detections, loaded)
@@ -133,15 +134,15 @@ def test_saving_changes_no_golden_ap_and_little_space_is_used(tmp_path):
 
 def test_the_same_detections_give_the_same_bytes(tmp_path):
     _, detections = golden()
-    detections.save(tmp_path / "a.npz")
-    detections.save(tmp_path / "b.npz")
+    write_bytes(tmp_path / "a.npz", detections.as_bytes())
+    write_bytes(tmp_path / "b.npz", detections.as_bytes())
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     _, detections = golden()
     path = tmp_path / "found.npz"
-    detections.save(path)
+    write_bytes(path, detections.as_bytes())
     before = path.read_bytes()
 
     def fail(file, **fields):
@@ -150,7 +151,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
 
     monkeypatch.setattr(np, "savez_compressed", fail)
     with pytest.raises(OSError, match="disk full"):
-        detections.select(slice(0, 3)).save(path)
+        write_bytes(path, detections.select(slice(0, 3)).as_bytes())
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -158,18 +159,18 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
 def test_whoever_reads_while_a_file_is_replaced_reads_the_old_one(tmp_path):
     _, detections = golden()
     path = tmp_path / "found.npz"
-    detections.save(path)
+    write_bytes(path, detections.as_bytes())
     before = path.read_bytes()
     with path.open("rb") as reader:
         start = reader.read(100)
-        detections.select(slice(0, 3)).save(path)
+        write_bytes(path, detections.select(slice(0, 3)).as_bytes())
         assert start + reader.read() == before
     assert len(Detections.load(path)) == 3
 
 
 def test_loading_something_else_is_refused_by_name(tmp_path):
     _, detections = golden()
-    detections.save(tmp_path / "cut.npz")
+    write_bytes(tmp_path / "cut.npz", detections.as_bytes())
     cut = (tmp_path / "cut.npz").read_bytes()[:200]
     (tmp_path / "cut.npz").write_bytes(cut)
     (tmp_path / "empty.npz").write_bytes(b"")

@@ -21,7 +21,7 @@ from doamlib.models.doam import DOAM, DOAMConfig
 from doamlib.models.edges import normalise_edges
 
 CPU = torch.device("cpu")
-ACTING = DOAMConfig.reference(branch_inputs="standardised", gamma=None)
+ACTING = DOAMConfig(branch_inputs="standardised", gamma=None)
 
 
 def images(count=3, side=32):
@@ -69,7 +69,7 @@ def test_a_known_map_is_not_evaluated_again_and_gamma_is_told(study, monkeypatch
     calls = []
     monkeypatch.setattr("doamlib.evaluation.map_swaps.detect", lambda *a: calls.append(a))
     monkeypatch.setattr(TestSet, "mean_ap", lambda *a: 0.5)
-    config = DetectorConfig(width=0.125, image_size=96, doam=DOAMConfig.reference(gamma=0.25))
+    config = DetectorConfig(width=0.125, image_size=96, doam=DOAMConfig(gamma=0.25))
     detector = build_detector(config, seed=0).eval()
 
     def detect(*arguments):

@@ -133,7 +133,7 @@ def test_gradcam_is_the_gradients_mean_times_the_activations():
     """Paper: Fig. 6."""
     detector, images = make(), photos()
     kept = {}
-    hook = detector.gradcam_layer().register_forward_hook(
+    hook = detector.network.last_vgg_layer.register_forward_hook(
         lambda module, inputs, output: kept.update(features=output)
     )
     score = detector.matched_class_scores(images, [LARGE, LARGE]).sum()

@@ -252,6 +252,10 @@ def paired_interval(one, other):
 def test_parts_stay_below_the_limit_and_lose_nothing():
     limit = archive.MAX_BYTES - 2**20
     sizes = [limit // 2, limit // 2, limit // 3, limit, limit // 4]
-    parts = archive._parts(sizes)
-    assert [index for part in parts for index in part] == list(range(len(sizes)))
-    assert all(sum(sizes[index] for index in part) <= limit for part in parts)
+    contents = [
+        (index, {"half": b"." * (size // 2), "rest": b"." * (size - size // 2)})
+        for index, size in enumerate(sizes)
+    ]
+    parts = archive._parts(contents)
+    assert [one for part in parts for one in part] == contents
+    assert all(sum(sizes[index] for index, _ in part) <= limit for part in parts)

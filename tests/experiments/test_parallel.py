@@ -1,6 +1,5 @@
 """Runs trained side by side: the bits of runs trained one by one, and no process left behind."""
 
-import math
 import os
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from doamlib.experiments.arms import ARMS
 from doamlib.experiments.parallel import Task, Trainer
 from doamlib.experiments.store import RunStore
 from doamlib.experiments.study import Study, run_config
+from doamlib.experiments.train_run import Limits
 from doamlib.training import OutOfTime, TrainingError
 
 
@@ -30,15 +30,9 @@ def nothing():
 
 
 def trainer(study, folder, **changes):
-    settings = {
-        "store": RunStore(folder, reference=folder / "none"),
-        "device": torch.device("cpu"),
-        "data": study.data,
-        "deadline": math.inf,
-        "at_once": 2,
-        "processes": 1,
-    }
-    return Trainer(**settings | changes)
+    store = RunStore(folder, reference=folder / "none")
+    limits = Limits(**{"runs_at_once": 2} | changes)
+    return Trainer(store, torch.device("cpu"), study.data, limits)
 
 
 @pytest.fixture
@@ -102,7 +96,7 @@ def test_warm_starts_that_are_missing_are_trained_first_and_side_by_side(
     trained = []
 
     def record(trainer, tasks, report):
-        trained.append((trainer.at_once, [(task.name, task.config) for task in tasks]))
+        trained.append((trainer.limits.runs_at_once, [(task.name, task.config) for task in tasks]))
 
     monkeypatch.setattr(Trainer, "train_all", record)
     monkeypatch.setattr("doamlib.experiments.study.open_data", lambda *arguments: study.data)

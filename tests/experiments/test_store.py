@@ -154,9 +154,10 @@ def test_an_error_at_the_very_end_leaves_nothing_that_looks_finished(
 def test_maps_are_the_last_step_and_wait_where_time_is_over(study, config, tmp_path, monkeypatch):
     """The deadline passes in the last epoch: no maps now, and next time nothing is retrained."""
     store = RunStore(tmp_path)
+    drawn = "doamlib.evaluation.maps.maps_of_run"
+    monkeypatch.setattr(drawn, lambda *_: pytest.fail("maps drawn after the deadline"))
     clock = iter([0.0, *[99.0] * 9])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(run_end, "_maps", lambda *_: pytest.fail("maps drawn after the deadline"))
     with pytest.raises(OutOfTime):
         result_of(store, config, study.data, study.device, quiet, Limits(deadline=10.0))
     assert store.find(config, study.fingerprint) is None

@@ -16,7 +16,6 @@ from IPython.core.interactiveshell import InteractiveShell
 from doamlib.data.faults import DataError
 from doamlib.experiments.arms import ARMS
 from doamlib.experiments.parameters import (
-    ParameterError,
     Parameters,
     cell_source,
     from_file,
@@ -24,7 +23,14 @@ from doamlib.experiments.parameters import (
     from_values,
 )
 from doamlib.experiments.study import Study
-from doamlib.experiments.values import as_names, as_numbers, as_written, found_folder, read_mapping
+from doamlib.experiments.values import (
+    ParameterError,
+    as_names,
+    as_numbers,
+    as_written,
+    found_folder,
+    read_mapping,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 QUICK = REPOSITORY / "params" / "quick.yaml"
@@ -234,7 +240,7 @@ def test_a_zip_of_the_book_inside_another_repository_records_no_commit(tmp_path)
     thesis = tmp_path / "thesis"
     subprocess.run([*git, "init", "-q", thesis], check=True)
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "mine"], cwd=thesis, check=True)
-    for name in ("__init__", "core/__init__", "core/provenance", "core/paths"):
+    for name in ("__init__", "core/__init__", "core/provenance", "core/paths", "core/report"):
         copy = thesis / f"book/doamlib/{name}.py"
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text((REPOSITORY / f"doamlib/{name}.py").read_text())

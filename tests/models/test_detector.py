@@ -20,7 +20,7 @@ PLAIN = {name: DetectorConfig(name=name, width=0.125, image_size=SIZE) for name 
 
 
 def with_doam(config, gamma=0.0, **changes):
-    doam = DOAMConfig.reference(gamma=gamma)
+    doam = DOAMConfig(gamma=gamma)
     return config.model_copy(update={"doam": doam} | changes)
 
 
@@ -316,14 +316,14 @@ def test_matched_class_scores_explain_the_items_only():
     scores = detector.matched_class_scores(photos(2), targets(2, 0))
     assert scores.shape == (2,)
     assert scores[1] == 0 and scores[0] != 0
-    gradient = torch.autograd.grad(scores[0], detector.gradcam_layer().weight)[0]
+    gradient = torch.autograd.grad(scores[0], detector.network.last_vgg_layer.weight)[0]
     assert gradient.abs().sum() > 0
 
 
 def test_captum_explains_the_last_vgg_layer():
     detector = build_detector(PLAIN["ssd"], seed=0).eval()
     images, wanted = torch.stack(photos(2)), targets(2, 1)
-    layer = detector.gradcam_layer()
+    layer = detector.network.last_vgg_layer
     explained = LayerGradCam(lambda x: detector.matched_class_scores(x, wanted), layer)
     maps = explained.attribute(images)
     kept = []

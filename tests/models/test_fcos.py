@@ -1,7 +1,10 @@
 """FCOS against torchvision's: same tensors, same outputs, same losses and detections."""
 
+from functools import partial
+
 import pytest
 import torch
+from tiny import seeded
 from torch.testing import assert_close
 from torchvision.models.detection import fcos_resnet50_fpn
 
@@ -12,10 +15,7 @@ from doamlib.models.fcos import FCOS
 SMALL = DetectorConfig(name="fcos", width=0.125, image_size=96)
 
 
-def build(config, seed=0):
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return FCOS(config)
+build = partial(seeded, FCOS)
 
 
 @pytest.fixture(scope="module")

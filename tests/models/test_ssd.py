@@ -1,12 +1,14 @@
 """SSD against torchvision's, its priors and matching worked by hand, its losses in odd cases."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import random_boxes, seeded
 from torch.testing import assert_close
 from torchvision.models.detection import ssd300_vgg16
 from torchvision.models.detection._utils import BoxCoder, SSDMatcher
@@ -26,17 +28,7 @@ from doamlib.models.ssd import SSD
 SMALL = DetectorConfig(width=0.125, image_size=96)
 
 
-def build(config, seed=0):
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return SSD(config)
-
-
-def random_boxes(count, side, seed):
-    generator = torch.Generator().manual_seed(seed)
-    corner = torch.rand(count, 2, generator=generator) * side * 0.7
-    size = 1 + torch.rand(count, 2, generator=generator) * side * 0.3
-    return torch.cat([corner, corner + size], dim=1)
+build = partial(seeded, SSD)
 
 
 def padded(targets, side=96):

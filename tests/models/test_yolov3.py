@@ -1,11 +1,13 @@
 """YOLOv3: published shapes, and its coding, assignment and loss against loops written out."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import random_boxes, seeded
 from torch import nn
 from torch.testing import assert_close
 from torchvision.ops import box_iou
@@ -16,17 +18,7 @@ from doamlib.models.yolov3 import ANCHORS, Darknet53, YOLOv3
 SMALL = DetectorConfig(name="yolov3", width=0.125, image_size=96)
 
 
-def build(config, seed=0):
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return YOLOv3(config)
-
-
-def random_boxes(count, side, seed):
-    generator = torch.Generator().manual_seed(seed)
-    corner = torch.rand(count, 2, generator=generator) * side * 0.6
-    size = 1 + torch.rand(count, 2, generator=generator) * side * 0.3
-    return torch.cat([corner, corner + size], dim=1)
+build = partial(seeded, YOLOv3)
 
 
 def test_published_number_of_parameters_and_layers():

@@ -80,6 +80,14 @@ def test_long_cells_are_seen(tmp_path):
     assert check_book.cells(site(tmp_path, cell.format("a\n" * 41))) == [fault]
 
 
+def test_raw_markup_is_seen_and_code_may_hold_any(tmp_path):
+    fine = "<pre>:::{note}</pre><p><code>{glue:text}`x`</code> and a set {1, 2}</p>"
+    assert check_book.raw(site(tmp_path, fine)) == []
+    for body in (":::{prf:algorithm} A", "it is {glue:text}`x:.1f`", "see {numref}`fig-a`"):
+        (fault,) = check_book.raw(site(tmp_path, f"<p>{body}</p>"))
+        assert fault == f"index.html: raw markup {body!r}"
+
+
 @BROWSER
 def test_a_sound_page_has_no_fault(tmp_path, opened):
     assert looked_at(opened, site(tmp_path, PICTURE)) == []

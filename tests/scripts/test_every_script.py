@@ -103,6 +103,18 @@ def test_the_readmes_picture(run, tmp_path, monkeypatch):
     assert (tmp_path / "readme.png").stat().st_size > 10_000
 
 
+def test_a_nudge_moves_every_weight_by_about_a_millionth_and_no_count():
+    import torch
+    from measure_noise import RELATIVE, nudged
+
+    weights = {"w": torch.full((1000,), 3.0), "seen": torch.tensor(7)}
+    moved = nudged(weights, seed=0)
+    assert moved["seen"] == 7 and torch.equal(weights["w"], torch.full((1000,), 3.0))
+    errors = (moved["w"].double() - 3) / 3
+    assert 0.9 * RELATIVE < errors.std() < 1.1 * RELATIVE
+    assert not torch.equal(moved["w"], nudged(weights, seed=1)["w"])
+
+
 # --- with a little training -----------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
 
 from doamlib.claims.verify.safe_zip import (
     ArchiveError,
@@ -42,9 +42,6 @@ LARGEST_TEST_SET = 16_000
 ITEMS_ON_AN_IMAGE = 100
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(ge=0)]
 Loss = Annotated[float, Field(ge=0, le=EXPLODED)]
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Line = Annotated[str, Field(pattern=r"^[ -~]*$", max_length=200)]
@@ -56,7 +53,7 @@ class Run(Record):
 
     key: Key
     arm: Line
-    seed: Count
+    seed: NonNegativeInt
 
 
 class Index(Record):
@@ -71,7 +68,7 @@ class Identity(Record):
 
     config: dict[str, Any]
     fingerprint: Key
-    results_version: Count
+    results_version: NonNegativeInt
 
 
 class Curve(Record):
@@ -89,9 +86,9 @@ class Table(Record):
     levels: dict[str, dict[str, Share]]
     by_occlusion: Curve
     COCO: dict[str, Share]
-    images: Positive
-    items: Positive
-    detections: Count
+    images: PositiveInt
+    items: PositiveInt
+    detections: NonNegativeInt
 
 
 class Mean(Record):
@@ -100,7 +97,7 @@ class Mean(Record):
     mean: float | None
     low: float | None
     high: float | None
-    images: Count
+    images: NonNegativeInt
 
 
 class Draws(Record):
@@ -118,7 +115,7 @@ class Randomised(Record):
     lift_box: float | None
     lift_silhouette: float | None
     draws: Draws
-    images: Count
+    images: NonNegativeInt
 
 
 class Maps(Record):
@@ -136,7 +133,7 @@ class Maps(Record):
 class Metrics(Table):
     """``metrics.json``."""
 
-    train_images: Positive
+    train_images: PositiveInt
     pool: dict[Literal["pooled_occlusion", "epoch_occlusion", "most_occluded"], Share]
     attention: dict[str, float]
     maps: dict[Literal["attention", "gradcam", "edges", "darkness"], Maps] = Field({})
@@ -146,8 +143,8 @@ class Hardware(Record):
     """Of the machine."""
 
     cpu: Line
-    cores: Positive
-    threads: Positive
+    cores: PositiveInt
+    threads: PositiveInt
     memory_gib: float = Field(gt=0)
     device: Line
 
@@ -169,24 +166,24 @@ class Provenance(Record):
     python: Line
     hardware: Hardware
     started: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$")
-    seed: Count
-    runs_at_once: Positive
+    seed: NonNegativeInt
+    runs_at_once: PositiveInt
     starting_weights: StartingWeights
     precision: Literal["float32", "bfloat16"]
-    training_seconds: Seconds
-    evaluation_seconds: Seconds
-    maps_seconds: Seconds
+    training_seconds: NonNegativeFloat
+    evaluation_seconds: NonNegativeFloat
+    maps_seconds: NonNegativeFloat
 
 
 class Epoch(Record):
     """Of the history."""
 
     loss: Loss
-    steps: Positive
-    retrained: Count
-    seconds: Seconds
-    waited: Seconds
-    images_per_second: Seconds
+    steps: PositiveInt
+    retrained: NonNegativeInt
+    seconds: NonNegativeFloat
+    waited: NonNegativeFloat
+    images_per_second: NonNegativeFloat
     test_mAP: Share = 0.0
     attention_mean: Share = 0.0
     attention_sd: Share = 0.0
@@ -197,18 +194,18 @@ class Epoch(Record):
 class Pooled(Record):
     """A batch or an image in the pool."""
 
-    indices: list[Count] = Field(min_length=1)
+    indices: list[NonNegativeInt] = Field(min_length=1)
     loss: Loss
-    epoch: Count
+    epoch: NonNegativeInt
     priority: float
 
 
 class Retraining(Record):
     """A pool as it was trained on."""
 
-    epoch: Count
+    epoch: NonNegativeInt
     threshold: float | None
-    retrained: Count
+    retrained: NonNegativeInt
     batches: list[Pooled]
 
 
@@ -216,7 +213,7 @@ class Past(Record):
     """``history.json``."""
 
     loss: list[Loss]
-    learning_rate: list[Seconds]
+    learning_rate: list[NonNegativeFloat]
     retrained: list[bool]
     epochs: list[Epoch] = Field(min_length=1)
     pool: list[Retraining]
@@ -232,21 +229,14 @@ FORMS: dict[str, type[Record]] = {
 }
 
 DETECTIONS: ArrayForm = {
-    "image_index": ("u", 1),
-    "label": ("u", 1),
-    "score": ("f", 1),
+    **dict.fromkeys(("image_index", "label"), ("u", 1)),
+    **dict.fromkeys(("score", "box_scale"), ("f", 1)),
     "boxes": ("u", 2),
-    "box_scale": ("f", 1),
 }
 TEST_SET: ArrayForm = {
-    "classes": ("U", 1),
-    "image_ids": ("U", 1),
-    "sizes": ("i", 2),
-    "levels": ("i", 1),
-    "image_index": ("i", 1),
-    "label": ("i", 1),
-    "boxes": ("f", 2),
-    "occlusion": ("f", 1),
+    **dict.fromkeys(("classes", "image_ids"), ("U", 1)),
+    **dict.fromkeys(("levels", "image_index", "label"), ("i", 1)),
+    **{"sizes": ("i", 2), "boxes": ("f", 2), "occlusion": ("f", 1)},
 }
 
 

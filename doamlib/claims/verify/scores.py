@@ -58,8 +58,8 @@ def check_scores(run: PackedRun) -> list[str]:
     if run.result.keeps_detections:
         return _check_kept(run)
     first = min(run.parameters.seeds)
-    found = "is missing"
-    run.need(run.seed != first, "detections.npz", found, f"seed {first} keeps its detections")
+    right = f"seed {first} keeps its detections"
+    run.need(run.seed != first, "detections.npz", "is missing", right)
     return []
 
 
@@ -75,7 +75,9 @@ def _check_shape(run: PackedRun) -> None:
     median = {"by_occlusion.median": metrics["by_occlusion"]["median"]}
     right = {"by_occlusion.median": expected["by_occlusion"]["median"]}
     run.same(median, right, MEMBER, EXACT)
-    for name, table in _tables(metrics).items():
+    tables = {name: metrics[name] for name in ("AP", "AP_11_point")}
+    tables |= {f"levels.{name}": table for name, table in metrics["levels"].items()}
+    for name, table in tables.items():
         mean = np.mean([ap for label, ap in table.items() if label != "mAP"])
         run.same({f"{name}.mAP": table["mAP"]}, {f"{name}.mAP": float(mean)}, MEMBER, EXACT)
     coco, slack = metrics["COCO"], COCO_SLACK + 1 / metrics["items"]
@@ -83,11 +85,6 @@ def _check_shape(run: PackedRun) -> None:
     found = f"COCO.AP50:95 = {coco['AP50:95']}"
     fits = coco["AP50:95"] <= coco["AP50"] + EXACT
     run.need(fits, MEMBER, found, f"at most AP50, {coco['AP50']}")
-
-
-def _tables(metrics: dict[str, Any]) -> dict[str, dict[str, float]]:
-    levels = {f"levels.{name}": table for name, table in metrics["levels"].items()}
-    return {"AP": metrics["AP"], "AP_11_point": metrics["AP_11_point"], **levels}
 
 
 def _check_last_evaluation(run: PackedRun) -> None:
@@ -106,16 +103,10 @@ def attention_keys(config: RunConfig) -> set[str]:
     if doam is None:
         return set()
     keys = {"own", *EDGE_SWAPS}
-    if not draws_map(config):
+    if not doam.attends:
         return keys
     keys |= {*SWAPS, "edge_map", "attention_mean", "attention_sd", "saturated"}
     return keys | ({"gamma"} if doam.gamma is not None else set())
-
-
-def draws_map(config: RunConfig) -> bool:
-    """Whether the detector computes an attention map M; "Concat" does not."""
-    doam = config.detector.doam
-    return doam is not None and (doam.edge_guidance or doam.material)
 
 
 def _check_attention(run: PackedRun) -> None:
@@ -219,7 +210,8 @@ def _check_map_scores(run: PackedRun, scores: dict[str, NDArray]) -> None:
     run.need(np.array_equal(scores["images"], images), "maps.npz", "images: other ones", right)
     items = int(np.isin(run.test.truth.image_index, images).sum())
     learned = ["gradcam"]  # every explained run is an SSD
-    if draws_map(run.result.config):
+    doam = run.result.config.detector.doam
+    if doam is not None and doam.attends:
         learned.insert(0, "attention")
     names = {f"{kind}_{score}" for kind in (*learned, *PLAIN) for score in STORED}
     others = {name for name in scores if name.endswith(STORED)} - names

@@ -7,10 +7,4 @@ the paper prints of OPIXray.
 
 from doamlib.core.lazy import lazily
 
-__getattr__, __all__ = lazily(
-    __name__,
-    {
-        "check": "doctor",
-        "Report": "report",
-    },
-)
+__getattr__, __all__ = lazily(__name__, doctor=("check",), report=("Report",))
