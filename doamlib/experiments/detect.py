@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -26,6 +27,9 @@ from doamlib.experiments.detectors import NOTICE, Trained
 
 COLUMNS = ("file", "class", "score", "x1", "y1", "x2", "y2")
 INK, PAPER = "#c0392b", "white"
+LONGEST_STEM = 200
+"""Bytes of a picture's name that the annotated copy's has: the file system takes 255 in all."""
+
 NAMED = 5
 """Detections of a picture that its line names; all are in the files."""
 
@@ -103,9 +107,10 @@ def _names(files: Iterable[Path]) -> dict[Path, str]:
     taken: Counter[str] = Counter()
     names = {}
     for file in files:
-        taken[file.stem] += 1
-        number = f"-{taken[file.stem]}" if taken[file.stem] > 1 else ""
-        names[file] = f"{file.stem}{number}-detected.png"
+        stem = os.fsencode(file.stem)[:LONGEST_STEM].decode(errors="ignore")
+        taken[stem] += 1
+        number = f"-{taken[stem]}" if taken[stem] > 1 else ""
+        names[file] = f"{stem}{number}-detected.png"
     return names
 
 

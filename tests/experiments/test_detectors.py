@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from doamlib.data.faults import DataError
 from doamlib.evaluation.pictures import find_in_picture
 from doamlib.experiments import detectors
 from doamlib.experiments.arms import ARMS
-from doamlib.experiments.detect import annotated, detect_files
+from doamlib.experiments.detect import _names, annotated, detect_files
 from doamlib.experiments.detectors import DetectorError, Trained, arm_of, choose, ship, shipped
 from doamlib.experiments.store import RunStore
 from doamlib.experiments.study import run_config
@@ -179,6 +180,13 @@ def test_nothing_above_the_threshold_names_the_strongest(mine, tmp_path):
     assert report["images"][0]["detections"] == []
     pixels = (np.array(Image.open(tmp_path / p)) for p in ("a.png", "out/a-detected.png"))
     assert np.array_equal(*pixels)  # nothing drawn
+
+
+def test_names_as_long_as_a_file_system_takes_have_copies_of_their_own():
+    names = _names([Path("a" * 251 + ".png"), Path("x", "a" * 250 + "b.png"), Path("ü" * 125)])
+    assert len(set(names.values())) == 3
+    # Written in one step under a name with a dot before it and the process's number behind.
+    assert all(len(name.encode()) + len(".") + len(".4194304") <= 255 for name in names.values())
 
 
 def test_a_folder_gives_its_pictures_and_each_problem_is_one_line(mine, tmp_path):
