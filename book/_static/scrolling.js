@@ -6,6 +6,10 @@
       else if (box.tabIndex === 0) box.removeAttribute("tabindex");
     }
   };
-  addEventListener("load", () => { mark(); window.MathJax?.startup?.promise?.then(mark); });
+  addEventListener("load", () => {
+    mark();
+    const text = document.querySelector("article");  // grows as formulas are set and images come
+    if (text) new ResizeObserver(mark).observe(text);
+  });
   addEventListener("resize", mark);
 })();
