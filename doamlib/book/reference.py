@@ -154,7 +154,7 @@ def entry(place: str) -> str:
         return f".. autofunction:: {place}\n"
     if issubclass(value, BaseException):
         return f".. autoexception:: {place}\n"
-    return f".. autoclass:: {place}\n   :members:\n"
+    return f".. autoclass:: {place}\n   :members:\n   :exclude-members: model_config\n"
 
 
 def line(place: str) -> str:
