@@ -22,6 +22,9 @@ SEARCH = re.compile(
 LIST = '<div role="list" class="citation-list">'
 """Docutils calls the bibliography a list and gives it no items."""
 
+PARAMETERS = re.compile(r"<dl>\s*((?:<dd>.*?</dd>\s*)+)</dl>", re.DOTALL)
+"""Sphinx sets a long signature as a list of definitions without a term, which no list may be."""
+
 NAMED = re.compile(r'\.fa-[a-z0-9-]+:before(?:,\.fa-[a-z0-9-]+:before)*\{content:"[^"]*"\}')
 """Rules that give a named icon its glyph: ``icons.css`` draws those in use."""
 
@@ -40,8 +43,14 @@ def slim(site: Path) -> None:
     for path in site.rglob("*.html"):
         if path.name != "search.html":
             text = path.read_text(encoding="utf-8")
-            if (mended := SEARCH.sub("", text)) != text:
+            if (mended := PARAMETERS.sub(as_lines, SEARCH.sub("", text))) != text:
                 path.write_text(mended, encoding="utf-8")
+
+
+def as_lines(found: re.Match[str]) -> str:
+    """A signature's parameters, a line each, without the marks of a list."""
+    lines = found[1].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+    return f"<span>{lines}</span>"
 
 
 def slim_theme(site: Path) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 
 CLASSES = ("Folding_Knife", "Straight_Knife", "Scissor", "Utility_Knife", "Multi-tool_Knife")
-"""As OPIXray's annotation files spell them; class ``i`` has label ``i + 1`` (0: background)."""
+"""As OPIXray's annotation files spell them; class ``i`` has label ``i + 1``, 0 is background."""
 
 SHORT_NAMES = ("FO", "ST", "SC", "UT", "MU")
 """The paper's abbreviations (Table II), in the same order."""

@@ -172,7 +172,7 @@ class Study:
 
     @property
     def processes(self) -> int:
-        """Processes that make and decode images: the parameters', or all cores beside a GPU."""
+        """Processes that make and decode images; beside a GPU all cores at least."""
         given = self.parameters.processes
         return given if self.device.type == "cpu" else max(given, os.cpu_count())
 

@@ -26,6 +26,15 @@ def test_icons_in_use_become_a_small_style_sheet_and_the_script_goes(tmp_path):
     assert slimming.icon(shapes, "no-such") == ""
 
 
+def test_the_lines_of_a_long_signature_are_no_list(tmp_path):
+    page = tmp_path / "reference.html"
+    page.write_text("<dl class='py'><dt>f(<dl>\n<dd><em>a</em>,</dd>\n<dd>b</dd>\n</dl>)</dt></dl>")
+    slimming.slim(tmp_path)
+    text = page.read_text()
+    assert text.count("<dl") == 1 and "<dd>" not in text and "</dd>" not in text
+    assert '<span class="sig-line"><em>a</em>,</span>' in text
+
+
 STATIC = Path(pydata_sphinx_theme.__file__).parent / "theme" / "pydata_sphinx_theme" / "static"
 BELL, ANGLE_DOWN, COFFEE = 0xF0F3, 0xF107, 0xF0F4
 
