@@ -80,7 +80,7 @@ def test_rates_are_measured_in_the_precision_of_training(smoke, monkeypatch, pre
 def test_a_batch_that_fills_the_memory_says_what_to_lower(monkeypatch, study, tmp_path):
     """Where time is estimated, and where a run is trained."""
 
-    def full(*_):
+    def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     config, cpu = study.config("SSD", 0), torch.device("cpu")
