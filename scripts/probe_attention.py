@@ -53,6 +53,8 @@ from doamlib.training import Training, TrainingConfig
 EPOCHS = 3
 POINTS = 40
 GAMMA_RATE = 30.0
+OWN_RATE = "gamma's own rate"
+RECIPES = ("ours", OWN_RATE, "official")
 READINGS = {
     "code": DOAMConfig(),
     "no gamma": DOAMConfig(gamma=None),
@@ -67,7 +69,7 @@ READINGS = {
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("readings", nargs="*", default=list(READINGS))
-    arguments.add_argument("--recipes", nargs="*", default=["ours", "official"])
+    arguments.add_argument("--recipes", nargs="*", choices=RECIPES, default=["ours", "official"])
     options = arguments.parse_args()
     study = Study(from_file(paths.repository() / "params" / "reference.yaml"))
     data = held_out(study.data)
@@ -98,12 +100,12 @@ def probe(reading: str, recipe: str, study: Study, data) -> dict:
     gammas, gradients = [], []
 
     def note(gradient: torch.Tensor) -> None:
-        gradients.append(float(gradient) / (GAMMA_RATE if recipe == "gamma's own rate" else 1))
+        gradients.append(float(gradient) / (GAMMA_RATE if recipe == OWN_RATE else 1))
         gammas.append(float(detector.doam.gamma.detach()))
 
     if doam.gamma is not None:
         learned = detector.doam.gamma
-        if recipe == "gamma's own rate":
+        if recipe == OWN_RATE:
             parametrize.register_parametrization(detector.doam, "gamma", Scaled())
             learned = detector.doam.parametrizations.gamma.original
         learned.register_hook(note)

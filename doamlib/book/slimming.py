@@ -110,7 +110,7 @@ def slim_icons(site: Path) -> list[str]:
 
 
 GROUND = """\
-/* Made by doamlib/book/rendering.py of Font Awesome Free (CC BY 4.0): the icons in use. */
+/* Made by doamlib/book/slimming.py of Font Awesome Free (CC BY 4.0): the icons in use. */
 i[class*="fa-"], span[class*="fa-"] {
   display: inline-block; width: 1em; height: 1em; vertical-align: -0.125em;
   background: currentColor; mask: var(--icon) center / contain no-repeat;
