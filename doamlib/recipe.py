@@ -7,38 +7,63 @@ what it leaves open is a field.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from doamlib.core.config import Config
 from doamlib.core.precision import Precision
 
+# Every knob of the recipe, declared once: type, range and meaning. Two classes give it a default:
+# TrainingConfig the paper's, Parameters that of params/quick.yaml.
 
-class TrainingConfig(Config, use_attribute_docstrings=True):
-    """How a detector is trained. Defaults are the paper's (Section V); the rest it leaves open."""
+Optimizer = Annotated[Literal["sgd", "adamw"], Field(description="sgd is the paper's")]
+Epochs = Annotated[int, Field(gt=0, description="passes over the training images")]
+BatchSize = Annotated[int, Field(gt=0, description="images a step (paper: 24)")]
+LearningRate = Annotated[
+    float, Field(gt=0, description="peak of the schedule (paper: 1.0e-4, constant)")
+]
+Momentum = Annotated[
+    float, Field(ge=0, lt=1, description="SGD's, or AdamW's first beta (paper: 0.9)")
+]
+WeightDecay = Annotated[float, Field(ge=0, description="of the optimizer (paper: 5.0e-4)")]
+WarmupSteps = Annotated[
+    int, Field(ge=0, description="steps over which the learning rate rises from 0")
+]
+Schedule = Annotated[
+    Literal["constant", "cosine"], Field(description="of the learning rate; cosine: falls to 0")
+]
+ClipNorm = Annotated[float, Field(ge=0, description="largest gradient norm; 0: no limit")]
+HorizontalFlip = Annotated[bool, Field(description="mirror half of the training images")]
+AverageLast = Annotated[
+    float,
+    Field(ge=0, lt=1, description="share of the last steps whose weights are averaged; 0: none"),
+]
+ForwardPrecision = Annotated[
+    Precision,
+    Field(description="of the forward pass; auto: bfloat16 where the hardware has it"),
+]
 
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """adamw: for short runs only"""
-    epochs: int = Field(60, gt=0)
-    """passes over the training images"""
-    batch_size: int = Field(24, gt=0)
-    learning_rate: float = Field(1.0e-4, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(5.0e-4, ge=0)
-    warmup_steps: int = Field(0, ge=0)
-    """steps of linear rise from 0"""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """cosine: falls to 0"""
-    clip_norm: float = Field(0.0, ge=0)
-    """largest gradient norm; 0: no limit"""
-    horizontal_flip: bool = False
-    """mirror each image with probability 1/2"""
-    average_last: float = Field(0.0, ge=0, lt=1)
-    """share of the planned steps at the end whose weights are averaged; 0: none (a pool that does
-    not fill leaves a run short of its plan, and the share smaller)"""
-    precision: Precision = "float32"
-    """of the forward pass; see doamlib.core.precision"""
+
+class TrainingConfig(Config):
+    """How a detector is trained. Defaults are the paper's (Section V); the rest it leaves open.
+
+    ``average_last`` counts planned steps: a pool that does not fill leaves a run short of its plan,
+    and the share smaller.
+    """
+
+    optimizer: Optimizer = "sgd"
+    epochs: Epochs = 60
+    batch_size: BatchSize = 24
+    learning_rate: LearningRate = 1.0e-4
+    momentum: Momentum = 0.9
+    weight_decay: WeightDecay = 5.0e-4
+    warmup_steps: WarmupSteps = 0
+    schedule: Schedule = "constant"
+    clip_norm: ClipNorm = 0.0
+    horizontal_flip: HorizontalFlip = False
+    average_last: AverageLast = 0.0
+    precision: ForwardPrecision = "float32"
 
     def rate_at(self, step: int, planned_steps: int) -> float:
         """Learning rate of step ``step`` (from 0) of the ``planned_steps`` that it falls over."""

@@ -212,7 +212,7 @@ class Training:
 
     def _step(self, indices: list[int], batch: Batch, rate: float, retrained: bool = False) -> None:
         """One batch: its loss, what the strategy makes of it, and an update of the weights."""
-        images, targets = batch  # uint8 (B,3,H,W); a dict of boxes (N,4) and labels (N,) an image
+        images, targets = batch  # uint8 (N,3,H,W); a dict of boxes (G,4) and labels (G,) an image
         with forward_in(self.config.precision, self.device):
             # A detector in training mode returns its losses by name. Each is a mean over the batch,
             # SSD's over the priors that stand for an item.

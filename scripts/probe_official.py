@@ -80,7 +80,7 @@ def official_module(file: Path) -> type[nn.Module]:
 
 
 def generated() -> Tensor:
-    """Training images as the official loader hands them on: float B,3,300,300, BGR, 0..255."""
+    """Training images as the official loader hands them on: float N,3,300,300, BGR, 0..255."""
     pixels = [make_image(IMAGES, plan)[0] for plan in plan_images(IMAGES)[: IMAGES.train_images]]
     images = [torch.from_numpy(np.ascontiguousarray(np.moveaxis(p, -1, 0))) for p in pixels]
     return torch.stack([resize(image, SIZE) for image in images]).float().flip(1)

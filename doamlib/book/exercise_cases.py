@@ -48,7 +48,7 @@ value_of("doam-gradient", 1, {"gamma"})
 
 @exercise(2)
 def doam_edges() -> Iterable[Case]:
-    """Edges B,1,H,W stretched to 0..255 image by image; an image without any becomes 0."""
+    """Edges N,1,H,W stretched to 0..255 image by image; an image without any becomes 0."""
     from doamlib.models.doam import normalise_edges
 
     edges = 400 * torch.rand(3, 1, 8, 9, generator=torch.Generator().manual_seed(0))
@@ -59,7 +59,7 @@ def doam_edges() -> Iterable[Case]:
 
 @exercise(2)
 def doam_regions() -> Iterable[Case]:
-    """Region means of B,C,H,W without a loop, where k divides height and width."""
+    """Region means of N,C,H,W without a loop, where k divides height and width."""
     from doamlib.models.doam import RegionAverage
 
     for k, shape in ((5, (2, 3, 20, 10)), (10, (1, 8, 30, 20))):
@@ -87,7 +87,7 @@ value_of("switch-undone", 2, "channel_order")
 
 @exercise(3)
 def switch_without_gate() -> Iterable[Case]:
-    """M of the ablation's EG+MA/G from its module and images (B,3,H,W): one region, no gate."""
+    """M of the ablation's EG+MA/G from its module and images (N,3,H,W): one region, no gate."""
     from doamlib.models import DOAM, DOAMConfig
 
     with torch.random.fork_rng(devices=[]):

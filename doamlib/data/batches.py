@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 Batch = tuple[Tensor, list[dict[str, Tensor]]]
-"""Images (uint8 B,3,H,W) and for each its ``boxes`` (float32 N,4: x1, y1, x2, y2 in pixels) and
-``labels`` (int64 N, from 1)."""
+"""Images (uint8 N,3,H,W) and for each its ``boxes`` (float32 G,4: x1, y1, x2, y2 in pixels) and
+``labels`` (int64 G, from 1)."""
 
 
 def to_device(images: Tensor, targets: list[dict[str, Tensor]], device: torch.device) -> Batch:
@@ -24,7 +24,7 @@ def to_device(images: Tensor, targets: list[dict[str, Tensor]], device: torch.de
 
 
 def flip_some(images: Tensor, targets: list[dict[str, Tensor]], which: Tensor) -> None:
-    """Mirror the images (uint8 B,3,H,W) where ``which`` (bool B) says so, boxes too, in place.
+    """Mirror the images (uint8 N,3,H,W) where ``which`` (bool N) says so, boxes too, in place.
 
     On the CPU through numpy: torch would start a second team of threads in the thread that reads,
     and both teams would then sleep and wake at every barrier, which costs two fifths of the

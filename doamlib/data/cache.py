@@ -88,7 +88,7 @@ class CachedDataset:
             indices: positions in the dataset.
 
         Returns:
-            uint8 tensor B,3,size,size (RGB, a copy), on the device of `resident` or else the CPU;
+            uint8 tensor N,3,size,size (RGB, a copy), on the device of `resident` or else the CPU;
             and one target an image (copies too, on the CPU).
         """
         positions = np.asarray(indices, dtype=np.int64)

@@ -56,7 +56,7 @@ def kinds_of(detector: Detector) -> tuple[Kind, ...]:
 
 @torch.no_grad()
 def attention_maps(detector: Detector, images: Tensor) -> Tensor:
-    """DOAM's attention map M (Eq. 8) of images B,3,S,S (uint8, or float 0..1): B,S,S in 0..1.
+    """DOAM's attention map M (Eq. 8) of images N,3,S,S (uint8, or float 0..1): N,S,S in 0..1.
 
     Raises:
         ValueError: the detector has no DOAM, or one without attention (arm "Concat").
@@ -77,11 +77,11 @@ def gradcam_maps(detector: Detector, images: Tensor, targets: Sequence[Target]) 
 
     Args:
         detector: an SSD, in evaluation mode.
-        images: B,3,S,S, uint8, or float 0..1.
+        images: N,3,S,S, uint8, or float 0..1.
         targets: one an image; its items are explained together.
 
     Returns:
-        B,S,S, not negative (after ReLU), upsampled bilinearly; no fixed scale.
+        N,S,S, not negative (after ReLU), upsampled bilinearly; no fixed scale.
 
     Paper: Fig. 6.
     """
@@ -94,7 +94,7 @@ def gradcam_maps(detector: Detector, images: Tensor, targets: Sequence[Target]) 
 
 @torch.no_grad()
 def plain_maps(images: Tensor, kind: Literal["edges", "darkness"]) -> Tensor:
-    """What needs no learning, B,S,S in 0..255 or more: Sobel edges, or 255 minus brightness."""
+    """What needs no learning, N,S,S in 0..255 or more: Sobel edges, or 255 minus brightness."""
     pixels = images.float()
     return SobelEdges()(pixels)[:, 0] if kind == "edges" else 255 - pixels.mean(dim=1)
 

@@ -22,12 +22,12 @@ Change = Callable[[Tensor], Tensor]
 
 
 def mean(maps: Tensor) -> Tensor:
-    """Each image's mean everywhere: B,1,H,W to B,1,H,W."""
+    """Each image's mean everywhere: N,1,H,W to N,1,H,W."""
     return maps.mean(dim=(1, 2, 3), keepdim=True).expand_as(maps)
 
 
 def other(maps: Tensor) -> Tensor:
-    """Each image gets what belongs to the image before it in the batch: B,1,H,W to B,1,H,W."""
+    """Each image gets what belongs to the image before it in the batch: N,1,H,W to N,1,H,W."""
     return maps.roll(1, dims=0)
 
 
@@ -55,7 +55,7 @@ def swapped(doam: nn.Module, change: Change) -> Iterator[None]:
 def edges_swapped(doam: nn.Module, change: Change) -> Iterator[None]:
     """Inside, ``change`` is applied to the fourth of the channels that ``doam`` gives."""
 
-    def exchange(_: nn.Module, __: tuple, weighted: Tensor) -> Tensor:  # D: B,4,H,W
+    def exchange(_: nn.Module, __: tuple, weighted: Tensor) -> Tensor:  # D: N,4,H,W
         return torch.cat([weighted[:, :3], change(weighted[:, 3:])], dim=1)
 
     with doam.register_forward_hook(exchange):

@@ -57,7 +57,7 @@ MEASURED = ("correlation", "lift_box", "lift_silhouette")
 
 
 def calibration_images(train: CachedDataset) -> Tensor:
-    """At most 128 training images, uint8 B,3,S,S; the same ones for all runs on the same data."""
+    """At most 128 training images, uint8 N,3,S,S; the same ones for all runs on the same data."""
     return train.batch(chosen_images(train, CALIBRATION_IMAGES))[0]
 
 
@@ -68,7 +68,7 @@ def randomised(detector: Detector, part: Part, seed: int, images: Tensor) -> Det
         detector: a trained one; it is left as it is.
         part: what is drawn anew.
         seed: of the draw.
-        images: training images, uint8 B,3,S,S; batch normalisations drawn anew get their statistics
+        images: training images, uint8 N,3,S,S; batch normalisations drawn anew get their statistics
             from them.
 
     Returns:

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from doamlib import recipe
 from doamlib.core.config import Config
 from doamlib.core.paths import at_home
-from doamlib.core.precision import Precision
 from doamlib.experiments.arms import ARMS, CORE
 from doamlib.experiments.values import (
     CELL_HEAD,
@@ -96,34 +96,22 @@ class Parameters(Config, use_attribute_docstrings=True):
     warm_learning_rate: float = Field(2.0e-3, gt=0)
     """warm start: peak of a cosine"""
 
-    optimizer: Literal["sgd", "adamw"] = "adamw"
-    """sgd is the paper's"""
-    epochs: int = Field(3, gt=0)
-    """passes over the training images"""
-    batch_size: int = Field(16, gt=0)
-    """images a step (paper: 24)"""
-    learning_rate: float = Field(5.0e-4, gt=0)
-    """peak of the schedule (paper: 1.0e-4)"""
-    momentum: float = Field(0.9, ge=0, lt=1)
-    """SGD's, or AdamW's first beta (paper: 0.9)"""
-    weight_decay: float = Field(1.0e-2, ge=0)
-    """of the optimizer (paper: 5.0e-4)"""
-    warmup_steps: int = Field(30, ge=0)
-    """steps over which the learning rate rises from 0"""
-    schedule: Literal["constant", "cosine"] = "cosine"
-    """of the learning rate"""
-    clip_norm: float = Field(10.0, ge=0)
-    """largest gradient norm; 0: no limit"""
-    horizontal_flip: bool = True
-    """mirror half of the training images"""
+    optimizer: recipe.Optimizer = "adamw"
+    epochs: recipe.Epochs = 3
+    batch_size: recipe.BatchSize = 16
+    learning_rate: recipe.LearningRate = 5.0e-4
+    momentum: recipe.Momentum = 0.9
+    weight_decay: recipe.WeightDecay = 1.0e-2
+    warmup_steps: recipe.WarmupSteps = 30
+    schedule: recipe.Schedule = "cosine"
+    clip_norm: recipe.ClipNorm = 10.0
+    horizontal_flip: recipe.HorizontalFlip = True
     pool_share: Share = 0.1
     """over-sampling: pool size, of an epoch's batches"""
     loss_quantile: float = Field(0.5, ge=0, le=1)
     """over-sampling: a batch above it is hard enough for the pool"""
-    average_last: float = Field(0.1, ge=0, lt=1)
-    """share of the last steps whose weights are averaged; 0: none"""
-    precision: Precision = "auto"
-    """of the forward pass; auto: bfloat16 where the hardware has it"""
+    average_last: recipe.AverageLast = 0.1
+    precision: recipe.ForwardPrecision = "auto"
 
     image: str | None = None
     """a picture of your own for the page own_image; none: a generated one"""

@@ -1,6 +1,6 @@
 """The paper's three rivals: squeeze-and-excitation, non-local and dual attention.
 
-Each is written from its own paper and maps features B,C,H,W to features B,C,H,W. Each starts as
+Each is written from its own paper and maps features N,C,H,W to features N,C,H,W. Each starts as
 the identity, so that plugging one into a trained detector, as Section V does, does not
 undo what the detector has learned; DOAM starts so too. The comparison in Section IV-C reads them as
 relatives of DOAM; Eq. 13 and 15 are their equations there.
@@ -43,7 +43,7 @@ class SqueezeExcitation(ops.SqueezeExcitation):
         nn.init.constant_(self.fc2.bias, self.START)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features B,C,H,W, each channel weighted by what all channels say on average."""
+        """Features N,C,H,W, each channel weighted by what all channels say on average."""
         return super().forward(features) * (1 + math.exp(-self.START))
 
 
@@ -68,7 +68,7 @@ class NonLocal(nn.Module):
         nn.init.zeros_(self.norm.weight)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features B,C,H,W, to each position added what it finds at all others."""
+        """Features N,C,H,W, to each position added what it finds at all others."""
         attended = attend(self.theta(features), self.phi(features), self.g(features))
         return features + self.norm(self.w(attended))
 
@@ -88,7 +88,7 @@ class PositionAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, features: Tensor) -> Tensor:
-        """B,C,H,W to B,C,H,W."""
+        """N,C,H,W to N,C,H,W."""
         attended = attend(self.query(features), self.key(features), self.value(features))
         return self.gamma * attended + features
 
@@ -104,7 +104,7 @@ class ChannelAttention(nn.Module):
         self.beta = nn.Parameter(torch.zeros(()))
 
     def forward(self, features: Tensor) -> Tensor:
-        """B,C,H,W to B,C,H,W."""
+        """N,C,H,W to N,C,H,W."""
         channels = features.flatten(2)
         weights = (channels @ channels.transpose(1, 2)).softmax(dim=2)
         return self.beta * (weights @ channels).view_as(features) + features
@@ -132,7 +132,7 @@ class DualAttention(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features B,C,H,W plus what both attentions make of them."""
+        """Features N,C,H,W plus what both attentions make of them."""
         return features + self.output(self.position(features) + self.channel(features))
 
 
@@ -151,12 +151,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     pairs takes 36 MiB at 38 x 38 and 7.6 GiB at 150 x 150, this function 6 and 42 MiB.
 
     Args:
-        query: (B, D, H, W).
-        key: (B, D, H, W).
-        value: (B, E, H, W).
+        query: (N, D, H, W).
+        key: (N, D, H, W).
+        value: (N, E, H, W).
 
     Returns:
-        (B, E, H, W).
+        (N, E, H, W).
     """
     height, width = query.shape[-2:]
     factor = pooling_factor(height, width)

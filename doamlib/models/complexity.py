@@ -43,7 +43,7 @@ class SEBasicBlock(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """B,C,H,W to B,C,H,W."""
+        """N,C,H,W to N,C,H,W."""
         return (features + self.layers(features)).relu()
 
 
@@ -56,7 +56,7 @@ class DANetHead(DualAttention):
         self.channel_output = nn.Conv2d(channels // 4, channels, kernel_size=1)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """B,C,H,W to three maps of the same shape."""
+        """N,C,H,W to three maps of the same shape."""
         position, channel = self.position(features), self.channel(features)
         outputs = self.position_output(position), self.channel_output(channel)
         return self.output(position + channel), *outputs

@@ -52,16 +52,16 @@ class Detector(nn.Module):
         """Losses in training mode, detections in evaluation mode.
 
         Args:
-            images: a list of float tensors 3,H,W, RGB, 0..1, of any sizes; or one batch B,3,H,W,
+            images: a list of float tensors 3,H,W, RGB, 0..1, of any sizes; or one batch N,3,H,W,
                 float 0..1 or uint8 0..255. Images that already have the network's size are not
                 resampled; others are rounded to 8 bits and resampled as the cached ones are, on
                 the CPU and without a gradient.
-            targets: in training mode, a dict an image: ``boxes`` float32 (N, 4), x1, y1, x2, y2 in
-                pixels of the image; ``labels`` int64 (N,), 1 to ``num_classes``. N may be 0.
+            targets: in training mode, a dict an image: ``boxes`` float32 (G, 4), x1, y1, x2, y2 in
+                pixels of the image; ``labels`` int64 (G,), 1 to ``num_classes``. G may be 0.
 
         Returns:
             Training: scalar losses by name, to be added up. Evaluation: a dict an image with
-            ``boxes`` (N, 4) in pixels of the image, ``labels`` (N,), ``scores`` (N,), strongest
+            ``boxes`` (R, 4) in pixels of the image, ``labels`` (R,), ``scores`` (R,), strongest
             first.
 
         Raises:
@@ -83,10 +83,10 @@ class Detector(nn.Module):
         return detections
 
     def pixels(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Images at the network's size, B,3,S,S in 0..255; and by how much x and y were scaled.
+        """Images at the network's size, N,3,S,S in 0..255; and by how much x and y were scaled.
 
         Returns:
-            Pixels, and factors (B, 4) that take boxes from image to network pixels. Resizing is
+            Pixels, and factors (N, 4) that take boxes from image to network pixels. Resizing is
             :func:`doamlib.data.images.resize`, so that a network reads the same pixels here as
             from the cache it was trained on.
         """
@@ -94,7 +94,7 @@ class Detector(nn.Module):
         for group in groups:
             if group.ndim != 4 or group.shape[1] != 3:
                 raise ValueError(
-                    f"images must be B,3,H,W or a list of 3,H,W; one is {tuple(group.shape)}"
+                    f"images must be N,3,H,W or a list of 3,H,W; one is {tuple(group.shape)}"
                 )
         side, device = self.image_size, self.mean.device
         sizes = [group.shape[-2:] for group in groups for _ in group]
@@ -109,13 +109,13 @@ class Detector(nn.Module):
         return torch.stack([resize(image, self.image_size) for image in rounded]).float()
 
     def network_input(self, pixels: Tensor) -> Tensor:
-        """DOAM if there is one, then normalisation: B,3,S,S in 0..255 to what the network reads."""
+        """DOAM if there is one, then normalisation: N,3,S,S in 0..255 to what the network reads."""
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         channels = pixels if self.doam is None else self.doam(pixels)
         return (channels - self.mean) / self.std
 
     def _padded(self, targets: Sequence[Target], scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes (B, G, 4) in network pixels and labels (B, G), padded with label 0."""
+        """Boxes (N, G, 4) in network pixels and labels (N, G), padded with label 0."""
         if len(targets) != len(scale):
             raise ValueError(f"{len(scale)} images but {len(targets)} targets")
         boxes = pad_sequence([t["boxes"].reshape(-1, 4) for t in targets], batch_first=True)
@@ -146,7 +146,7 @@ class Detector(nn.Module):
         """What Grad-CAM explains (SSD only): the ground-truth class at its matched priors.
 
         Returns:
-            (B,), for each image the sum over the priors that are matched with an item of that
+            (N,), for each image the sum over the priors that are matched with an item of that
             item's class logit, before softmax; differentiable.
         """
         pixels, scale = self.pixels(images)

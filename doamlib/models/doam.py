@@ -153,7 +153,7 @@ def convolution_steps(in_channels: int, channels: Channels, block: str) -> nn.Se
 
 
 def edge_guidance(config: DOAMConfig) -> nn.Sequential:
-    """A = {Fe(E)} repeated N1 times: B,1,H,W to B,Ce,H,W; E un-normalised. Paper: Eq. 1, 2."""
+    """A = {Fe(E)} repeated N1 times: N,1,H,W to N,Ce,H,W; E un-normalised. Paper: Eq. 1, 2."""
     steps = convolution_steps(1, config.edge_channels, config.block)
     return nn.Sequential(OrderedDict(steps=steps))
 
@@ -171,7 +171,7 @@ class RegionAverage(nn.Module):
         self.pool = nn.AvgPool2d(size, ceil_mode=True, count_include_pad=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """B,C,H,W to B,C,H,W."""
+        """N,C,H,W to N,C,H,W."""
         height, width = features.shape[-2:]
         blocks = F.interpolate(self.pool(features), scale_factor=float(self.size), mode="nearest")
         return blocks[..., :height, :width]
@@ -189,7 +189,7 @@ class GatedConvolution(nn.Module):
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, regions: Tensor) -> Tensor:
-        """B,Cin,H,W to B,Cout,H,W."""
+        """N,Cin,H,W to N,Cout,H,W."""
         features, mask = self.features_and_mask(regions).chunk(2, dim=1)
         return self.norm(features * mask.sigmoid())
 
@@ -223,8 +223,8 @@ class RegionInformationAggregation(nn.Module):
         self.gate = GatedConvolution(union, channels) if config.gate else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
-        """B1 (B,Cr,H,W) to B (B,out_channels,H,W)."""
-        averages = [average(features) for average in self.averages]  # B2 of each k: B,Cr,H,W
+        """B1 (N,Cr,H,W) to B (N,out_channels,H,W)."""
+        averages = [average(features) for average in self.averages]  # B2 of each k: N,Cr,H,W
         if self.reduces:  # conv(B1 || B2) = conv(B1) + conv(B2), so no B3 is built
             regional = [conv(a) for conv, a in zip(self.regional, averages, strict=True)]
             union = self.local(features) + torch.cat(regional, dim=1)
@@ -236,7 +236,7 @@ class RegionInformationAggregation(nn.Module):
 def material_awareness(config: DOAMConfig) -> nn.Sequential:
     """B1 = {Fm(x || E)} repeated N2 times (Eq. 3, 4), then RIA: colour and texture nearby.
 
-    P (B,4,H,W, 0..255) to B (B,regions.out_channels,H,W). Paper: Eq. 3, 4.
+    P (N,4,H,W, 0..255) to B (N,regions.out_channels,H,W). Paper: Eq. 3, 4.
     """
     steps = convolution_steps(4, config.material_channels, config.block)
     regions = RegionInformationAggregation(config.material_channels[-1], config)
@@ -244,7 +244,7 @@ def material_awareness(config: DOAMConfig) -> nn.Sequential:
 
 
 def attention_generation(in_channels: int, kernel: int) -> nn.Sequential:
-    """M = sigmoid(Wa (A || B) + ba) (Eq. 7, 8): A || B (B,C,H,W) to B,1,H,W in 0..1.
+    """M = sigmoid(Wa (A || B) + ba) (Eq. 7, 8): A || B (N,C,H,W) to N,1,H,W in 0..1.
 
     One channel as in the code. The paper gives C as many channels as A and B together and M none;
     both cannot hold. Paper: Eq. 7, 8.
@@ -286,25 +286,25 @@ class DOAM(nn.Module):
         """Weight image and edges by attention.
 
         Args:
-            images: B,3,H,W, RGB, 0..255, float.
+            images: N,3,H,W, RGB, 0..255, float.
             return_attention: also return M.
 
         Returns:
-            D: B,4,H,W, red, green, blue and edges, each 0..255 times its weight. With
-            ``return_attention`` the pair (D, M), M: B,1,H,W in 0..1, None where the configuration
+            D: N,4,H,W, red, green, blue and edges, each 0..255 times its weight. With
+            ``return_attention`` the pair (D, M), M: N,1,H,W in 0..1, None where the configuration
             has no attention.
 
         Raises:
             ValueError: the images do not have three channels.
         """
         if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"DOAM needs images B,3,H,W; got shape {tuple(images.shape)}")
-        edges = self.sobel(images)  # E: B,1,H,W, 0 to 1140
+            raise ValueError(f"DOAM needs images N,3,H,W; got shape {tuple(images.shape)}")
+        edges = self.sobel(images)  # E: N,1,H,W, 0 to 1140
         scaled_edges = PIXEL_RANGE * normalise_edges(edges, self.config.edge_normalisation)
         plain = torch.cat([images, scaled_edges], dim=1)  # P = x || E: B,4,H,W, 0..255
         # Material Awareness reads P with the stretched edges, Edge Guidance E as it is.
-        attention = self._attention(plain, edges)  # M: B,1,H,W, 0..1
-        weighted = plain if attention is None else self._blend(plain, attention)  # D: B,4,H,W
+        attention = self._attention(plain, edges)  # M: N,1,H,W, 0..1
+        weighted = plain if attention is None else self._blend(plain, attention)  # D: N,4,H,W
         return (weighted, attention) if return_attention else weighted
 
     def _attention(self, plain: Tensor, edges: Tensor) -> Tensor | None:

@@ -27,7 +27,7 @@ class SobelEdges(nn.Module):
         self.register_buffer("kernels", torch.stack([horizontal, horizontal.T])[:, None])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images B,3,H,W (RGB, 0..255) to edge magnitude B,1,H,W (not normalised, up to 1140)."""
+        """Images N,3,H,W (RGB, 0..255) to edge magnitude N,1,H,W (not normalised, up to 1140)."""
         # bfloat16 keeps 8 bits of a pixel difference, too few: no autocast here.
         with full_precision(images.device.type):
             images = images.float()
@@ -38,7 +38,7 @@ class SobelEdges(nn.Module):
 
 
 def normalise_edges(edges: Tensor, over: Literal["image", "batch"] = "image") -> Tensor:
-    """Stretch an edge image B,1,H,W to 0..1, by the extremes of each image or of the whole batch.
+    """Stretch an edge image N,1,H,W to 0..1, by the extremes of each image or of the whole batch.
 
     An image without any edge becomes 0 everywhere.
     """

@@ -22,7 +22,7 @@ BLOCKS = (3, 4, 6, 3)
 
 
 def resnet50(width: float) -> nn.Sequential:
-    """ResNet-50 without its classifier, for normalised images B,C,S,S."""
+    """ResNet-50 without its classifier, for normalised images N,C,S,S."""
     planes = [scaled(64 * 2**k, width) for k in range(4)]
     stem = {
         "conv1": nn.Conv2d(3, planes[0], kernel_size=7, stride=2, padding=3, bias=False),
@@ -99,7 +99,7 @@ class FCOS(nn.Module):
             regroup(head.conv)
 
     def forward(self, images: Tensor) -> dict[str, Tensor | list]:
-        """Normalised images B,C,S,S to the head's outputs (torchvision's names), float32.
+        """Normalised images N,C,S,S to the head's outputs (torchvision's names), float32.
 
         ``anchors`` (P, 4) are the places that the outputs speak for, ``places`` their number on
         each map.

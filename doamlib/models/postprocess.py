@@ -18,13 +18,13 @@ def select_detections(
     Of each class the strongest 200 boxes above ``config.score_threshold`` take part.
 
     Args:
-        boxes: (B, P, 4), x1, y1, x2, y2 in pixels of the network's input; clipped to it here.
-        scores: (B, P, K), probability of each object class.
+        boxes: (N, P, 4), x1, y1, x2, y2 in pixels of the network's input; clipped to it here.
+        scores: (N, P, K), probability of each object class.
         config: thresholds and limits.
         image_size: side of the network's input.
 
     Returns:
-        One dict an image: ``boxes`` (N, 4), ``labels`` int64 (N,) from 1 to K, ``scores`` (N,).
+        One dict an image: ``boxes`` (R, 4), ``labels`` int64 (R,) from 1 to K, ``scores`` (R,).
     """
     candidates = min(CANDIDATES_PER_CLASS, scores.shape[1])
     strongest, prior = scores.transpose(1, 2).topk(candidates, dim=2)

@@ -101,12 +101,12 @@ def match_priors(priors: Tensor, boxes: Tensor, present: Tensor, iou_threshold: 
 
     Args:
         priors: (P, 4).
-        boxes: (B, G, 4), padded.
-        present: bool (B, G), False for padding.
+        boxes: (N, G, 4), padded.
+        present: bool (N, G), False for padding.
         iou_threshold: in 0..1.
 
     Returns:
-        int64 (B, P): index into the image's boxes, or -1 for background.
+        int64 (N, P): index into the image's boxes, or -1 for background.
     """
     overlap = box_iou(boxes.flatten(0, 1), priors).view(*present.shape, len(priors))
     overlap = overlap.masked_fill(~present[..., None], -1.0)
@@ -131,7 +131,7 @@ def encode(boxes: Tensor, priors: Tensor) -> Tensor:
 
 
 def decode(offsets: Tensor, priors: Tensor) -> Tensor:
-    """The boxes (B, P, 4) that :func:`encode` would map to ``offsets`` (B, P, 4)."""
+    """The boxes (N, P, 4) that :func:`encode` would map to ``offsets`` (N, P, 4)."""
     prior = box_convert(priors, "xyxy", "cxcywh")
     centre = prior[:, :2] + offsets[..., :2] * VARIANCES[0] * prior[:, 2:]
     growth = (offsets[..., 2:] * VARIANCES[1]).clamp(max=math.log(LARGEST_GROWTH)).exp()

@@ -7,7 +7,7 @@ show beside the convolutions of a slim network; the tests hold them against torc
 
 Read :class:`SSD` first: ``forward`` gives each of P priors (default boxes, see ``priors.py``) four
 offsets and 1 + K logits, ``match`` says which priors stand for which item, ``loss`` compares,
-``detect`` turns offsets and logits into boxes. B is the images of a batch, G the most items on one
+``detect`` turns offsets and logits into boxes. N is the images of a batch, G the most items on one
 of them, S the input's side.
 """
 
@@ -71,7 +71,7 @@ class VGG16Extractor(nn.Module):
         self.scale_weight = nn.Parameter(torch.full((channels,), 20.0))
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Normalised images B,C,H,W to the maps, finest first."""
+        """Normalised images N,C,H,W to the maps, finest first."""
         features = self.features(images)  # conv4_3: B,512,38,38 of a full-size SSD300
         maps = [self.scale_weight.view(1, -1, 1, 1) * F.normalize(features)]
         for layer in self.extra:  # fc7: B,1024,19,19, then conv8_2 to conv11_2: 10, 5, 3 and 1
@@ -96,7 +96,7 @@ class NormalisedConv2d(nn.Conv2d):
         self.norm = nn.BatchNorm2d(plain.out_channels)
 
     def forward(self, features: Tensor) -> Tensor:
-        """B,C,H,W to B,C',H',W'."""
+        """N,C,H,W to N,C',H',W'."""
         return self.norm(super().forward(features))
 
 
@@ -135,7 +135,7 @@ class SSD(nn.Module):
     first_layer = "backbone.features.0"
     output_layers = ("head",)
     keeps_image_losses = False
-    """Whether :meth:`loss` also leaves ``image_losses`` (B,): each image as a batch of its own."""
+    """Whether :meth:`loss` also leaves ``image_losses`` (N,): each image as a batch of its own."""
 
     def __init__(self, config: DetectorConfig):
         super().__init__()
@@ -169,7 +169,7 @@ class SSD(nn.Module):
         return self.backbone.extra[0][5]
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Normalised images B,C,S,S to ``offsets`` (B,P,4) and ``logits`` (B,P,1+K), float32."""
+        """Normalised images N,C,S,S to ``offsets`` (N,P,4) and ``logits`` (N,P,1+K), float32."""
         outputs = self.head(self.backbone(images))
         return {
             "offsets": outputs["bbox_regression"].float(),
@@ -177,9 +177,9 @@ class SSD(nn.Module):
         }
 
     def match(self, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Padded targets (B,G,4), (B,G) to each prior's box (B,P,4) and class (B,P), else 0."""
+        """Padded targets (N,G,4), (N,G) to each prior's box (N,P,4) and class (N,P), else 0."""
         matched = match_priors(self.priors, boxes, labels > 0, self.config.match_iou)
-        # (B,P): the item's number, from 0; -1 for a prior that stands for none
+        # (N,P): the item's number, from 0; -1 for a prior that stands for none
         index = matched.clamp(min=0)
         box = boxes.gather(1, index[..., None].expand(-1, -1, 4))
         return box, labels.gather(1, index).masked_fill(matched < 0, 0)
@@ -189,8 +189,8 @@ class SSD(nn.Module):
 
         Args:
             outputs: of :meth:`forward`.
-            boxes: (B, G, 4) in pixels of the input, padded.
-            labels: int64 (B, G), 1 to K, 0 for padding.
+            boxes: (N, G, 4) in pixels of the input, padded.
+            labels: int64 (N, G), 1 to K, 0 for padding.
 
         Returns:
             Scalars ``bbox_regression`` and ``classification`` (SSD paper, Eq. 1 with alpha 1).
@@ -206,7 +206,7 @@ class SSD(nn.Module):
 
     @torch.no_grad()
     def _one_by_one(self, outputs: dict[str, Tensor], box: Tensor, label: Tensor) -> Tensor:
-        """The loss of each image alone (B,), from the outputs that the whole batch has."""
+        """The loss of each image alone (N,), from the outputs that the whole batch has."""
         losses = []
         for image in range(len(label)):
             own = slice(image, image + 1)
@@ -217,8 +217,8 @@ class SSD(nn.Module):
     def _matched_loss(
         self, outputs: dict[str, Tensor], box: Tensor, label: Tensor
     ) -> dict[str, Tensor]:
-        """The loss, given each prior's box (B,P,4) and class (B,P)."""
-        positive = label > 0  # (B,P): the prior stands for an item
+        """The loss, given each prior's box (N,P,4) and class (N,P)."""
+        positive = label > 0  # (N,P): the prior stands for an item
         matched = positive.sum().clamp(min=1)  # N of the SSD paper
         priors = self.priors.expand_as(box)
         # Both sums run over the whole batch: offsets of the positives (n,4) against encoded boxes.
@@ -233,12 +233,12 @@ class SSD(nn.Module):
 
     def _hard_negatives(self, logits: Tensor, label: Tensor) -> Tensor:
         """Cross-entropy of the positives and of each image's three hardest negatives a positive."""
-        entropy = F.cross_entropy(logits.transpose(1, 2), label, reduction="none")  # (B,P)
+        entropy = F.cross_entropy(logits.transpose(1, 2), label, reduction="none")  # (N,P)
         positive = label > 0
-        wanted = NEGATIVES_PER_POSITIVE * positive.sum(dim=1, keepdim=True)  # (B,1)
+        wanted = NEGATIVES_PER_POSITIVE * positive.sum(dim=1, keepdim=True)  # (N,1)
         negatives = entropy.masked_fill(positive, 0.0)
         hardest = negatives.topk(min(int(wanted.max()), negatives.shape[1]), dim=1).values
-        # Sorted (B,W) for the image that wants most; of each, as many count as it wants itself.
+        # Sorted (N,W) for the image that wants most; of each, as many count as it wants itself.
         # Where it has fewer, masked positives come last, and their zeros add nothing.
         rank = torch.arange(hardest.shape[1], device=hardest.device)
         return entropy[positive].sum() + hardest[rank < wanted].sum()

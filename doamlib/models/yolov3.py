@@ -46,7 +46,7 @@ class Residual(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """B,C,H,W to B,C,H,W."""
+        """N,C,H,W to N,C,H,W."""
         return features + self.layers(features)
 
 
@@ -68,7 +68,7 @@ class Darknet53(nn.Module):
         self.out_channels = channels[3:]
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Normalised images B,C,S,S to the maps at strides 8, 16 and 32."""
+        """Normalised images N,C,S,S to the maps at strides 8, 16 and 32."""
         maps, features = [], self.stem(images)
         for stage in self.stages:
             features = stage(features)
@@ -92,7 +92,7 @@ class Branch(nn.Module):
         self.output = nn.Conv2d(2 * channels, outputs, kernel_size=1)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """B,C,H,W to the shared features and the raw outputs."""
+        """N,C,H,W to the shared features and the raw outputs."""
         shared = self.shared(features)
         return shared, self.output(self.last(shared))
 
@@ -150,7 +150,7 @@ class YOLOv3(nn.Module):
         return torch.cat(rows)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Normalised images B,C,S,S to ``raw`` (B, P, 5 + K), float32.
+        """Normalised images N,C,S,S to ``raw`` (N, P, 5 + K), float32.
 
         P runs over the strides 8, 16, 32, over rows, columns and three anchors; the columns are
         t_x, t_y, t_w, t_h, t_o and a logit for each class.
@@ -167,14 +167,14 @@ class YOLOv3(nn.Module):
         return {"raw": torch.cat(raw[::-1], dim=1).float()}
 
     def decode(self, raw: Tensor) -> Tensor:
-        """Boxes (B, P, 4) in pixels: sigmoid(t_xy) + cell, anchor * exp(t_wh)."""
+        """Boxes (N, P, 4) in pixels: sigmoid(t_xy) + cell, anchor * exp(t_wh)."""
         cell, anchor, stride = self.cells.split([2, 2, 1], dim=1)
         centre = (raw[..., :2].sigmoid() + cell) * stride
         half = anchor * raw[..., 2:4].clamp(max=math.log(LARGEST_GROWTH)).exp() / 2
         return torch.cat([centre - half, centre + half], dim=-1)
 
     def assign(self, boxes: Tensor) -> Tensor:
-        """The one prediction that answers for each box (N, 4): its index in P, int64 (N,).
+        """The one prediction that answers for each box (G, 4): its index in P, int64 (G,).
 
         Of the nine anchors the one whose shape overlaps the box most, in the cell of its centre.
         """

@@ -318,7 +318,7 @@ def test_configuration_refuses(wrong):
 
 
 def test_wrong_channels_are_named():
-    with pytest.raises(ValueError, match=r"B,3,H,W; got shape \(2, 4, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"N,3,H,W; got shape \(2, 4, 8, 8\)"):
         DOAM()(torch.zeros(2, 4, 8, 8))
 
 
