@@ -214,3 +214,7 @@ def _in_a_line(error: OSError) -> str:
 def _refusal(error: Exception | str) -> int:
     print(f"doam: {error}", file=sys.stderr, flush=True)
     return 2
+
+
+if __name__ == "__main__":
+    main()

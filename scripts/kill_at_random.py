@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--within", type=float, help="seconds; else what one whole call takes")
     parser.add_argument("--whole", type=Path, help="a finished home of this file; else one is made")
     asked = parser.parse_args()
-    command = [sys.executable, "-m", "doamlib", asked.command, "-f", asked.file]
+    command = [sys.executable, "-m", "doamlib.cli", asked.command, "-f", asked.file]
     dice, kills, homes = random.Random(asked.seed), 0, 0
     with tempfile.TemporaryDirectory() as folder:
         start, whole = time.monotonic(), asked.whole or Path(folder, "whole")

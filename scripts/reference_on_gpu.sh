@@ -32,7 +32,7 @@ fail() {
 
 helper() { "$PYTHON" scripts/gpu_session.py "$@"; }
 
-train() { "$PYTHON" -u -m doamlib train --no-estimate "$@"; }
+train() { "$PYTHON" -u -m doamlib.cli train --no-estimate "$@"; }
 
 wheels() {
   local names pins platforms=() platform
@@ -109,7 +109,7 @@ trial() {
   export DOAM_HOME=$scratch/trial
   helper trial "$REFERENCE" "$file"
   echo "trial: every arm, a handful of images; killed once and taken up again"
-  "$PYTHON" -u -m doamlib train --no-estimate -f "$file" & # no shell around it: the kill must hit Python
+  "$PYTHON" -u -m doamlib.cli train --no-estimate -f "$file" & # no shell around it: the kill must hit Python
   process=$!
   until compgen -G "$DOAM_HOME/runs/partial/*/checkpoint.pt" > /dev/null; do
     kill -0 "$process" || fail "the trial ended before its first checkpoint"

@@ -243,9 +243,9 @@ def test_files_of_the_repository_are_found_from_any_folder(monkeypatch, capsys, 
 
 
 def test_the_package_is_a_command_too():
-    command = [sys.executable, "-m", "doamlib", "--help"]
+    command = [sys.executable, "-m", "doamlib.cli", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "Usage: python -m doamlib" in done.stdout and "verify" in done.stdout
+    assert "Usage: python -m doamlib.cli" in done.stdout and "verify" in done.stdout
 
 
 def test_an_interrupt_while_libraries_are_imported_is_one_line_too(monkeypatch, capsys):

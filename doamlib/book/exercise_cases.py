@@ -6,11 +6,67 @@ Right answers come from the library wherever it has the function, so they cannot
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from doamlib.book.exercises import Case, exercise, value_of
+Case = tuple[tuple[Any, ...], Any]
+PAGES = {
+    "xray": "xray_physics",
+    "doam": "doam",
+    "switch": "doam_switches",
+    "rivals": "rivals",
+    "ssd": "ssd",
+    "sampling": "sampling",
+    "run": "one_run",
+    "ap": "average_precision",
+    "measuring": "measuring",
+}
+"""First part of an exercise's name -> the page that asks it, in the order of the book."""
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A question with its right answers.
+
+    Attributes:
+        name: as in ``check("doam-kernel", ...)``; its label in the book is ``ex-doam-kernel``.
+        level: 1 (a minute), 2 (some lines) or 3 (a page of paper).
+        cases: makes the cases anew.
+        tolerance: relative, of numbers.
+    """
+
+    name: str
+    level: int
+    cases: Callable[[], Iterable[Case]]
+    tolerance: float
+
+    @property
+    def page(self) -> str:
+        """The page that asks it, without its ending."""
+        return PAGES[self.name.split("-")[0]]
+
+
+REGISTERED: dict[str, Exercise] = {}
+
+
+def exercise(level: int) -> Callable:
+    """Register a function that makes the cases of the exercise it is named after."""
+
+    def register(cases: Callable[[], Iterable[Case]]) -> Callable:
+        name = cases.__name__.replace("_", "-")
+        REGISTERED[name] = Exercise(name, level, cases, 1e-3)
+        return cases
+
+    return register
+
+
+def value_of(name: str, level: int, answer: Any, tolerance: float = 1e-3) -> None:
+    """Register an exercise whose answer is a value and no function."""
+    REGISTERED[name] = Exercise(name, level, lambda: [((), answer)], tolerance)
+
 
 # --- Seeing through a suitcase --------------------------------------------------------------------
 

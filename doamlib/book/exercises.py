@@ -10,26 +10,12 @@ Each is asked on the page of its name's first part and listed in ``book/exercise
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-Case = tuple[tuple[Any, ...], Any]
-PAGES = {
-    "xray": "xray_physics",
-    "doam": "doam",
-    "switch": "doam_switches",
-    "rivals": "rivals",
-    "ssd": "ssd",
-    "sampling": "sampling",
-    "run": "one_run",
-    "ap": "average_precision",
-    "measuring": "measuring",
-}
-"""First part of an exercise's name -> the page that asks it, in the order of the book."""
+from doamlib.book.exercise_cases import PAGES, REGISTERED, Exercise
 
 
 class WrongAnswer(ValueError):
@@ -40,53 +26,10 @@ class WrongAnswer(ValueError):
         return [f"Not yet: {self}"]
 
 
-@dataclass(frozen=True)
-class Exercise:
-    """A question with its right answers.
-
-    Attributes:
-        name: as in ``check("doam-kernel", ...)``; its label in the book is ``ex-doam-kernel``.
-        level: 1 (a minute), 2 (some lines) or 3 (a page of paper).
-        cases: makes the cases anew.
-        tolerance: relative, of numbers.
-    """
-
-    name: str
-    level: int
-    cases: Callable[[], Iterable[Case]]
-    tolerance: float
-
-    @property
-    def page(self) -> str:
-        """The page that asks it, without its ending."""
-        return PAGES[self.name.split("-")[0]]
-
-
-_REGISTERED: dict[str, Exercise] = {}
-
-
-def exercise(level: int) -> Callable:
-    """Register a function that makes the cases of the exercise it is named after."""
-
-    def register(cases: Callable[[], Iterable[Case]]) -> Callable:
-        name = cases.__name__.replace("_", "-")
-        _REGISTERED[name] = Exercise(name, level, cases, 1e-3)
-        return cases
-
-    return register
-
-
-def value_of(name: str, level: int, answer: Any, tolerance: float = 1e-3) -> None:
-    """Register an exercise whose answer is a value and no function."""
-    _REGISTERED[name] = Exercise(name, level, lambda: [((), answer)], tolerance)
-
-
 def exercises() -> dict[str, Exercise]:
     """Every exercise by name, page by page in the order of `PAGES`."""
-    from doamlib.book import exercise_cases  # noqa: F401  registers them, and needs this module
-
     order = list(PAGES)
-    named = sorted(_REGISTERED.items(), key=lambda item: order.index(item[0].split("-")[0]))
+    named = sorted(REGISTERED.items(), key=lambda item: order.index(item[0].split("-")[0]))
     return dict(named)
 
 

@@ -247,7 +247,7 @@ def test_two_clients_at_once_share_what_both_want(two, tmp_path):
     """Three callers, two of them with one store: all get the result of one training."""
     file = tmp_path / "p.yaml"
     file.write_text(json.dumps({**SMOKE, **SMALL, "arms": ["SSD+SE"], "seeds": [7]}))
-    command = ("-m", "doamlib", "train", "-f", file, "--cluster", two.address)
+    command = ("-m", "doamlib.cli", "train", "-f", file, "--cluster", two.address)
     options = {"stdout": subprocess.PIPE, "text": True, "cwd": tmp_path}
     homes = [tmp_path / name for name in ("a", "a", "b")]
     with ExitStack() as children:

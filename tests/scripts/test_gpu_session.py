@@ -101,7 +101,7 @@ def test_the_command_line_starts_without_jupyter():
         "absent = ('IPython', 'ipykernel', 'nbformat', 'papermill', 'jupyter_book', 'seaborn')\n"
         "sys.modules.update(dict.fromkeys(absent))\n"
         "sys.argv = ['doam', 'data', 'check', 'no-such-folder']\n"
-        "runpy.run_module('doamlib', run_name='__main__')"
+        "runpy.run_module('doamlib.cli', run_name='__main__')"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True
