@@ -1,9 +1,10 @@
-"""Pages in JupyterLab: quoted numbers readable there, and a start page. See ``make lab``.
+"""Pages in JupyterLab: quoted numbers and citations readable, a start page. See ``make lab``.
 
 A notebook's text says ``{glue:text}`name:.1f` ``, which Sphinx understands and JupyterLab does not.
 jupyterlab-myst shows ``{eval}`expression` ``, whose values stand in the cell's metadata. So the
 server hands out the one for the other, with the values that are known, and writes back what it was:
-the files, and what the build checks, stay as they are.
+the files, and what the build checks, stay as they are. Citations, which need Sphinx as well, become
+links to the bibliography on the same way.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
+from pybtex.database import parse_file
 
 from doamlib.book.known import spelled, values_in
 from doamlib.core import paths
@@ -26,6 +29,8 @@ DOC = re.compile(r"\{doc\}`([\w/]+)`")
 TITLED = re.compile(r"\{doc\}`[^<`]+ <([\w/]+)>`")
 GLUE = re.compile(r"\{glue:text\}`([^`]+)`")
 EVAL = re.compile(r"\{eval\}`__import__\(\"doamlib\.book\"\)\.book\.quoted\(\"([^`\"]+)\"\)`")
+CITE = re.compile(r"\{cite\}`([\w,]+)`")
+CITED = re.compile(r"\[[^\]]*\]\(bibliography\.md#([\w,]+)\)")
 METADATA = "user_expressions"
 """Where jupyterlab-myst keeps the values of a cell's expressions."""
 
@@ -49,7 +54,7 @@ def for_reading(notebook: dict[str, Any], known: Mapping[str, str]) -> None:
     for cell in notebook["cells"]:
         if cell["cell_type"] != "markdown":
             continue
-        cell["source"] = DOC.sub(_by_title, cell["source"])
+        cell["source"] = CITE.sub(_by_author, DOC.sub(_by_title, cell["source"]))
         asked = list(dict.fromkeys(GLUE.findall(cell["source"])))
         if asked:
             cell["source"] = GLUE.sub(
@@ -73,7 +78,7 @@ def for_keeping(notebook: dict[str, Any]) -> None:
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             told = EVAL.sub(r"{glue:text}`\1`", cell["source"])
-            cell["source"] = TITLED.sub(r"{doc}`\1`", told)
+            cell["source"] = CITED.sub(r"{cite}`\1`", TITLED.sub(r"{doc}`\1`", told))
             cell["metadata"].pop(METADATA, None)
 
 
@@ -81,6 +86,23 @@ def _by_title(found: re.Match[str]) -> str:
     """A link to a page under its title, which Sphinx finds by itself."""
     title = title_of(page_text(paths.book(), found[1]))
     return f"{{doc}}`{title} <{found[1]}>`" if title else found[0]
+
+
+def _by_author(found: re.Match[str]) -> str:
+    """A link to the bibliography that says who wrote it and when: (Hu et al. 2018)."""
+    named = "; ".join(_authors().get(key, key) for key in found[1].split(","))
+    return f"[({named})](bibliography.md#{found[1]})"
+
+
+@cache
+def _authors() -> dict[str, str]:
+    """Key -> authors and year of every entry of ``references.bib``."""
+    told = {}
+    for key, entry in parse_file(str(paths.book() / "references.bib")).entries.items():
+        names = [" ".join(person.last_names) for person in entry.persons["author"]]
+        who = " and ".join(names) if len(names) < 3 else f"{names[0]} et al."
+        told[key] = re.sub(r"[{}]", "", f"{who} {entry.fields['year']}")
+    return told
 
 
 def known_of(notebook: dict[str, Any], page: str) -> dict[str, str]:

@@ -49,6 +49,16 @@ def test_an_unknown_number_is_no_format_string():
     assert list(values(notebook).values()) == ["…"]
 
 
+def test_a_citation_names_authors_and_year_and_leads_to_the_bibliography():
+    notebook = page("As in {cite}`hu2018squeeze,efron1979bootstrap`, twice {cite}`hu2018squeeze`.")
+    before = joined(notebook)
+    lab.for_reading(notebook, {})
+    both = "[(Hu et al. 2018; Efron 1979)](bibliography.md#hu2018squeeze,efron1979bootstrap)"
+    assert joined(notebook).startswith(f"As in {both}, twice [(Hu et al. 2018)]")
+    lab.for_keeping(notebook)
+    assert joined(notebook) == before
+
+
 def test_the_kernel_answers_what_the_page_asks_as_soon_as_it_is_quoted(capsys):
     notebook = page("{glue:text}`lab-test:.2f`")
     lab.for_reading(notebook, {})
@@ -64,6 +74,7 @@ def test_every_page_has_no_raw_quote_and_is_saved_as_it_was(path):
     shown = copy.deepcopy(dict(notebook))
     lab.for_reading(shown, {})
     assert "{glue:text}" not in joined(shown)
+    assert "{cite}" not in joined(shown)
     assert not re.search(r"\{doc\}`[^<`]*`", joined(shown))
     lab.for_keeping(shown)
     assert joined(shown) == joined(notebook)
