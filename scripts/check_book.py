@@ -72,6 +72,7 @@ def served(site: Path) -> Iterator[str]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site))
+    server.handle_error = lambda *_: None  # a browser that leaves before a file is whole
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -25,13 +25,21 @@ PDF, ARCHIVE, WHOLE = "doam-book.pdf", "doam-book-notebooks.zip", "_whole.html"
 LEFT_OUT = "a.headerlink, button, script, .prev-next-footer, .toggle-details__summary > svg"
 STYLE = """
 @page { size: A4; margin: 18mm 16mm 20mm; }
-body { font-size: 10pt; } section.page { break-before: page; }
-pre { white-space: pre-wrap; break-inside: auto; font-size: 7.5pt; } table { font-size: 7.5pt; }
-img, svg { max-width: 100%; break-inside: avoid; } figure { break-inside: avoid; }
-h1, h2, h3 { break-after: avoid; } a { color: inherit; text-decoration: none; }
+body { font-size: 10pt; -webkit-print-color-adjust: exact; }
+section.page, .contents-page { break-before: page; }
+h1 { font-size: 18pt; } h2 { font-size: 14pt; } h3 { font-size: 11pt; }
+h1, h2, h3 { break-after: avoid; padding-top: 2mm; }
+pre { white-space: pre-wrap; font-size: 7.5pt; } table { font-size: 7.5pt; }
+.cell, .cell_input, .cell_output, .highlight, pre, details, .admonition { break-inside: auto; }
+img, svg { max-width: 100%; break-inside: avoid; } figure, tr { break-inside: avoid; }
+a { color: inherit; text-decoration: none; } span.pasted-text { font-weight: inherit; }
 .cover { padding-top: 90mm; text-align: center; } .contents li { margin: 1mm 0; }
+.solution { width: auto; margin: 0 0 4mm; }
 details > summary, button { display: none !important; }
+* { animation: none !important; transition: none !important; }
 """
+"""Headings have a padding: without it Chromium writes those at the top of a sheet twice into the
+outline. Unfolded cells fade in on the screen; printed meanwhile they would stay pale."""
 
 
 def whole_book(site: Path, names: list[str]) -> str:
@@ -55,21 +63,34 @@ def whole_book(site: Path, names: list[str]) -> str:
     title.append(_new(whole, "p", "A paper made again, page by page"))
     contents, solutions = _new(whole, "ol", ""), []
     contents["class"] = "contents"
-    whole.body.extend([title, _new(whole, "h1", "Contents"), contents])
+    heading = _new(whole, "h1", "Contents")
+    heading["class"] = "contents-page"
+    whole.body.extend([title, heading, contents])
     for name in names:
         article = _article(site, name, names)
         entry, link = _new(whole, "li", ""), _new(whole, "a", _heading(article))
         link["href"] = f"#{name}"
         entry.append(link)
         contents.append(entry)
-        solutions += [(name, _heading(article), found) for found in _solutions(article)]
+        solutions += [(_heading(article), found) for found in _solutions(article)]
         whole.body.append(article)
     if solutions:
-        whole.body.append(_new(whole, "h1", "Solutions"))
-    for _, heading, solution in solutions:
-        whole.body.append(_new(whole, "h3", heading))
-        whole.body.append(solution)
+        whole.body.append(_at_the_end(whole, solutions))
     return str(whole)
+
+
+def _at_the_end(whole: BeautifulSoup, solutions: list[tuple[str, Tag]]) -> Tag:
+    """The part of the solutions, each page's under its heading."""
+    part = _new(whole, "section", "")
+    part["class"] = "page bd-article"
+    part.append(_new(whole, "h1", "Solutions"))
+    before = None
+    for heading, solution in solutions:
+        if heading != before:
+            part.append(_new(whole, "h3", heading))
+        before = heading
+        part.append(solution)
+    return part
 
 
 def _article(site: Path, name: str, names: list[str]) -> Tag:
@@ -85,7 +106,7 @@ def _article(site: Path, name: str, names: list[str]) -> Tag:
         other = page.removesuffix(".html") or name
         if other in names and not re.match(r"[a-z]+:", link["href"]):
             link["href"] = f"#{other}--{anchor}" if anchor else f"#{other}"
-    article.name, article["class"], article["id"] = "section", "page", name
+    article.name, article["class"], article["id"] = "section", "page bd-article", name
     return article
 
 

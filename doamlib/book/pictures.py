@@ -14,8 +14,9 @@ CLOSE = 1.0
 def smaller_png(content: bytes) -> bytes:
     """A PNG of at most 256 colours and without transparency, or the same bytes if those are fewer.
 
-    The 256 are chosen by median cut, which keeps the pale colours of X-ray images. Where the widest
-    coverage, a third smaller, is as good (grey images, maps in one colour scale), it is taken.
+    The 256 are chosen by median cut, which keeps the pale colours of X-ray images. Where fewer, or
+    the widest coverage, are as good (grey images, maps in one colour scale, many copies of one
+    scene), the smallest such file is taken.
 
     Args:
         content: a PNG file. Transparent parts become white, as on the page.
@@ -27,9 +28,13 @@ def smaller_png(content: bytes) -> bytes:
     ground = Image.new("RGBA", picture.size, "white")
     flat = Image.alpha_composite(ground, picture).convert("RGB")
     few = flat.quantize(256, method=Image.Quantize.MEDIANCUT)
-    coarse = flat.quantize(256, method=Image.Quantize.MAXCOVERAGE)
-    off = ImageStat.Stat(ImageChops.difference(flat, coarse.convert("RGB"))).mean
-    taken = [few, coarse] if max(off) <= CLOSE else [few]
+    taken = [few]
+    for method in (Image.Quantize.MEDIANCUT, Image.Quantize.MAXCOVERAGE):
+        for colours in (256, 128, 64):
+            coarse = flat.quantize(colours, method=method)
+            off = ImageStat.Stat(ImageChops.difference(flat, coarse.convert("RGB"))).mean
+            if max(off) <= CLOSE:
+                taken.append(coarse)
     return min(content, *(_saved(image) for image in taken), key=len)
 
 

@@ -139,8 +139,9 @@ def _of_parts(fact: Verdict) -> str:
     if not fact.parts:
         return f": {fact.reason}"
     parts = fact.parts.items()
-    deciding = (f"{name}: {part.reason}" for name, part in parts if part.status == fact.status)
-    return f" ({fact.headline}): {'; '.join(deciding)}"
+    side = "for" if fact.status == "supported" else "against"
+    deciding = (f"“{name}”: {part.reason}" for name, part in parts if part.status == fact.status)
+    return f" ({fact.headline}); {side} {'; '.join(deciding)}"
 
 
 def _numbers(verdict: Verdict, unit: str, shown: int = SHOWN) -> str:

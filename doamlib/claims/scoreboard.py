@@ -149,7 +149,9 @@ def as_html(outcomes: Mapping[int, Outcome]) -> str:
 def _row_html(outcome: Outcome) -> str:
     claim = outcome.claim
     if outcome.fact is not None:
-        cells = f"<td colspan='{len(SCALES)}'>{_pill(outcome.fact)} no training needed</td>"
+        comma = "," if outcome.fact.headline != outcome.fact.status else ""
+        pill = f"{_pill(outcome.fact)}{comma} no training needed"
+        cells = f"<td colspan='{len(SCALES)}'>{pill}</td>"
         folded = _numbers_html(outcome.fact, claim.unit)
     else:
         pills = [f"<td>{_pill(at.verdict, name)}</td>" for name, at in outcome.scales.items()]

@@ -29,9 +29,9 @@ def test_a_fact_is_told_without_seeds():
 def test_a_fact_of_several_parts_counts_them_and_names_those_that_decide():
     said = found(outcomes([], [8])[8])
     assert said.startswith(
-        "Claim 8 does not hold (1 of 3 hold, 2 against): adds what the text says: "
+        "Claim 8 does not hold (1 of 3 hold, 2 against); against “adds what the text says”: "
     )
-    assert "; cheap in use: " in said and "fewer parameters" not in said
+    assert "; “cheap in use”: " in said and "fewer parameters" not in said
 
 
 @pytest.mark.parametrize(
