@@ -26,7 +26,7 @@ LEFT_OUT = "a.headerlink, button, script, .prev-next-footer, .toggle-details__su
 STYLE = """
 @page { size: A4; margin: 18mm 16mm 20mm; }
 body { font-size: 10pt; -webkit-print-color-adjust: exact; }
-section.page, .contents-page { break-before: page; }
+section.page, .solutions, .contents-page { break-before: page; }
 h1 { font-size: 18pt; } h2 { font-size: 14pt; } h3 { font-size: 11pt; }
 h1, h2, h3 { break-after: avoid; padding-top: 2mm; }
 pre { white-space: pre-wrap; font-size: 7.5pt; } table { font-size: 7.5pt; }
@@ -82,7 +82,7 @@ def whole_book(site: Path, names: list[str]) -> str:
 def _at_the_end(whole: BeautifulSoup, solutions: list[tuple[str, Tag]]) -> Tag:
     """The part of the solutions, each page's under its heading."""
     part = _new(whole, "section", "")
-    part["class"] = "page bd-article"
+    part["class"] = "solutions bd-article"
     part.append(_new(whole, "h1", "Solutions"))
     before = None
     for heading, solution in solutions:
