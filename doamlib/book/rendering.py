@@ -208,8 +208,14 @@ def own_number(number: tuple[Any, ...]) -> tuple[str]:
 def _enter_terms(app: Any, doctree: nodes.document) -> None:
     from sphinx.addnodes import index
 
-    page = app.env.docname
-    for place, terms in terms_of(Path(app.srcdir)).items():
+    page, taught = app.env.docname, terms_of(Path(app.srcdir))
+    elsewhere = {t for place, ts in taught.items() if place.partition("#")[0] != page for t in ts}
+    for node in doctree.findall(index):  # the glossary stands behind the page that teaches a term
+        node["entries"] = [
+            (kind, term, target, "" if term in elsewhere else main, key)
+            for kind, term, target, main, key in node["entries"]
+        ]
+    for place, terms in taught.items():
         name, _, anchor = place.partition("#")
         if name == page and terms:
             target = anchor or next(iter(doctree.findall(nodes.section)))["ids"][0]
