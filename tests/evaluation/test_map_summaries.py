@@ -102,6 +102,26 @@ def test_attention_is_shown_as_it_is_and_other_maps_up_to_their_largest_value():
     assert not map_scores._thumbnail(0 * half, 0.0).any()
 
 
+@pytest.mark.parametrize("batch", [1, 32])
+def test_an_item_gets_its_images_map_and_gradcam_its_own(tmp_path, batch):
+    detector, tested = make(), Pictures(tmp_path, {"a": ONE, "none": [], "b": TWO})
+    images, targets = tested.batch([0, 2, 2])
+    alone = [
+        {"boxes": target["boxes"][[item]], "labels": target["labels"][[item]]}
+        for target, item in zip(targets, (0, 0, 1), strict=True)
+    ]
+    expected = {
+        "attention": map_scores.attention_maps(detector, images),
+        "gradcam": map_scores.gradcam_maps(detector, images, alone),
+        "edges": map_scores.plain_maps(images, "edges"),
+        "darkness": map_scores.plain_maps(images, "darkness"),
+    }
+    for kind, own in expected.items():
+        found = np.array(list(map_scores.item_maps(detector, tested, kind, batch)))
+        assert found.any() and found.shape == (3, SIZE, SIZE)
+        assert_allclose(found, own, rtol=1e-3, atol=1e-4, err_msg=kind)
+
+
 def test_examples_are_two_of_each_class_that_lie_alone():
     """Images 0 and 3 to 5 hold one item each; image 1 two, image 2 none."""
     truth = GroundTruth(
