@@ -286,6 +286,10 @@ def _render(pages: Path, target: Path) -> Path:
     command = [Path(sys.executable).with_name("jupyter-book"), "build", pages]
     command += ["--config", paths.repository() / "_config.yml", "--path-output", target]
     command += ["-n", "-W", "--keep-going", "-q"]
+    begun = target / "rendering"  # still there: a rendering was killed, its files may be halves
+    if begun.exists():
+        _forget(target)
+    write_text(begun, "")
     done = subprocess.run(
         [str(part) for part in command],
         stdout=subprocess.PIPE,
@@ -297,10 +301,16 @@ def _render(pages: Path, target: Path) -> Path:
     write_text(target / "render.log", log)
     if done.returncode:
         # Sphinx would not read the faulty pages again, and pass over their warnings next time.
-        shutil.rmtree(target / "_build" / ".doctrees", ignore_errors=True)
+        _forget(target)
         faults = [line for line in log.splitlines() if re.search(r"WARNING|ERROR", line)]
         raise BuildError("Jupyter Book: " + "\n".join(faults or log.splitlines()[-15:]))
+    begun.unlink()
     return target / "_build" / "html" / "index.html"
+
+
+def _forget(target: Path) -> None:
+    """Let Sphinx read and write every page anew."""
+    shutil.rmtree(target / "_build" / ".doctrees", ignore_errors=True)
 
 
 def _put_stamp(made: Path, stamp: str) -> None:

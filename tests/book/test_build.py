@@ -265,6 +265,24 @@ def test_an_older_copy_that_is_put_back_is_noticed(small_book, smoke, tmp_path):
     assert "The old words." in page.read_text()
 
 
+def test_a_rendering_that_was_killed_is_done_again_as_a_whole(small_book, monkeypatch):
+    landing = small_book(text="Some words.")
+    search = landing.with_name("searchindex.js")
+    with monkeypatch.context() as patch:  # killed as Sphinx writes: half a page, half an index
+        patch.setattr("doamlib.book.build.subprocess.run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            small_book(text="Some words.")
+    landing.write_text(landing.read_text()[:1000])
+    search.write_text(search.read_text()[:50])
+    small_book(text="Some words.")
+    assert landing.read_text().rstrip().endswith("</html>")
+    assert search.read_text().endswith(")") and '"page"' in search.read_text()
+
+
+def killed(*_, **__):
+    raise KeyboardInterrupt
+
+
 def test_a_failed_build_leaves_the_pages_that_were_rendered_before(small_book):
     page = small_book(code="print('before')").with_name("page.html")
     with pytest.raises(BuildError, match="claim 1 has no verdict"):

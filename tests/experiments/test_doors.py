@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import pytest
+from live_page import CHECK, PARAMETERS, REPOSITORY, SHOW, environment
 from nbclient import NotebookClient
 
 from doamlib.experiments.parameters import Parameters, from_file
-
-REPOSITORY = Path(__file__).parents[2]
-PARAMETERS, CHECK = [
-    cell
-    for cell in nbformat.read(REPOSITORY / "book" / "measuring.ipynb", 4).cells
-    if "parameters" in cell.metadata.get("tags", []) or "from_notebook(" in cell.source
-][:2]
-SHOW = "print(parameters.model_dump_json())"
 
 
 @pytest.fixture
@@ -45,12 +36,6 @@ def printed(cell):
     """The parameters that a cell printed."""
     text = "".join(o.text for o in cell.outputs if o.output_type == "stream")
     return Parameters.model_validate_json(text.strip().splitlines()[-1])
-
-
-def environment(work):
-    """As a terminal opened in the reader's folder gives it; the library of this checkout."""
-    paths = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, "PWD": str(work), "PYTHONPATH": paths}
 
 
 @pytest.mark.slow

@@ -135,12 +135,15 @@ def test_how_much_of_training_is_the_network(study, run, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "file"),
-    [("measure_spread", "ssd_spread"), ("compare_precision", "precision_pairs")],
+    ("name", "file", "seeds"),
+    [
+        ("measure_spread", "ssd_spread", {"SSD": 2}),
+        ("compare_precision", "precision_pairs", (0, 1)),
+    ],
 )
-def test_measurements_over_seeds(name, file, study, smoke, run, measurements, monkeypatch):
+def test_measurements_over_seeds(name, file, seeds, study, smoke, run, measurements, monkeypatch):
     monkeypatch.setattr(f"{name}.from_file", lambda path: smoke)
-    monkeypatch.setattr(f"{name}.SEEDS", (0, 1))
+    monkeypatch.setattr(f"{name}.SEEDS", seeds)
     run(name)
     found = json.loads((measurements / f"{file}.json").read_text())
     assert found["seeds"] == [0, 1] and found["data"] == study.fingerprint
