@@ -91,6 +91,38 @@ def test_learning_rate_by_hand():
     assert TrainingConfig(learning_rate=0.3).rate_at(10**6, 10) == 0.3
 
 
+@pytest.mark.parametrize(
+    ("field", "allowed", "refused"),
+    [
+        ("epochs", 1, 0),
+        ("batch_size", 1, 0),
+        ("learning_rate", 1e-9, 0.0),
+        ("momentum", 0.999, 1.0),
+        ("momentum", 0.0, -0.1),
+        ("weight_decay", 0.0, -0.1),
+        ("warmup_steps", 0, -1),
+        ("clip_norm", 0.0, -0.1),
+        ("average_last", 0.0, -0.1),
+        ("average_last", 0.999, 1.0),
+        ("optimizer", "adamw", "adam"),
+        ("schedule", "cosine", "linear"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(field, allowed, refused):
+    assert getattr(TrainingConfig(**{field: allowed}), field) == allowed
+    with pytest.raises(ValueError, match=field):
+        TrainingConfig(**{field: refused})
+
+
+def test_the_defaults_are_the_papers():
+    """Section V: SGD, 60 epochs, 24 images, 1e-4 held constant, momentum 0.9, decay 5e-4."""
+    config = TrainingConfig()
+    assert (config.optimizer, config.epochs, config.batch_size) == ("sgd", 60, 24)
+    assert (config.momentum, config.weight_decay) == (0.9, 5e-4)
+    assert {config.rate_at(step, 1000) for step in (0, 500, 999)} == {1e-4}
+    assert not (config.clip_norm or config.horizontal_flip or config.average_last)
+
+
 def test_one_step_by_hand(tmp_path):
     """w moves by -lr * 2 (w - mean) on the first step: SGD without anything hidden."""
     config = TrainingConfig(epochs=1, batch_size=10, learning_rate=0.1, weight_decay=0.0)

@@ -118,6 +118,15 @@ def test_scores_are_points_by_seed(runs):
     assert comparison.scores(runs, "FCOS") == {}
 
 
+def test_other_papers_rules_are_columns_of_their_own():
+    one = result(50)
+    one.metrics |= {"COCO": {"AP50": 0.6, "AP50:95": 0.25}, "AP_11_point": {"mAP": 0.45}}
+    runs = {("SSD", 3): one}
+    assert comparison.scores(runs, "SSD", "AP50:95") == pytest.approx({3: 25})
+    assert comparison.scores(runs, "SSD", "11-point") == pytest.approx({3: 45})
+    assert list(comparison.measured(runs, comparison.OTHER_RULES).loc["SSD"]) == ["25.0", "45.0", 1]
+
+
 def test_a_level_without_items_has_no_score():
     empty_level = {("SSD", 0): result(50, levels=(60, None, 40))}
     assert comparison.scores(empty_level, "SSD", "OL2") == {}

@@ -65,6 +65,27 @@ def test_a_faulty_row_is_named(label, score, box, message):
         Detections.from_images([good, ([label], [score], [box])])
 
 
+def on_two_images():
+    """Labels 1, 3 and 4 on image 2 with scores 0.1, 0.9 and 0.5, and label 2 on image 0."""
+    boxes = np.array([[1.0, 2.0, 4.0, 8.0]] * 4)
+    scores = np.float32([0.1, 0.3, 0.9, 0.5])
+    return Detections(np.array([2, 0, 2, 2]), np.array([1, 2, 3, 4]), scores, boxes)
+
+
+@pytest.mark.parametrize(
+    ("count", "kept"), [(0, []), (1, [2, 3]), (2, [2, 3, 4]), (3, [1, 2, 3, 4])]
+)
+def test_the_strongest_of_each_image_keep_their_order(count, kept):
+    assert_array_equal(on_two_images().strongest(count).label, kept)
+
+
+def test_cocos_results_count_from_one_and_tell_width_and_height():
+    first, *others = on_two_images().as_coco()
+    assert first.pop("score") == pytest.approx(0.1)
+    assert first == {"image_id": 3, "category_id": 1, "bbox": [1.0, 2.0, 3.0, 6.0]}
+    assert [row["image_id"] for row in others] == [1, 3, 3]
+
+
 def test_an_item_outside_the_set_is_refused():
     with pytest.raises(ValueError, match="the set has 2 images"):
         GroundTruth(np.array([2]), np.array([1]), np.zeros((1, 4)), image_count=2)

@@ -85,6 +85,19 @@ def test_an_item_at_the_edge_of_the_picture_is_kept():
     assert found["boxes"].tolist() == [[0, 70, 10, 80]]
 
 
+@pytest.mark.parametrize(
+    "box", [(0, 0, 10, 9), (110, 0, 120, 9), (0, 70, 10, 80), (110, 70, 120, 80), (50, 0, 62, 5)]
+)
+def test_an_item_at_any_side_or_corner_of_the_picture_is_kept(box):
+    found = find_in_picture(Finder(), picture(box), share=0.5)
+    assert found["boxes"].tolist() == [list(box)]
+
+
+def test_an_item_longer_than_every_window_is_not_found_in_pieces():
+    """Its box ends at an inner side of each window, so that no window holds it whole."""
+    assert not len(find_in_picture(Finder(), picture((5, 30, 115, 41)), share=0.5)["boxes"])
+
+
 def test_a_picture_with_nothing_gives_empty_tensors():
     found = find_in_picture(Finder(), picture(), share=0.5)
     assert {name: len(values) for name, values in found.items()} == dict.fromkeys(found, 0)

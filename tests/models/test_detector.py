@@ -98,6 +98,20 @@ def test_bfloat16_autocast_trains_with_float32_losses(config):
         assert_close(value, exact[name], rtol=0.1, atol=0.05)
 
 
+def test_colours_are_normalised_as_torchvision_does_for_imagenet_and_edges_to_about_one():
+    from torchvision.transforms.functional import normalize
+
+    image = torch.stack(photos(2))
+    expected = normalize(image, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    plain, doam = (build_detector(ALL[name], seed=0).eval() for name in ("ssd", "ssd+doam"))
+    assert_close(plain.network_input(plain.pixels(image)[0]), expected, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        doam.doam.gamma.zero_()  # image and edges as they are
+        channels = doam.network_input(doam.pixels(image)[0])
+    assert_close(channels[:, :3], expected, rtol=1e-4, atol=1e-5)
+    assert channels[:, 3].amin() == 0 and 255 / 60 < channels[:, 3].amax() < 255 / 55
+
+
 def stripes():
     """All rows alike, so that resizing from any height gives the same picture."""
     return (photos(1)[0][:, :1] * 255).byte().repeat(1, SIZE, 1)

@@ -145,6 +145,15 @@ def test_loss_equals_the_loops():
         assert_close(float(value), expected[name], rtol=1e-4, atol=1e-4, msg=name)
 
 
+def test_an_object_starts_at_a_chance_of_one_percent():
+    """Whatever the image: all else starts at zero, up to the last layer's small weights."""
+    network = build(SMALL).eval()
+    with torch.no_grad():
+        raw = network(torch.zeros(1, 3, 96, 96))["raw"]
+    assert_close(raw[..., 4].sigmoid(), torch.full(raw.shape[:2], 0.01))
+    assert not raw[..., :4].any() and not raw[..., 5:].any()
+
+
 def test_two_items_on_one_prediction_both_count():
     network = build(SMALL)
     raw = torch.zeros(1, len(network.cells), 10)
