@@ -110,6 +110,7 @@ def look(opened, base: str, name: str) -> list[str]:
         page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
+            page.evaluate(SETTLED)
             where = f"{name} ({theme}, {width} px)"
             if over := page.evaluate(OVERFLOW):
                 faults.append(f"{where}: wider than the window: {over}")
@@ -156,6 +157,9 @@ OVERFLOW = """() => {
   const first = wide[0] || document.body, whole = document.documentElement.scrollWidth;
   return `${first.tagName.toLowerCase()}.${first.className} ${whole}`;
 }"""
+
+SETTLED = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""Two frames: after a change of the window's size the page's own scripts have had their turn."""
 
 
 def _loaded(page, base: str, name: str) -> list[str]:
