@@ -1,5 +1,6 @@
 """Which results may decide: each condition at its edge."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -90,6 +91,16 @@ def test_a_slim_doam_is_named(runs):
     checks = admission(FULL_SIZE, runs, PAIR)
     assert failed(runs) == ["DOAM's channels"]
     assert "DOAM's channels: slimmed in SSD+DOAM-T, needed whole" in map(str, checks)
+
+
+def test_what_was_found_is_told_with_what_was_asked(runs):
+    def plain(found):
+        (check,) = [c for c in admission(FULL_SIZE, found, PAIR) if c.name.startswith("mAP of")]
+        return str(check)
+
+    assert re.fullmatch(r"mAP of plain SSD: \d+\.\d, needed 30", plain(runs))
+    none = {key: run for key, run in runs.items() if key[0] != "SSD"}
+    assert plain(none) == "mAP of plain SSD: no run, needed 30"
 
 
 def test_the_plain_detector_must_reach_30_on_average(runs):
