@@ -82,6 +82,16 @@ def quiet(line):
     pass
 
 
+def test_an_epoch_tells_how_many_images_it_trained_on_a_second(tmp_path):
+    """Ordinary ones and repeated ones: twelve images in batches of four, one of these twice."""
+    config = TrainingConfig(epochs=1, batch_size=4, learning_rate=0.01)
+    pool = SamplingConfig(strategy="random", pool_batches=1)
+    start = time.perf_counter()
+    (epoch,) = training(tmp_path, config, pool, images=Images(12)).run(quiet).epochs
+    assert 0 < epoch["seconds"] <= time.perf_counter() - start
+    assert epoch["images_per_second"] * epoch["seconds"] == pytest.approx(16)
+
+
 def test_learning_rate_by_hand():
     config = TrainingConfig(learning_rate=1.0, warmup_steps=3, schedule="cosine")
     assert config.rate_at(0, 100) == pytest.approx(0.25)

@@ -21,6 +21,16 @@ SMALL = DetectorConfig(name="yolov3", width=0.125, image_size=96)
 build = partial(seeded, YOLOv3)
 
 
+def test_the_anchors_are_the_authors_nine_from_small_to_large():
+    """Redmon and Farhadi, Section 2.3, on COCO."""
+    printed = (
+        "(10x13), (16x30), (33x23), (30x61), (62x45), (59x119), (116x90), (156x198), (373x326)"
+    )
+    assert ", ".join(f"({width}x{height})" for width, height in ANCHORS) == printed
+    areas = [width * height for width, height in ANCHORS]
+    assert areas == sorted(areas)
+
+
 def test_published_number_of_parameters_and_layers():
     with torch.device("meta"):
         backbone = Darknet53(width=1.0)
