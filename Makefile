@@ -46,7 +46,7 @@ test: $(READY)
 	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 test-fast: $(READY)
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" --hypothesis-profile=fast
 
 lab: $(READY)
 	@JUPYTER_CONFIG_PATH=.jupyter $(BIN)/jupyter lab

@@ -10,6 +10,7 @@ from doamlib.experiments.study import Study
 
 REPOSITORY = Path(__file__).parent.parent
 settings.register_profile("house", deadline=None)  # a busy machine is no failure
+settings.register_profile("fast", deadline=None, max_examples=15)  # make test-fast
 settings.load_profile("house")
 
 

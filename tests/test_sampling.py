@@ -251,6 +251,7 @@ def test_the_pool_of_real_runs_fills_and_is_no_place_in_disguise(kind):
         assert min(places) > 0.5 - 0.2 and max(places) < 0.5 + 0.2, arm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", POOLED)
 @pytest.mark.parametrize(("epochs", "batches", "size"), [(12, 250, 8), (12, 250, 24), (6, 500, 32)])
 def test_the_pool_of_long_runs_fills_and_is_no_place_in_disguise(kind, epochs, batches, size):

@@ -138,6 +138,7 @@ def test_a_difference_that_is_not_a_number_is_refused():
         judge(by_seed([1, 2, 3, 4, np.nan]))
 
 
+@pytest.mark.slow
 def test_without_a_true_difference_few_verdicts_are_given():
     rng, trials = np.random.default_rng(1), 1000
     verdicts = [judge(by_seed(row)).status for row in rng.normal(0, 1, (trials, 5))]
@@ -229,6 +230,7 @@ def test_the_order_of_the_parts_does_not_matter(means, random):
     assert there.parts == back.parts
 
 
+@pytest.mark.slow
 def test_a_claim_without_true_differences_is_contradicted_by_chance_at_most_once_in_forty():
     rng, trials = np.random.default_rng(3), 600
     against = 0

@@ -603,6 +603,7 @@ def detection_sets(draw):
     return test, Detections(*places, scores, near)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(detection_sets(), st.integers(1, 6))
 def test_what_all_detections_score_lies_within_the_bounds_of_the_strongest(sets, strongest):

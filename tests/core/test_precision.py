@@ -83,6 +83,7 @@ def test_attention_near_one_keeps_its_digits_in_bfloat16():
     assert 0.99 < attention.min() < attention.max() < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ssd", "yolov3", "fcos"])
 def test_losses_are_computed_in_float32(name):
     detector = build_detector(DetectorConfig(name=name, width=0.125, image_size=96), seed=0).train()

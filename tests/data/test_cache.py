@@ -171,6 +171,7 @@ cache.open_cache(read_opixray(sys.argv[1], "train"), 16, sys.argv[2], progress=k
 """
 
 
+@pytest.mark.slow
 def test_a_killed_build_is_taken_up_where_it_stopped(sound, train, tmp_path, monkeypatch):
     command = [sys.executable, "-c", KILLED_BUILD, str(sound.root), str(tmp_path)]
     assert subprocess.run(command).returncode == -signal.SIGKILL
@@ -208,6 +209,7 @@ def build_and_report(root, folder, barrier, queue):
     queue.put((decoded, images.numpy().tobytes()))
 
 
+@pytest.mark.slow
 def test_of_two_processes_at_once_one_builds_and_both_read(sound, train, tmp_path):
     context = multiprocessing.get_context("spawn")
     barrier, queue = context.Barrier(2), context.Queue()

@@ -82,6 +82,7 @@ def test_a_file_too_large_for_memory_is_refused_unread(tmp_path, monkeypatch):
         read_coco(root, "train")
 
 
+@pytest.mark.slow
 def test_neither_a_bomb_of_an_image_nor_a_json_of_two_gigabytes_costs_memory(tmp_path):
     root = write_coco(tmp_path / "set")
     Image.new("1", (20_000, 20_000)).save(root / "train/train_1.png")  # 1.2 GB as RGB

@@ -41,6 +41,7 @@ def test_randomising_changes_its_part_and_leaves_the_rest(part, kind):
     assert changed and all(name.startswith(randomisation.PARTS[part]) for name in changed)
 
 
+@pytest.mark.slow
 def test_attention_ignores_the_network_behind_it_and_gradcam_does_not():
     detector, images = make(), photos()
     late, doam = (randomised(detector, part, 1, images) for part in ("late", "doam"))

@@ -40,6 +40,7 @@ def test_summary_by_hand():
     assert str(estimate) == "+3.00 (95% interval +1.04 to +4.96, 5 seeds)"
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_as_often_as_it_says():
     rng, trials = np.random.default_rng(0), 2000
     for level in (0.95, 0.8):
@@ -109,6 +110,7 @@ def test_resamples_depend_on_the_seed_alone():
         image_resamples(0, 3, seed=1)
 
 
+@pytest.mark.slow
 def test_image_bootstrap_covers_a_known_precision():
     # Images hold 1 to 5 detections; an easy image's are right with probability 0.9, a hard one's
     # 0.3. Detections of an image share its difficulty, so only images may be resampled.
@@ -130,6 +132,7 @@ def test_percentile_interval_leaves_out_what_is_not_known():
     assert_array_equal(percentile_interval(np.nan, [np.nan]), [np.nan] * 3)
 
 
+@pytest.mark.slow
 def test_bootstrap_of_a_mean_covers_it_though_the_numbers_are_skewed():
     rng, trials = np.random.default_rng(0), 300
     intervals = [bootstrap_mean(rng.exponential(2.0, 100), seed=i) for i in range(trials)]
@@ -145,6 +148,7 @@ def test_bootstrap_of_equal_numbers_has_no_width(recwarn):
 # --- power -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [5, 8])
 def test_the_smallest_difference_is_shown_four_times_in_five(n):
     rng, trials = np.random.default_rng(2), 1000

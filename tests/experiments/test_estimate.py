@@ -62,6 +62,7 @@ def test_seconds_are_rates_times_images():
     assert Rates(1.0, 0.1, 0.01).seconds(Work(2, 30, 400)) == pytest.approx(9.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_rates_are_measured_in_the_precision_of_training(smoke, monkeypatch, precision):
     seen, forward = [], Detector.forward

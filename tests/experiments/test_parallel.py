@@ -141,6 +141,7 @@ def test_one_thread_inside_and_the_former_number_after():
         torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_an_error_stops_the_workers_at_once():
     with pytest.raises(RuntimeError, match="enough"), worker_processes(1, nothing) as pool:
         worker = pool.submit(os.getpid).result()

@@ -234,6 +234,7 @@ def test_whole_paths_and_tilde_stay_as_they_are(tmp_path):
     assert found_folder("~/nowhere", [tmp_path]) == "~/nowhere"
 
 
+@pytest.mark.slow
 def test_a_zip_of_the_book_inside_another_repository_records_no_commit(tmp_path):
     """The other repository's commit would be a false origin."""
     git = ["git", "-c", "user.email=a@b", "-c", "user.name=n"]

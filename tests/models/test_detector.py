@@ -86,6 +86,7 @@ def test_batches_lists_floats_and_bytes_mean_the_same(config):
             assert_close(a["scores"], b["scores"], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @every_detector
 def test_bfloat16_autocast_trains_with_float32_losses(config):
     detector = build_detector(config, seed=0)
@@ -148,6 +149,7 @@ def test_other_sizes_are_resized_as_the_cache_does_it(size):
     assert_close(detector.pixels(image[None])[0][0], cached, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 @every_network
 def test_targets_are_scaled_with_the_image(config):
     detector = build_detector(config, seed=0)
@@ -159,6 +161,7 @@ def test_targets_are_scaled_with_the_image(config):
         assert_close(same[name], value, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @every_detector
 def test_a_prediction_does_not_depend_on_its_neighbours(config):
     detector = build_detector(config, seed=0).eval()
@@ -168,6 +171,7 @@ def test_a_prediction_does_not_depend_on_its_neighbours(config):
     assert_close(together["scores"], alone["scores"], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @every_detector
 def test_same_seed_same_bits_and_no_trace_in_the_global_generator(config):
     before = torch.random.get_rng_state()
@@ -229,6 +233,7 @@ def test_fresh_first_layer_is_left_alone(config):
     assert len(kernels) == 1 and kernels[0].endswith("weight")
 
 
+@pytest.mark.slow
 @every_detector
 def test_weights_round_trip_through_a_file(config, tmp_path):
     detector, copy = (build_detector(config, seed=seed) for seed in (1, 2))
@@ -277,6 +282,7 @@ def test_what_does_not_fit_is_named(tmp_path):
             load_weights(detector, tmp_path / name)
 
 
+@pytest.mark.slow
 @every_network
 def test_degenerate_targets_train(config):
     detector = build_detector(with_doam(config, 0.5), seed=0)

@@ -322,6 +322,7 @@ def test_wrong_channels_are_named():
         DOAM()(torch.zeros(2, 4, 8, 8))
 
 
+@pytest.mark.slow
 def test_standardised_inputs_keep_the_map_off_its_ends():
     """On noise, all of it edges, and without the batch's statistics: the code's worst case."""
     images = torch.rand(4, 3, 48, 48, generator=torch.Generator().manual_seed(0)) * 255

@@ -49,6 +49,7 @@ def test_same_number_of_parameters_as_torchvision(full_pair):
     assert ours == theirs
 
 
+@pytest.mark.slow
 def test_losses_equal_torchvision(full_pair):
     ours, theirs = full_pair
     images, boxes, labels = images_and_targets()
@@ -66,6 +67,7 @@ def test_losses_equal_torchvision(full_pair):
         assert_close(value, expected[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
+@pytest.mark.slow
 def test_detections_equal_torchvision(full_pair):
     ours, theirs = full_pair
     images, _, _ = images_and_targets()
@@ -79,6 +81,7 @@ def test_detections_equal_torchvision(full_pair):
         assert_close(own["boxes"], other["boxes"], rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asked", "used"), [(96, 96), (160, 160), (300, 320)])
 def test_input_is_a_multiple_of_32_with_five_maps(asked, used):
     network = build(SMALL.model_copy(update={"image_size": asked})).eval()
@@ -91,6 +94,7 @@ def test_input_is_a_multiple_of_32_with_five_maps(asked, used):
     assert outputs["anchors"].shape == (sum(outputs["places"]), 4)
 
 
+@pytest.mark.slow
 def test_gradients_reach_every_parameter():
     network = build(SMALL)
     images = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
@@ -101,6 +105,7 @@ def test_gradients_reach_every_parameter():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
 
+@pytest.mark.slow
 def test_the_backbone_is_torchvisions_resnet50():
     """With its tensors it computes what torchvision's classifier does before its last layers."""
     import torchvision

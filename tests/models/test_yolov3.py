@@ -41,6 +41,7 @@ def test_published_number_of_parameters_and_layers():
     assert sum(p.numel() for p in network.parameters()) == 61_949_149
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asked", "used"), [(96, 96), (160, 160), (300, 320), (320, 320)])
 def test_input_is_a_multiple_of_32_and_every_grid_answers(asked, used):
     network = build(SMALL.model_copy(update={"image_size": asked})).eval()

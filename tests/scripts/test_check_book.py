@@ -88,11 +88,13 @@ def test_raw_markup_is_seen_and_code_may_hold_any(tmp_path):
         assert fault == f"index.html: raw markup {body!r}"
 
 
+@pytest.mark.slow
 @BROWSER
 def test_a_sound_page_has_no_fault(tmp_path, opened):
     assert looked_at(opened, site(tmp_path, PICTURE)) == []
 
 
+@pytest.mark.slow
 @BROWSER
 @pytest.mark.parametrize(
     "body, fault",
@@ -110,6 +112,7 @@ def test_each_kind_of_fault_is_seen(tmp_path, opened, body, fault):
     assert any(fault in line for line in looked_at(opened, site(tmp_path, body)))
 
 
+@pytest.mark.slow
 @BROWSER
 def test_a_heavy_page_is_seen(tmp_path, opened):
     body = "<script src='heavy.js'></script>"
@@ -135,6 +138,7 @@ def test_what_was_seen_holds_until_the_page_or_its_style_changes(tmp_path):
     assert seen().of("other.html") is None
 
 
+@pytest.mark.slow
 @BROWSER
 def test_a_check_looks_at_what_has_changed_and_forgets_no_fault(tmp_path, monkeypatch):
     monkeypatch.setattr(check_book, "QUERIES", tmp_path / "none.yml")
@@ -151,6 +155,7 @@ def test_a_check_looks_at_what_has_changed_and_forgets_no_fault(tmp_path, monkey
     assert said == ["1 pages to look at, 1 unchanged since the last", "index.html: fine"]
 
 
+@pytest.mark.slow
 @BROWSER
 def test_the_first_result_of_a_search_is_judged(tmp_path, opened):
     results = "<div id='search-results'><ul class='search'><li><a href='doam.html'>D</a></ul></div>"

@@ -80,6 +80,7 @@ for name in imported:
 """
 
 
+@pytest.mark.slow
 def test_training_imports_nothing_that_is_neither_brought_nor_carried():
     there = needed_by(BROUGHT) | {"opencv-python-headless", "setuptools", "doamlib"}
     assert needed_by(carried()) - there <= set(carried())  # they are installed with --no-deps
@@ -95,6 +96,7 @@ def test_training_imports_nothing_that_is_neither_brought_nor_carried():
         assert (done.returncode == 0) == passes, done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_line_starts_without_jupyter():
     code = (
         "import runpy, sys\n"
