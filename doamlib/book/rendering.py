@@ -47,6 +47,7 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("html-page-context", _leave_out_thebe, priority=900)
     app.connect("source-read", _caption)
     app.connect("doctree-read", _enter_terms)
+    app.connect("html-collect-pages", _keep_terms)
     app.connect("env-get-updated", _number_equations, priority=900)  # after Sphinx has counted
     app.connect("build-finished", _finish)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
@@ -221,6 +222,17 @@ def _enter_terms(app: Any, doctree: nodes.document) -> None:
             target = anchor or next(iter(doctree.findall(nodes.section)))["ids"][0]
             entries = [("single", term, target, "main", None) for term in terms]
             doctree.insert(0, index(entries=entries))
+
+
+def _keep_terms(app: Any) -> list[Any]:
+    """Give the search the terms of pages that are not written anew, which Sphinx 7 forgets."""
+    from sphinx.addnodes import index
+
+    kept = app.builder.indexer._index_entries
+    for page in app.env.found_docs - kept.keys():
+        entries = [e for node in app.env.get_doctree(page).findall(index) for e in node["entries"]]
+        kept[page] = sorted({(term, target or "", main) for _, term, target, main, _ in entries})
+    return []
 
 
 def terms_of(book: Path) -> dict[str, list[str]]:

@@ -265,6 +265,14 @@ def test_an_older_copy_that_is_put_back_is_noticed(small_book, smoke, tmp_path):
     assert "The old words." in page.read_text()
 
 
+def test_terms_of_a_page_that_is_not_written_anew_stay_in_the_search(small_book, tmp_path):
+    (tmp_path / "book" / "_index.yml").write_text("index: [zebra]\npage: [okapi]\n")
+    search = small_book(text="Some words.").with_name("searchindex.js")
+    assert '"zebra"' in search.read_text() and '"okapi"' in search.read_text()
+    small_book(text="Some words.", index="# Book\n\nOther words.\n")
+    assert '"zebra"' in search.read_text() and '"okapi"' in search.read_text()
+
+
 def test_a_rendering_that_was_killed_is_done_again_as_a_whole(small_book, monkeypatch):
     landing = small_book(text="Some words.")
     search = landing.with_name("searchindex.js")
