@@ -9,16 +9,19 @@ to the detector. The same asked of the edge channel tells which of the module's 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from doamlib.data.cache import CachedDataset
-from doamlib.evaluation.test_set import TestSet, detect
+from doamlib.evaluation.test_set import TestSet, detect_each
 from doamlib.models.edges import normalise_edges
 
 Change = Callable[[Tensor], Tensor]
+Exchange = Callable[[], AbstractContextManager[None]]
+"""Makes something to enter; inside, something of DOAM is exchanged."""
 
 
 def mean(maps: Tensor) -> Tensor:
@@ -105,6 +108,34 @@ def looking(doam: nn.Module | None) -> Iterator[Callable[[], dict[str, float]]]:
         yield told
 
 
+@contextmanager
+def remembering(doam: nn.Module) -> Iterator[None]:
+    """Inside, a branch of ``doam`` that reads the same batch once more answers from memory.
+
+    The exchanges begin behind the branches, which are half of a small network's time.
+    """
+
+    def remembered(compute: Change) -> Change:
+        last: list[Tensor] = []  # the batch that was read, and the answer
+
+        def answer(batch: Tensor) -> Tensor:
+            if not last or not torch.equal(batch, last[0]):
+                last[:] = batch, compute(batch)
+            return last[1]
+
+        return answer
+
+    branches = [getattr(doam, name, None) for name in ("material", "edge_guidance")]
+    branches = [branch for branch in branches if branch is not None]
+    for branch in branches:
+        branch.forward = remembered(branch.forward)
+    try:
+        yield
+    finally:
+        for branch in branches:
+            del branch.forward
+
+
 def has_map(doam: nn.Module | None) -> bool:
     """Whether this is a DOAM that computes M; "Concat" and no DOAM at all do not."""
     return hasattr(doam, "attention")
@@ -134,23 +165,25 @@ def map_effect(
     doam = detector.doam
     if doam is None:
         return {}
-    effect = {}
-    with looking(doam) as told:
-        effect["own"] = own if own is not None else test.mean_ap(detect(detector, tested, device))
-        for name, exchange in exchanges(doam).items():
-            with exchange:
-                effect[name] = test.mean_ap(detect(detector, tested, device))
+    changes = exchanges(doam)
+    if own is None:
+        changes = {"own": nullcontext} | changes
+    with looking(doam) as told, remembering(doam):
+        found = detect_each(detector, tested, device, changes)
+    effect = {} if own is None else {"own": own}
+    effect |= {name: test.mean_ap(detections) for name, detections in found.items()}
     return effect | told() | gamma(detector)
 
 
-def exchanges(doam: nn.Module | None) -> dict[str, AbstractContextManager[None]]:
-    """Name -> what to enter for that exchange; none without DOAM, those of M where it has one."""
+def exchanges(doam: nn.Module | None) -> dict[str, Exchange]:
+    """Name -> what makes that exchange; none without DOAM, those of M where it has one."""
     if doam is None:
         return {}
-    found = {name: edges_swapped(doam, change) for name, change in EDGE_SWAPS.items()}
+    found = {name: partial(edges_swapped, doam, change) for name, change in EDGE_SWAPS.items()}
     if has_map(doam):
-        found |= {name: swapped(doam, change) for name, change in SWAPS.items() if name != "own"}
-        found["edge_map"] = edges_for_map(doam)
+        maps = {name: change for name, change in SWAPS.items() if name != "own"}
+        found |= {name: partial(swapped, doam, change) for name, change in maps.items()}
+        found["edge_map"] = partial(edges_for_map, doam)
     return found
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from doamlib.core.files import npz_bytes
 from doamlib.data.cache import CachedDataset
@@ -39,15 +40,39 @@ def detect(detector: nn.Module, dataset: CachedDataset, device: torch.device) ->
         dataset: images at the network's input size.
         device: where the detector is.
     """
+    return detect_each(detector, dataset, device, {"": nullcontext})[""]
+
+
+@torch.inference_mode()
+def detect_each(
+    detector: nn.Module,
+    dataset: CachedDataset,
+    device: torch.device,
+    changes: Mapping[str, Callable[[], AbstractContextManager]],
+) -> dict[str, Detections]:
+    """What :func:`detect` gives inside of each change, batch by batch, so that they share memory.
+
+    Args:
+        detector: on ``device``; it is put in evaluation mode.
+        dataset: images at the network's input size.
+        device: where the detector is.
+        changes: name -> makes something to enter.
+
+    Returns:
+        Name -> detections.
+    """
     detector.eval()
-    found = []
+    found: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {name: [] for name in changes}
     for start in range(0, len(dataset), BATCH):
         indices = range(start, min(start + BATCH, len(dataset)))
-        images, _ = dataset.batch(indices)
-        for index, output in zip(indices, detector(images.to(device)), strict=True):
-            boxes = dataset.to_original(index, output["boxes"].float().cpu())
-            found.append((output["labels"].cpu(), output["scores"].float().cpu(), boxes))
-    return Detections.from_images(found)
+        images = dataset.batch(indices)[0].to(device)
+        for name, change in changes.items():
+            with change():
+                outputs = detector(images)
+            for index, output in zip(indices, outputs, strict=True):
+                boxes = dataset.to_original(index, output["boxes"].float().cpu())
+                found[name].append((output["labels"].cpu(), output["scores"].float().cpu(), boxes))
+    return {name: Detections.from_images(parts) for name, parts in found.items()}
 
 
 @dataclass(frozen=True, eq=False)

@@ -151,12 +151,11 @@ def measured_rates(
 
 
 def _seconds_a_call(work: Callable[[], object], device: torch.device) -> float:
-    """The mean of two calls, after one that warms up."""
-    for repeat in range(3):
-        if repeat == 1:
-            start = _now(device)
-        work()
-    return (_now(device) - start) / 2
+    """The second of two calls; the first warms up."""
+    work()
+    start = _now(device)
+    work()
+    return _now(device) - start
 
 
 def _now(device: torch.device) -> float:

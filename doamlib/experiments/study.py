@@ -254,7 +254,11 @@ class Study:
             )
 
     def missing(self, plan: Sequence[PlannedRun]) -> tuple[list[Task], list[Task]]:
-        """What is to be trained of a plan: the warm starts that its runs lack, and these runs."""
+        """What is to be trained of a plan: the warm starts that its runs lack, and these runs.
+
+        Seed by seed, and of a seed first the runs with DOAM: they take twice as long, and a long
+        run that is begun last leaves the other cores idle.
+        """
         runs = [
             Task(f"[{number}/{len(plan)}] {run.arm}, seed {run.seed}", run.config)
             for number, run in enumerate(plan, start=1)
@@ -266,6 +270,8 @@ class Study:
             for start in starts.values()
             if self.store.starting_weights(start) is None
         ]
+        turn = {seed: at for at, seed in enumerate(self.parameters.seeds)}
+        runs.sort(key=lambda task: (turn[task.config.seed], task.config.detector.doam is None))
         return warm, runs
 
     def _images(self, config: RunConfig) -> tuple[int, int]:

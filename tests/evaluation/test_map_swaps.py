@@ -1,5 +1,7 @@
 """Exchanging the attention map of a detector at test time."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
@@ -13,9 +15,10 @@ from doamlib.evaluation.map_swaps import (
     gamma,
     looking,
     map_effect,
+    remembering,
     swapped,
 )
-from doamlib.evaluation.test_set import TestSet
+from doamlib.evaluation.test_set import TestSet, detect, detect_each
 from doamlib.models.detector import DetectorConfig, build_detector
 from doamlib.models.doam import DOAM, DOAMConfig
 from doamlib.models.edges import normalise_edges
@@ -66,22 +69,53 @@ def test_a_map_that_is_one_number_everywhere_loses_nothing_by_its_mean(study):
 
 def test_a_known_map_is_not_evaluated_again_and_gamma_is_told(study, monkeypatch):
     tested = study.data.cached("test", 96, 1, lambda line: None)
-    calls = []
-    monkeypatch.setattr("doamlib.evaluation.map_swaps.detect", lambda *a: calls.append(a))
-    monkeypatch.setattr(TestSet, "mean_ap", lambda *a: 0.5)
+    monkeypatch.setattr(TestSet, "mean_ap", lambda test, name: 0.5)
     config = DetectorConfig(width=0.125, image_size=96, doam=DOAMConfig(gamma=0.25))
     detector = build_detector(config, seed=0).eval()
 
-    def detect(*arguments):
-        calls.append(arguments)
+    def detect_each(detector, tested, device, changes):
         with torch.no_grad():
             detector.doam(images(2, 96))
+        return dict.fromkeys(changes)
 
-    monkeypatch.setattr("doamlib.evaluation.map_swaps.detect", detect)
+    monkeypatch.setattr("doamlib.evaluation.map_swaps.detect_each", detect_each)
     effect = map_effect(detector, tested, TestSet.of(study.data.test), CPU, own=0.75)
-    assert len(calls) == len(SWAPS) - 1 + len(EDGE_SWAPS) + 1
-    assert (effect["own"], effect["ones"], effect["gamma"]) == (0.75, 0.5, 0.25)
+    mAPs = {name: value for name, value in effect.items() if value == 0.5}
+    assert set(mAPs) == {*SWAPS, *EDGE_SWAPS, "edge_map"} - {"own"}
+    assert (effect["own"], effect["gamma"]) == (0.75, 0.25)
     assert gamma(detector) == {"gamma": 0.25}
+
+
+@pytest.mark.parametrize("config", [ACTING, DOAMConfig.concat(), DOAMConfig()])
+def test_exchanges_that_share_a_batch_find_what_each_finds_alone(study, config):
+    tested = study.data.cached("test", 96, 1, lambda line: None)
+    options = {"width": 0.125, "image_size": 96, "score_threshold": 0.0}
+    options["fresh_first_layer"] = True  # or the edge channel would reach nobody
+    detector = build_detector(DetectorConfig(doam=config, **options), seed=0)
+    changes = {"own": nullcontext} | exchanges(detector.doam)
+    with remembering(detector.doam):
+        together = detect_each(detector, tested, CPU, changes)
+    for name, change in changes.items():
+        with change():
+            alone = detect(detector, tested, CPU)
+        assert together[name].as_bytes() == alone.as_bytes(), name
+    assert len({found.as_bytes() for found in together.values()}) > 1
+
+
+def test_a_branch_that_reads_the_same_batch_again_answers_from_memory():
+    torch.manual_seed(0)
+    doam, pixels, calls = DOAM(ACTING).eval(), images(), []
+    doam.material.steps.register_forward_hook(lambda *_: calls.append("read"))
+    with torch.no_grad():
+        before = doam(pixels)
+        calls.clear()
+        with remembering(doam):
+            assert torch.equal(doam(pixels), before) and torch.equal(doam(pixels), before)
+            assert len(calls) == 1
+            other = doam(pixels.flip(3))
+            assert len(calls) == 2
+        calls.clear()
+        assert torch.equal(doam(pixels.flip(3)), other) and len(calls) == 1
 
 
 @pytest.mark.parametrize("config", [ACTING, DOAMConfig.concat()])

@@ -75,7 +75,7 @@ def test_rates_are_measured_in_the_precision_of_training(smoke, monkeypatch, pre
     config = run_config(smoke, ARMS["SSD"], 0).detector
     rates = measured_rates(config, precision, 4, torch.device("cpu"))
     assert min(rates.trained, rates.forward, rates.explained) > 0
-    assert seen == [(True, precision == "bfloat16", 4)] * 3 + [(False, False, 4)] * 3
+    assert seen == [(True, precision == "bfloat16", 4)] * 2 + [(False, False, 4)] * 2
 
 
 def test_a_batch_that_fills_the_memory_says_what_to_lower(monkeypatch, study, tmp_path):

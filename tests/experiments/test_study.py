@@ -129,3 +129,19 @@ def test_a_plan_is_made_once_and_names_what_is_trained(study, monkeypatch):
         ("SSD", 0): results["SSD", 0].key
     }
     assert study.found(["SSD, 5 shots"]) == {}
+
+
+def test_of_each_seed_the_runs_with_doam_are_trained_first(home, smoke):
+    arms = ("SSD", "SSD+DOAM-T", "SSD+SE", "SSD+DOAM-O")
+    study = Study(smoke.model_copy(update={"arms": arms, "seeds": (3, 0)}), lambda line: None)
+    _, runs = study.missing(study.plan())
+    assert [task.name for task in runs] == [
+        "[2/8] SSD+DOAM-T, seed 3",
+        "[4/8] SSD+DOAM-O, seed 3",
+        "[1/8] SSD, seed 3",
+        "[3/8] SSD+SE, seed 3",
+        "[6/8] SSD+DOAM-T, seed 0",
+        "[8/8] SSD+DOAM-O, seed 0",
+        "[5/8] SSD, seed 0",
+        "[7/8] SSD+SE, seed 0",
+    ]
