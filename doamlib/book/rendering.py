@@ -19,6 +19,7 @@ import copy
 import json
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def _caption(app: Any, page: str, source: list[str]) -> None:
     path = Path(app.srcdir) / FIGURES
     if path.is_file() and source[0].lstrip().startswith("{"):
         app.env.note_dependency(FIGURES)
-        wanted = yaml.safe_load(path.read_text(encoding="utf-8")).get(page, [])
+        wanted = _read(path.read_text(encoding="utf-8")).get(page, [])
         notebook = with_captions(json.loads(source[0]), wanted)
         source[0] = json.dumps(with_command(notebook, page))
 
@@ -224,6 +225,12 @@ def _enter_terms(app: Any, doctree: nodes.document) -> None:
             doctree.insert(0, index(entries=entries))
 
 
+@cache
+def _read(text: str) -> dict[str, Any]:
+    """A file of YAML, parsed once for all pages."""
+    return yaml.safe_load(text)
+
+
 def _keep_terms(app: Any) -> list[Any]:
     """Give the search the terms of pages that are not written anew, which Sphinx 7 forgets."""
     from sphinx.addnodes import index
@@ -238,7 +245,7 @@ def _keep_terms(app: Any) -> list[Any]:
 def terms_of(book: Path) -> dict[str, list[str]]:
     """What ``_index.yml`` enters: ``page`` or ``page#anchor`` -> terms; empty without the file."""
     path = book / TERMS
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return _read(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _finish(app: Any, failure: Exception | None) -> None:

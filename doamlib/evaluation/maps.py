@@ -9,11 +9,8 @@ from numpy.typing import NDArray
 from doamlib.data.cache import CachedDataset
 from doamlib.evaluation.map_scores import PLAIN, chosen_images, kinds_of, map_scores, summary, tidy
 from doamlib.evaluation.randomisation import DRAWS, calibration_images, sanity
-from doamlib.evaluation.test_set import TestSet
+from doamlib.evaluation.test_set import TestSet, explained_images
 from doamlib.models.detector import Detector
-
-MAP_IMAGES = 60
-"""Test images whose maps are drawn: enough for a mean, and the cost of ten draws stays bounded."""
 
 RANDOM_SEED = 1000
 """Added to a run's seed to draw weights anew, see :func:`doamlib.evaluation.randomisation.sanity`.
@@ -25,8 +22,8 @@ def maps_of_run(
 ) -> tuple[dict[str, NDArray], dict[str, Any]]:
     """A trained detector's maps beside edges, darkness and randomised weights.
 
-    They are drawn on a random ``MAP_IMAGES`` of the test images, the same for all runs on the same
-    data; the numbers say on how many images each mean rests.
+    They are drawn on a few random test images (`explained_images`), the same for all runs on the
+    same data; the numbers say on how many images each mean rests.
 
     Args:
         detector: trained; it is put in evaluation mode and stays on its device.
@@ -41,7 +38,7 @@ def maps_of_run(
         :func:`doamlib.evaluation.randomisation.sanity` under ``random`` of each learned map.
     """
     detector.eval()
-    images = chosen_images(tested, MAP_IMAGES)
+    images = chosen_images(tested, explained_images(len(tested)))
     scores = map_scores(detector, tested, (*kinds_of(detector), *PLAIN), images)
     numbers = summary(tidy(scores, TestSet.of(tested.dataset)))
     few = tested.subset([tested.dataset.image_ids[index] for index in images])

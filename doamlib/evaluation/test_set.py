@@ -30,6 +30,14 @@ from doamlib.evaluation.matching import Matches, match
 BATCH = 32
 """Images at a time; changes no result beyond rounding."""
 
+FEWEST_MAPS, MOST_MAPS = 30, 60
+"""Images whose maps are drawn: enough for a mean, and the cost of ten draws each stays bounded."""
+
+
+def explained_images(test_images: int) -> int:
+    """On how many of the test images a run's maps are drawn: a tenth within the limits, or all."""
+    return min(test_images, max(FEWEST_MAPS, min(MOST_MAPS, test_images // 10)))
+
 
 @torch.inference_mode()
 def detect(detector: nn.Module, dataset: CachedDataset, device: torch.device) -> Detections:

@@ -13,14 +13,14 @@ from doamlib.core.determinism import reproducible
 from doamlib.core.memory import enough_memory
 from doamlib.core.precision import Precision, forward_in
 from doamlib.evaluation.map_swaps import EDGE_SWAPS, SWAPS
+from doamlib.evaluation.test_set import explained_images
 from doamlib.experiments.results import RunConfig
 from doamlib.models.detector import DetectorConfig, build_detector
 from doamlib.sampling import planned_steps
 from doamlib.training import STOPS, TrainingConfig, TrainingError, make_optimizer
 
-MAP_IMAGES, DRAWS, CALIBRATION_IMAGES = 60, 10, 128
-"""As in doamlib.evaluation.maps and doamlib.evaluation.randomisation, which take seconds to import
-(a test compares)."""
+DRAWS, CALIBRATION_IMAGES = 10, 128
+"""As in doamlib.evaluation.randomisation, which takes seconds to import (a test compares)."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def work_of(config: RunConfig, train_images: int, test_images: int) -> Work:
     evaluations = min(STOPS, training.epochs) + 1 + swaps
     forward, explained = evaluations * test_images, 0
     if config.explained:
-        images = min(MAP_IMAGES, test_images)
+        images = explained_images(test_images)
         explained = images * (3 + 2 * (1 + DRAWS))  # edges, darkness, Grad-CAM; late and all anew
         if doam:  # attention; doam drawn anew, and calibrated there and where all is
             calibrated = 2 * DRAWS * min(CALIBRATION_IMAGES, train_images)

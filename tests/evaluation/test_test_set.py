@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 from torch import nn
 
 from doamlib.evaluation.detections import Detections, GroundTruth
-from doamlib.evaluation.test_set import TestSet, detect, pooled_occlusion, score
+from doamlib.evaluation.test_set import TestSet, detect, explained_images, pooled_occlusion, score
 
 BOX, ELSEWHERE = [0.0, 0.0, 10.0, 10.0], [20.0, 20.0, 30.0, 30.0]
 
@@ -171,3 +171,10 @@ def test_a_pool_is_as_occluded_as_the_most_hidden_items_of_its_images(tmp_path):
     assert found["epoch_occlusion"] == pytest.approx((0.3 + 0.5 + 0.9) / 3)
     assert found["most_occluded"] == pytest.approx((0.5 + 0.9) / 2)  # half of three: two
     assert pooled_occlusion([], data) == {}
+
+
+@pytest.mark.parametrize(
+    ("test_images", "explained"), [(0, 0), (12, 12), (30, 30), (31, 30), (419, 41), (1776, 60)]
+)
+def test_on_how_many_images_maps_are_drawn(test_images, explained):
+    assert explained_images(test_images) == explained

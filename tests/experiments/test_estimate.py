@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from doamlib.evaluation import maps, randomisation
+from doamlib.evaluation import randomisation
 from doamlib.experiments import estimate, train_run
 from doamlib.experiments.arms import ARMS
 from doamlib.experiments.estimate import Rates, Work, measured_rates, work_of
@@ -44,7 +44,6 @@ def test_maps_count_where_a_run_is_explained(smoke):
 
 
 def test_the_numbers_of_maps_are_those_of_the_maps():
-    assert estimate.MAP_IMAGES == maps.MAP_IMAGES
     assert estimate.DRAWS == randomisation.DRAWS
     assert estimate.CALIBRATION_IMAGES == randomisation.CALIBRATION_IMAGES
 

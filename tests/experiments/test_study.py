@@ -131,18 +131,18 @@ def test_a_plan_is_made_once_and_names_what_is_trained(study, monkeypatch):
     assert study.found(["SSD, 5 shots"]) == {}
 
 
-def test_of_each_seed_the_runs_with_doam_are_trained_first(home, smoke):
-    arms = ("SSD", "SSD+DOAM-T", "SSD+SE", "SSD+DOAM-O")
+def test_of_each_seed_the_dear_runs_are_trained_first(home, smoke):
+    arms = ("SSD", "SSD+DOAM-T", "FCOS", "FCOS+DOAM-T")
     asked = {"arms": arms, "seeds": (3, 0), "data_seed": 98}  # of which nothing is stored
     study = Study(smoke.model_copy(update=asked), lambda line: None)
     _, runs = study.missing(study.plan())
     assert [task.name for task in runs] == [
+        "[4/8] FCOS+DOAM-T, seed 3",
         "[2/8] SSD+DOAM-T, seed 3",
-        "[4/8] SSD+DOAM-O, seed 3",
+        "[3/8] FCOS, seed 3",
         "[1/8] SSD, seed 3",
-        "[3/8] SSD+SE, seed 3",
+        "[8/8] FCOS+DOAM-T, seed 0",
         "[6/8] SSD+DOAM-T, seed 0",
-        "[8/8] SSD+DOAM-O, seed 0",
+        "[7/8] FCOS, seed 0",
         "[5/8] SSD, seed 0",
-        "[7/8] SSD+SE, seed 0",
     ]

@@ -19,7 +19,7 @@ from doamlib.claims.verify.packed import EXACT, PackedRun, are_numbers, differen
 from doamlib.claims.verify.safe_zip import ArchiveError
 from doamlib.evaluation.detections import Detections, check_images
 from doamlib.evaluation.map_swaps import EDGE_SWAPS, SWAPS
-from doamlib.evaluation.test_set import score
+from doamlib.evaluation.test_set import explained_images, score
 from doamlib.experiments.archive import STRONGEST
 from doamlib.experiments.results import RunConfig
 
@@ -202,10 +202,9 @@ def _check_maps(run: PackedRun) -> None:
 def _check_map_scores(run: PackedRun, scores: dict[str, NDArray]) -> None:
     # captum takes seconds to import, and few runs are explained
     from doamlib.evaluation.map_scores import PLAIN, STORED, chosen_images, summary, tidy
-    from doamlib.evaluation.maps import MAP_IMAGES
     from doamlib.evaluation.randomisation import CHECKED, DRAWS
 
-    images = chosen_images(run.test.image_ids, MAP_IMAGES)
+    images = chosen_images(run.test.image_ids, explained_images(len(run.test.image_ids)))
     right = f"the {len(images)} drawn for every run on {len(run.test.image_ids)} test images"
     run.need(np.array_equal(scores["images"], images), "maps.npz", "images: other ones", right)
     items = int(np.isin(run.test.truth.image_index, images).sum())
