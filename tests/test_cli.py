@@ -97,7 +97,7 @@ def test_plan_without_the_gpu_that_a_file_wants_lists_the_runs_and_no_time(
     monkeypatch, capsys, study, tmp_path
 ):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    measured = "doamlib.experiments.study.total_seconds"
+    measured = "doamlib.experiments.study.seconds_of_each"
     monkeypatch.setattr(measured, lambda *_: pytest.fail("measured"))
     file = tmp_path / "gpu.yaml"
     values = study.parameters.model_dump(mode="json") | {"device": "cuda", "seeds": [0, 43]}

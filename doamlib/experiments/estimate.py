@@ -83,8 +83,10 @@ def work_of(config: RunConfig, train_images: int, test_images: int) -> Work:
     return Work(trained, forward, explained)
 
 
-def total_seconds(runs: Iterable[tuple[RunConfig, int, int]], device: torch.device) -> float:
-    """How long runs take one after the other, from a few measured batches of each kind of detector.
+def seconds_of_each(
+    runs: Iterable[tuple[RunConfig, int, int]], device: torch.device
+) -> list[float]:
+    """How long each run takes alone, from a few measured batches of each kind of detector.
 
     Args:
         runs: each with its numbers of training and test images.
@@ -94,14 +96,14 @@ def total_seconds(runs: Iterable[tuple[RunConfig, int, int]], device: torch.devi
         doamlib.training.TrainingError: a batch does not fit into memory.
     """
     rates: dict[tuple[DetectorConfig, Precision], Rates] = {}
-    total = 0.0
+    seconds = []
     for run, train_images, test_images in runs:
         kind = (run.detector, run.training.precision)
         if kind not in rates:
             with reproducible(device), enough_memory(too_large(run)):
                 rates[kind] = measured_rates(*kind, run.training.batch_size, device)
-        total += rates[kind].seconds(work_of(run, train_images, test_images))
-    return total
+        seconds.append(rates[kind].seconds(work_of(run, train_images, test_images)))
+    return seconds
 
 
 def too_large(run: RunConfig) -> TrainingError:

@@ -14,7 +14,7 @@ from doamlib.core.report import Report, clock, counted
 from doamlib.data.classes import CLASSES
 from doamlib.experiments.arms import ARMS, Arm
 from doamlib.experiments.data import Data, DataConfig, data_config, open_data
-from doamlib.experiments.estimate import total_seconds
+from doamlib.experiments.estimate import seconds_of_each
 from doamlib.experiments.parallel import Task, Trainer
 from doamlib.experiments.parameters import ParameterError, Parameters
 from doamlib.experiments.results import Result, RunConfig, WarmStart
@@ -135,10 +135,6 @@ def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
     )
 
 
-def _cheap(detector: DetectorConfig) -> tuple[bool, bool]:
-    return detector.doam is None, detector.name == "ssd"
-
-
 @dataclass(frozen=True)
 class PlannedRun:
     """A run that the parameters need, with its result where there is one."""
@@ -167,6 +163,7 @@ class Study:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
+        self._expected: dict[str, float] = {}  # digest of a run -> seconds
 
     @cached_property
     def data(self) -> Data:
@@ -239,9 +236,12 @@ class Study:
             first = f" and {len(warm)} warm starts before them" if warm else ""
             needed = ""
             if timed:
-                works = [(task.config, *self._images(task.config)) for task in (*missing, *warm)]
-                seconds = total_seconds(works, self.device) / self.runs_at_once(len(missing))
-                needed = f", about {clock(seconds)} on this machine"
+                configs = [task.config for task in (*missing, *warm)]
+                works = [(config, *self._images(config)) for config in configs]
+                seconds = seconds_of_each(works, self.device)
+                self._expected |= {c.digest(): s for c, s in zip(configs, seconds, strict=True)}
+                total = sum(seconds) / self.runs_at_once(len(missing))
+                needed = f", about {clock(total)} on this machine"
             self.report(f"{len(missing)} to train{first}{needed}")
             self._tell_of_few_steps()
         return runs
@@ -259,9 +259,8 @@ class Study:
 
     def missing(self, plan: Sequence[PlannedRun]) -> tuple[list[Task], list[Task]]:
         """What is to be trained of a plan: the warm starts that its runs lack, and these runs.
-
-        Seed by seed, and of a seed the dear ones first: a long run that is begun last leaves the
-        other cores idle. DOAM doubles a run's time, and YOLOv3 and FCOS are dearer than SSD.
+        Seed by seed, and of a seed the longest first, once :meth:`announce` has measured how long:
+        a long run that is begun last leaves the other cores idle.
         """
         runs = [
             Task(f"[{number}/{len(plan)}] {run.arm}, seed {run.seed}", run.config)
@@ -275,7 +274,8 @@ class Study:
             if self.store.starting_weights(start) is None
         ]
         turn = {seed: at for at, seed in enumerate(self.parameters.seeds)}
-        runs.sort(key=lambda task: (turn[task.config.seed], *_cheap(task.config.detector)))
+        expected = self._expected
+        runs.sort(key=lambda t: (turn[t.config.seed], -expected.get(t.config.digest(), 0.0)))
         return warm, runs
 
     def _images(self, config: RunConfig) -> tuple[int, int]:

@@ -87,7 +87,7 @@ def test_a_batch_that_fills_the_memory_says_what_to_lower(monkeypatch, study, tm
     monkeypatch.setattr(estimate, "build_detector", full)
     monkeypatch.setattr(train_run, "build_detector", full)
     with pytest.raises(TrainingError, match=r"lower batch_size \(8\), image_size \(96\) or width"):
-        estimate.total_seconds([(config, 24, 12)], cpu)
+        estimate.seconds_of_each([(config, 24, 12)], cpu)
     store = RunStore(tmp_path / "store", reference=tmp_path / "none")
     with pytest.raises(TrainingError, match=r"lower batch_size \(8\), image_size \(96\) or width"):
         train_run.result_of(store, config, study.data, cpu)

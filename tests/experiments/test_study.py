@@ -131,18 +131,27 @@ def test_a_plan_is_made_once_and_names_what_is_trained(study, monkeypatch):
     assert study.found(["SSD, 5 shots"]) == {}
 
 
-def test_of_each_seed_the_dear_runs_are_trained_first(home, smoke):
-    arms = ("SSD", "SSD+DOAM-T", "FCOS", "FCOS+DOAM-T")
+def test_of_each_seed_the_longest_runs_are_trained_first(home, smoke, monkeypatch):
+    arms = ("SSD", "SSD+DOAM-T", "FCOS", "SSD+SE")
     asked = {"arms": arms, "seeds": (3, 0), "data_seed": 98}  # of which nothing is stored
+    seconds = {"SSD": 1.0, "SSD+DOAM-T": 3.0, "FCOS": 2.0, "SSD+SE": 1.0}
     study = Study(smoke.model_copy(update=asked), lambda line: None)
-    _, runs = study.missing(study.plan())
+    plan = study.plan()
+    names = ["SSD", "SSD+DOAM-T", "FCOS", "SSD+SE"]
+    assert [task.name.split()[1].strip(",") for task in study.missing(plan)[1]] == names * 2
+    known = {run.config.digest(): seconds[run.arm] for run in plan}
+    monkeypatch.setattr(
+        "doamlib.experiments.study.seconds_of_each",
+        lambda works, device: [known.get(config.digest(), 0.0) for config, *_ in works],
+    )
+    _, runs = study.missing(study.announce())
     assert [task.name for task in runs] == [
-        "[4/8] FCOS+DOAM-T, seed 3",
         "[2/8] SSD+DOAM-T, seed 3",
         "[3/8] FCOS, seed 3",
         "[1/8] SSD, seed 3",
-        "[8/8] FCOS+DOAM-T, seed 0",
+        "[4/8] SSD+SE, seed 3",
         "[6/8] SSD+DOAM-T, seed 0",
         "[7/8] FCOS, seed 0",
         "[5/8] SSD, seed 0",
+        "[8/8] SSD+SE, seed 0",
     ]
