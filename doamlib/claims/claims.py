@@ -236,7 +236,7 @@ CLAIMS: tuple[Claim, ...] = (
         12,
         "Batches with a large loss are the heavily occluded ones.",
         "Section IV-B",
-        "sampling_strategies",
+        "pool_contents",
         rules.judge_pool,
         arms=(DOAM_O,),
         unit="% occlusion above the average",

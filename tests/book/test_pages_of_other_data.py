@@ -24,6 +24,7 @@ TABLES = (
     "occlusion_levels",
     "detectors",
     "sampling_strategies",
+    "pool_contents",
     "ablation",
 )
 TINY = {
