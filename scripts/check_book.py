@@ -2,8 +2,8 @@
 
 Both themes, four widths. Faults: a foreign request, an error in the console, a page wider than the
 window, a broken link or anchor, a serious accessibility finding (axe-core), an image without
-alternative text or caption, raw markup, a code cell over 40 lines, a page over its weight, a search
-that does not put the right page first.
+alternative text or caption, raw markup, an object shown as Python names it, a code cell over 40
+lines, a page over its weight, a search that does not put the right page first.
 
 What was found on a page is kept beside the book (checked.json) and holds until the page, the style
 or this script changes: an interrupted check goes on, and a second one looks at what is new.
@@ -31,7 +31,7 @@ from queue import Empty, SimpleQueue
 from urllib.parse import quote
 
 import yaml
-from check_html import cells, images, links, raw
+from check_html import cells, images, links, objects, raw
 
 from doamlib.core import paths
 from doamlib.core.files import write_text
@@ -313,7 +313,8 @@ def check(
         with ThreadPoolExecutor(1) as pool:  # a browser of its own too
             searched = pool.submit(_searched, base, queries).result()
     seen_by_browser = [fault for name in names for fault in found[name] or ()]
-    return links(site) + images(site) + cells(site) + raw(site) + seen_by_browser + searched
+    in_files = links(site) + images(site) + cells(site) + raw(site) + objects(site)
+    return in_files + seen_by_browser + searched
 
 
 def main() -> int:

@@ -1,7 +1,8 @@
 """Faults of a rendered book that its files show without a browser; make check-book asks this too.
 
 Links and anchors that lead nowhere, images without alternative text or caption, markup that nothing
-has read, code cells over 40 lines. Half a minute, where the browser takes a quarter of an hour.
+has read, objects shown as Python names them, code cells over 40 lines. Half a minute, where the
+browser takes a quarter of an hour.
 
 python scripts/check_html.py [FOLDER]
 """
@@ -86,6 +87,19 @@ def raw(site: Path) -> list[str]:
     return faults
 
 
+OBJECT = re.compile(r"<[\w.]+ [^<>\n]{0,80}at 0x[0-9a-f]+>")
+
+
+def objects(site: Path) -> list[str]:
+    """What Python calls a thing that has no text of its own: a cell's last value, left to show."""
+    faults = []
+    for path in site.rglob("*.html"):
+        for shown in _soup(path).select("div.cell_output pre"):
+            if found := OBJECT.search(shown.get_text()):
+                faults.append(f"{path.relative_to(site)}: a cell shows the object {found[0]}")
+    return faults
+
+
 def _soup(path: Path) -> BeautifulSoup:
     return _parsed(path.read_text(encoding="utf-8"))
 
@@ -99,7 +113,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("site", nargs="?", type=Path, default=paths.build() / "_build" / "html")
     site = parser.parse_args().site.resolve()
-    faults = [fault for check in (links, images, cells, raw) for fault in check(site)]
+    faults = [fault for check in (links, images, cells, raw, objects) for fault in check(site)]
     print("\n".join(faults) or "nothing to complain about")
     return 1 if faults else 0
 

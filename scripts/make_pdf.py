@@ -23,17 +23,23 @@ from doamlib.core.chapters import page_names
 
 PDF, ARCHIVE, WHOLE = "doam-book.pdf", "doam-book-notebooks.zip", "_whole.html"
 LEFT_OUT = "a.headerlink, button, script, .prev-next-footer, .toggle-details__summary > svg"
+PARAMETERS = ".cell.tag_parameters"
+SCALE = 0.75
+"""Of the print: so a sheet is as wide as a small window, and tables are laid out as on one."""
+
 STYLE = """
-@page { size: A4; margin: 18mm 16mm 20mm; }
-body { font-size: 10pt; -webkit-print-color-adjust: exact; }
+@page { size: A4; margin: 16mm 16mm 18mm; }
+body { font-size: 13pt; -webkit-print-color-adjust: exact; }
 section.page, .solutions, .contents-page { break-before: page; }
-h1 { font-size: 18pt; } h2 { font-size: 14pt; } h3 { font-size: 11pt; }
-h1, h2, h3 { break-after: avoid; padding-top: 2mm; }
-pre { white-space: pre-wrap; font-size: 7.5pt; } table { font-size: 7.5pt; }
+h1 { font-size: 24pt; } h2 { font-size: 18pt; } h3 { font-size: 15pt; }
+h1, h2, h3, .cell_output p:has(> strong), p:has(+ .cell_output) { break-after: avoid; }
+h1, h2, h3 { padding-top: 2mm; }
+pre { white-space: pre-wrap; font-size: 10pt; } table { font-size: 10pt; }
 .cell, .cell_input, .cell_output, .highlight, pre, details, .admonition { break-inside: auto; }
-img, svg { max-width: 100%; break-inside: avoid; } figure, tr { break-inside: avoid; }
+img, svg { max-width: 100%; break-inside: avoid; }
+figure, tr:not(.why), .numbers { break-inside: avoid; }
 a { color: inherit; text-decoration: none; } span.pasted-text { font-weight: inherit; }
-.cover { padding-top: 90mm; text-align: center; } .contents li { margin: 1mm 0; }
+.cover { padding-top: 120mm; text-align: center; } .contents li { margin: 1mm 0; }
 .solution { width: auto; margin: 0 0 4mm; }
 details > summary, button { display: none !important; }
 * { animation: none !important; transition: none !important; }
@@ -66,8 +72,12 @@ def whole_book(site: Path, names: list[str]) -> str:
     heading = _new(whole, "h1", "Contents")
     heading["class"] = "contents-page"
     whole.body.extend([title, heading, contents])
+    told = None  # the parameters, which are the same on every page: printed once
     for name in names:
         article = _article(site, name, names)
+        for cell in article.select(PARAMETERS) if told else ():
+            cell.decompose()
+        told = told or article.select_one(PARAMETERS)
         entry, link = _new(whole, "li", ""), _new(whole, "a", _heading(article))
         link["href"] = f"#{name}"
         entry.append(link)
@@ -137,6 +147,7 @@ def print_book(site: Path, names: list[str]) -> Path:
             number = "<div style='font-size:8px;width:100%;text-align:center'>{}</div>"
             page.pdf(
                 path=site / PDF,
+                scale=SCALE,
                 prefer_css_page_size=True,
                 display_header_footer=True,
                 header_template="<span></span>",

@@ -88,6 +88,16 @@ def test_raw_markup_is_seen_and_code_may_hold_any(tmp_path):
         assert fault == f"index.html: raw markup {body!r}"
 
 
+def test_an_object_without_a_text_of_its_own_is_seen(tmp_path):
+    shown = "<div class='cell_output'><pre>{}</pre></div>"
+    fine = shown.format("mAP 16.6 at 0x10") + "<pre>&lt;function f at 0x7f&gt;</pre>"
+    assert check_book.objects(site(tmp_path, fine)) == []
+    for name in ("<function judge at 0x7f0fed78a520>", "<a.B object at 0x7f>"):
+        body = shown.format("{10: " + name.replace("<", "&lt;").replace(">", "&gt;") + "}")
+        (fault,) = check_book.objects(site(tmp_path, body))
+        assert fault == f"index.html: a cell shows the object {name}"
+
+
 @pytest.mark.slow
 @BROWSER
 def test_a_sound_page_has_no_fault(tmp_path, opened):
