@@ -262,8 +262,8 @@ class DOAM(nn.Module):
     Layers start as PyTorch starts them. So do the official code's but for the two convolutions of
     its gate, which it draws wider (He); the batch normalisation behind them takes that out again,
     up to what it does to the mask. A region convolution is two layers here (see
-    :class:`RegionInformationAggregation`), whose start is wider by sqrt(2) than that of one. Paper:
-    Algorithm 1; Eq. 9, 16; Fig. 3.
+    :class:`RegionInformationAggregation`), whose start is wider by sqrt(2) than that of one.
+    Paper: Algorithm 1; Eq. 9, 16; Fig. 3.
     """
 
     def __init__(self, config: DOAMConfig | None = None):
