@@ -2,8 +2,8 @@
 
 Both themes, four widths. Faults: a foreign request, an error in the console, a page wider than the
 window, a broken link or anchor, a serious accessibility finding (axe-core), an image without
-alternative text or caption, raw markup, an object shown as Python names it, a code cell over 40
-lines, a page over its weight, a search that does not put the right page first.
+alternative text or caption, raw markup, a warning or an object shown as Python names it, a code
+cell over 40 lines, a page over its weight, a search that does not put the right page first.
 
 What was found on a page is kept beside the book (checked.json) and holds until the page, the style
 or this script changes: an interrupted check goes on, and a second one looks at what is new.

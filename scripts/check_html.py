@@ -1,8 +1,8 @@
 """Faults of a rendered book that its files show without a browser; make check-book asks this too.
 
 Links and anchors that lead nowhere, images without alternative text or caption, markup that nothing
-has read, objects shown as Python names them, code cells over 40 lines. Half a minute, where the
-browser takes a quarter of an hour.
+has read, warnings and objects shown as Python names them, code cells over 40 lines. Half a minute,
+where the browser takes a quarter of an hour.
 
 python scripts/check_html.py [FOLDER]
 """
@@ -91,9 +91,12 @@ OBJECT = re.compile(r"<[\w.]+ [^<>\n]{0,80}at 0x[0-9a-f]+>")
 
 
 def objects(site: Path) -> list[str]:
-    """What Python calls a thing that has no text of its own: a cell's last value, left to show."""
+    """What Python says unasked: a warning, or the name of a thing that has no text of its own."""
     faults = []
     for path in site.rglob("*.html"):
+        for warned in _soup(path).select("div.cell_output div.output.stderr"):
+            said = " ".join(warned.get_text().split())
+            faults.append(f"{path.relative_to(site)}: a cell warns {said[:80]!r}")
         for shown in _soup(path).select("div.cell_output pre"):
             if found := OBJECT.search(shown.get_text()):
                 faults.append(f"{path.relative_to(site)}: a cell shows the object {found[0]}")

@@ -96,6 +96,9 @@ def test_an_object_without_a_text_of_its_own_is_seen(tmp_path):
         body = shown.format("{10: " + name.replace("<", "&lt;").replace(">", "&gt;") + "}")
         (fault,) = check_book.objects(site(tmp_path, body))
         assert fault == f"index.html: a cell shows the object {name}"
+    warned = "<div class='cell_output'><div class='output stderr'>/tmp/x.py:1: Old</div></div>"
+    (fault,) = check_book.objects(site(tmp_path, warned))
+    assert fault == "index.html: a cell warns '/tmp/x.py:1: Old'"
 
 
 @pytest.mark.slow
