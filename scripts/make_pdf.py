@@ -72,12 +72,9 @@ def whole_book(site: Path, names: list[str]) -> str:
     heading = _new(whole, "h1", "Contents")
     heading["class"] = "contents-page"
     whole.body.extend([title, heading, contents])
-    told = None  # the parameters, which are the same on every page: printed once
-    for name in names:
-        article = _article(site, name, names)
-        for cell in article.select(PARAMETERS) if told else ():
-            cell.decompose()
-        told = told or article.select_one(PARAMETERS)
+    articles = {name: _article(site, name, names) for name in names}
+    _tell_parameters_once(list(articles.values()))
+    for name, article in articles.items():
         entry, link = _new(whole, "li", ""), _new(whole, "a", _heading(article))
         link["href"] = f"#{name}"
         entry.append(link)
@@ -87,6 +84,15 @@ def whole_book(site: Path, names: list[str]) -> str:
     if solutions:
         whole.body.append(_at_the_end(whole, solutions))
     return str(whole)
+
+
+def _tell_parameters_once(articles: list[Tag]) -> None:
+    """Of the pages' parameters, which differ only in how many a page reads, print the longest."""
+    cells = [cell for article in articles for cell in article.select(PARAMETERS)]
+    longest = max(cells, key=lambda cell: len(cell.get_text()), default=None)
+    for cell in cells:
+        if cell is not longest:
+            cell.decompose()
 
 
 def _at_the_end(whole: BeautifulSoup, solutions: list[tuple[str, Tag]]) -> Tag:

@@ -259,6 +259,7 @@ class Study:
 
     def missing(self, plan: Sequence[PlannedRun]) -> tuple[list[Task], list[Task]]:
         """What is to be trained of a plan: the warm starts that its runs lack, and these runs.
+
         Seed by seed, and of a seed the longest first, once :meth:`announce` has measured how long:
         a long run that is begun last leaves the other cores idle.
         """

@@ -44,3 +44,13 @@ def test_solutions_stand_at_the_end_under_the_name_of_their_page(whole):
 
 def test_what_only_a_screen_can_use_is_left_out(whole):
     assert whole.find("button") is None
+
+
+def test_the_longest_parameters_are_told_and_no_others(tmp_path):
+    cell = "<div class='cell tag_parameters'>{}</div>"
+    told = {"a": "", "b": "epochs = 3", "c": "epochs = 3, width = 0.2", "d": "seeds = [0]"}
+    for name, text in told.items():
+        body = f"<h1>{name}</h1>" + cell.format(text)
+        (tmp_path / f"{name}.html").write_text(PAGE.format(name=name, body=body))
+    book = BeautifulSoup(make_pdf.whole_book(tmp_path, list(told)), "html.parser")
+    assert [tag.get_text() for tag in book.select(".tag_parameters")] == [told["c"]]
