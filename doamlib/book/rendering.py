@@ -9,6 +9,8 @@ pydata-sphinx-theme 0.17.1, sphinx-thebe 0.3.1.
 - Each page says with which command it can be run again.
 - The repository's address comes from the environment (`REPOSITORY`); without it buttons are absent.
 - Equations of the book are ``(book 5)``, so that nobody takes them for the paper's Eq. 5.
+- Python looks for garbage among new objects only: among all pages read so far it finds none, in a
+  quarter of the whole time.
 - Terms that a reader looks for and no heading names are entered into the index (`TERMS`), which the
   search ranks first.
 """
@@ -16,6 +18,7 @@ pydata-sphinx-theme 0.17.1, sphinx-thebe 0.3.1.
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import os
 import re
@@ -43,6 +46,7 @@ LONG = 4
 
 def setup(app: Any) -> dict[str, Any]:
     """Called by Sphinx."""
+    gc.set_threshold(50_000, 1_000_000)
     app.add_css_file("icons.css")
     app.connect("config-inited", _link_repository)
     app.connect("html-page-context", _leave_out_thebe, priority=900)

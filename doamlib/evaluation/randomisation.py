@@ -14,7 +14,7 @@ network in use does.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -50,6 +50,9 @@ PARTS: dict[Part, tuple[str, ...]] = {
 CHECKED: dict[Kind, tuple[Part, ...]] = {"attention": ("doam",), "gradcam": ("late", "all")}
 """What is drawn anew to find out whether a map shows what was learned."""
 
+Calibrated = dict[int, dict[str, Tensor]]
+"""Seed of a draw -> DOAM drawn anew, with the statistics of its batch normalisations."""
+
 DRAWS = 10
 CALIBRATION_IMAGES = 128
 BATCH = 32
@@ -61,7 +64,9 @@ def calibration_images(train: CachedDataset) -> Tensor:
     return train.batch(chosen_images(train, CALIBRATION_IMAGES))[0]
 
 
-def randomised(detector: Detector, part: Part, seed: int, images: Tensor) -> Detector:
+def randomised(
+    detector: Detector, part: Part, seed: int, images: Tensor, doams: Calibrated | None = None
+) -> Detector:
     """A copy with one of ``PARTS`` as freshly initialised from ``seed``, the rest as trained.
 
     Args:
@@ -70,6 +75,7 @@ def randomised(detector: Detector, part: Part, seed: int, images: Tensor) -> Det
         seed: of the draw.
         images: training images, uint8 N,3,S,S; batch normalisations drawn anew get their statistics
             from them.
+        doams: DOAMs of earlier draws from the same ``images``; a draw that is not there is added.
 
     Returns:
         In evaluation mode, on the detector's device.
@@ -83,20 +89,25 @@ def randomised(detector: Detector, part: Part, seed: int, images: Tensor) -> Det
         raise ValueError(f"this detector has no part {part!r}: {', '.join(PARTS[part])} missing")
     changed = copy.deepcopy(detector).eval()
     changed.load_state_dict(drawn, strict=False)
-    _calibrate(changed, PARTS[part], images)
+    norms = {
+        name: layer
+        for name, layer in changed.named_modules()
+        if isinstance(layer, _BatchNorm) and name.startswith(PARTS[part])
+    }
+    doams = {} if doams is None else doams
+    of_doam = {name for name in norms if name.startswith("doam.")}
+    if of_doam and of_doam == norms.keys() and seed in doams:
+        changed.doam.load_state_dict(doams[seed])
+    elif norms:
+        _calibrate(changed, norms, images)
+    if of_doam:
+        doams[seed] = changed.doam.state_dict()
     return changed
 
 
 @torch.no_grad()
-def _calibrate(detector: Detector, prefixes: tuple[str, ...], images: Tensor) -> None:
+def _calibrate(detector: Detector, norms: Mapping[str, _BatchNorm], images: Tensor) -> None:
     """Running statistics of the named batch normalisations: means over batches of ``images``."""
-    norms = {
-        name: layer
-        for name, layer in detector.named_modules()
-        if isinstance(layer, _BatchNorm) and name.startswith(prefixes)
-    }
-    if not norms:
-        return
     momenta = {name: layer.momentum for name, layer in norms.items()}
     for layer in norms.values():
         layer.reset_running_stats()
@@ -130,6 +141,7 @@ def randomisation_check(
     part: Part,
     seeds: Sequence[int],
     images: Tensor,
+    doams: Calibrated | None = None,
 ) -> pd.DataFrame:
     """Every item's map by every randomised network, beside the trained one's.
 
@@ -139,7 +151,7 @@ def randomisation_check(
         kind: of map.
         part: what is drawn anew.
         seeds: one a draw.
-        images: as `randomised` takes them.
+        images, doams: as `randomised` takes them.
 
     Returns:
         A row a draw and item: ``image`` (id), ``item`` (number within ``cached``), ``map``,
@@ -151,7 +163,7 @@ def randomisation_check(
     trained = [_ranks(values) for values in item_maps(detector, cached, kind)]
     rows = []
     for seed in seeds:
-        other = randomised(detector, part, seed, images)
+        other = randomised(detector, part, seed, images, doams)
         for item, values in enumerate(item_maps(other, cached, kind)):
             box, silhouette = places[item]
             row = {"image": ids[item], "item": item, "draw": seed, "blank": not values.any()}
@@ -180,10 +192,10 @@ def sanity(
         same three as lists with an entry a draw; ``images``, how many were looked at. None stands
         for NaN.
     """
-    seeds = range(seed, seed + DRAWS)
+    asked = (range(seed, seed + DRAWS), images, {})  # "all" finds DOAM as "doam" has drawn it
     return {
         kind: {
-            part: _summed_up(randomisation_check(detector, cached, kind, part, seeds, images))
+            part: _summed_up(randomisation_check(detector, cached, kind, part, *asked))
             for part in CHECKED[kind]
         }
         for kind in kinds_of(detector)

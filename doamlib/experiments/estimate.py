@@ -77,8 +77,8 @@ def work_of(config: RunConfig, train_images: int, test_images: int) -> Work:
     if config.explained:
         images = explained_images(test_images)
         explained = images * (3 + 2 * (1 + DRAWS))  # edges, darkness, Grad-CAM; late and all anew
-        if doam:  # attention; doam drawn anew, and calibrated there and where all is
-            calibrated = 2 * DRAWS * min(CALIBRATION_IMAGES, train_images)
+        if doam:  # attention; doam drawn anew, and calibrated
+            calibrated = DRAWS * min(CALIBRATION_IMAGES, train_images)
             forward += images * (1 + 1 + DRAWS) + calibrated
     return Work(trained, forward, explained)
 

@@ -78,6 +78,24 @@ def test_normalisations_that_stay_keep_their_statistics():
     assert torch.equal(other.doam.material.regions.gate.norm.running_mean, norm.running_mean)
 
 
+def test_a_doam_calibrated_once_is_the_one_that_would_be_calibrated_again(monkeypatch):
+    detector, images, doams = make(), photos(), {}
+    alone = [randomised(detector, part, 1, images).state_dict() for part in ("doam", "all")]
+    calibrated = []
+    once = randomisation._calibrate
+    monkeypatch.setattr(randomisation, "_calibrate", lambda *a: calibrated.append(once(*a)))
+    for part, wanted in zip(("doam", "all"), alone):
+        found = randomised(detector, part, 1, images, doams).state_dict()
+        assert all(torch.equal(value, wanted[name]) for name, value in found.items())
+    assert len(calibrated) == 1
+    late = randomised(detector, "late", 1, images, doams).doam.state_dict()
+    assert all(torch.equal(value, late[n]) for n, value in detector.doam.state_dict().items())
+    other = randomised(detector, "all", 2, images, doams).doam.state_dict()
+    assert len(calibrated) == 2 and not torch.equal(
+        other["attention.fusion.weight"], alone[1]["doam.attention.fusion.weight"]
+    )
+
+
 # --- over a test set ----------------------------------------------------------------------------
 
 

@@ -33,12 +33,12 @@ def test_repeated_batches_count(smoke):
 
 def test_maps_count_where_a_run_is_explained(smoke):
     """SSD: edges, darkness, Grad-CAM; Grad-CAM again and 10 draws for each of two parts. DOAM:
-    attention, and again with its 10 draws; 20 calibrations on 20 images.
+    attention, and again with its 10 draws; 10 calibrations on 20 images.
     """
     assert work(smoke, "SSD").explained == 12 * (3 + 2 * 11)
     doam = work(smoke, "SSD+DOAM-T")
     assert doam.explained == 12 * (3 + 2 * 11)
-    assert doam.forward == 12 * (3 + 1 + 6) + 12 * (1 + 11) + 20 * 20
+    assert doam.forward == 12 * (3 + 1 + 6) + 12 * (1 + 11) + 10 * 20
     assert work(smoke, "SSD+Concat").forward == 12 * (3 + 1 + 2)
     assert not any(work(smoke, arm).explained for arm in ("FCOS+DOAM-T", "SSD, 5 shots"))
 
