@@ -151,7 +151,8 @@ def randomisation_check(
         kind: of map.
         part: what is drawn anew.
         seeds: one a draw.
-        images, doams: as `randomised` takes them.
+        images: as `randomised` takes them.
+        doams: as `randomised` takes them.
 
     Returns:
         A row a draw and item: ``image`` (id), ``item`` (number within ``cached``), ``map``,
