@@ -239,7 +239,7 @@ def _holm(claims: Mapping[str, BySeed]) -> dict[str, float]:
     p = {
         name: float(stats.ttest_1samp(list(by_seed.values()), 0.0).pvalue)
         for name, by_seed in claims.items()
-        if len(by_seed) > 1 and not is_constant(by_seed)
+        if by_seed and not is_constant(by_seed)
     }
     adjusted, largest = {}, 0.0
     for step, name in enumerate(sorted(p, key=lambda name: (p[name], name))):

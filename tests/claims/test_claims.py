@@ -46,6 +46,28 @@ def test_every_claim_has_a_page_of_the_book_and_a_place_in_the_paper():
         assert claim.statement.endswith(".")
         assert set(claim.topics) <= {"attention", "sampling"}
     assert {c.number for c in CLAIMS if c.readings} == {1, 2, 3, 10, 11}
+    tables = (
+        "Table IV, Table IV, Table V, Table V, Table VI, Table VI, Table VII, Table VIII, Table IX"
+    )
+    others = "Fig. 6, Fig. 7, Section IV-B, Section III-C"
+    assert [c.where.split(",")[0] for c in CLAIMS] == f"{tables}, {others}".split(", ")
+
+
+def test_the_parts_of_what_is_said_of_maps_and_pools_are_named_by_their_question():
+    """A reader of the scoreboard sees these names and nothing else of the rule."""
+    found = outcomes([])
+    parts = {n: list(found[n].verdict.parts) for n in (10, 11, 12)}
+    target = "on the target (lift above 1)"
+    learned = "learned (lift above that of random weights)"
+    assert parts[10] == ["wider (cover)", "more even (evenness)", target, learned]
+    assert parts[11] == [target, learned, "used (own map above another image's, mAP)"]
+    assert list(found[11].verdict.beside) == [
+        "lift above that of edges",
+        "lift above that of darkness",
+        "mAP with its own map above that with plain edges for a map",
+    ]
+    reach = "by 25% or more of what choosing batches by occlusion would reach"
+    assert parts[12] == ["more occluded than the average", reach]
 
 
 def test_the_papers_numbers_are_those_of_its_tables():
@@ -314,8 +336,10 @@ def test_boxes_stand_in_where_no_silhouette_is_known(smoke):
 )
 def test_a_pool_must_be_notably_more_occluded_than_the_average(smoke, pooled, status, headline):
     full = reference(smoke)
-    for (_, seed), result in full.results.items():
-        result.metrics["pool"]["pooled_occlusion"] = pooled + 1e-5 * seed
+    for (arm, seed), result in full.results.items():
+        # Another arm's pool says nothing about the one of large losses.
+        held = pooled if arm == "SSD+DOAM-O" else 0.3125
+        result.metrics["pool"]["pooled_occlusion"] = held + 1e-5 * seed
     verdict = at_full_size([full])[12]
     assert (verdict.status, verdict.headline) == (status, headline)
 
