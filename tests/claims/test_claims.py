@@ -88,13 +88,15 @@ def test_the_papers_numbers_are_those_of_its_tables():
 
 def test_what_a_claim_says_about_cost_is_judged_in_three_parts():
     parts = outcomes([])[8].fact.parts
+    names = ["adds what the text says", "cheap in use", "fewer parameters than SE, Non-local, DA"]
+    assert list(parts) == names
     assert [part.status for part in parts.values()] == ["contradicted", "contradicted", "supported"]
     said, used, fewer = (part.reason for part in parts.values())
     assert (
         "parameters 0.10% (said 0.41%), size 0.10% (said 0.11%), GFLOPs 7.15% (said 7.14%)" in said
     )
     time, memory = map(float, re.findall(r"([0-9.]+) times", used))
-    assert 1.1 < time < 1.5 and memory > 1.1 and "(limit 1.1)" in used
+    assert 1.1 < time < 1.5 and 1.1 < memory < 1.9 and "(limit 1.1)" in used
     counts = [int(n.replace(",", "")) for n in re.findall(r"([0-9,]+) fewer than", fewer)]
     assert len(counts) == 2 and min(counts) > 0  # as counted, and at the text's places
 
@@ -176,6 +178,8 @@ def test_each_scale_speaks_for_itself(smoke):
     assert outcome.best.scale.name == "full size" and outcome.verdict.status == "contradicted"
     assert outcomes([small, real])[1].best.scale.name == "small"
     assert outcomes([real])[1].best.scale.name == "OPIXray"
+    nothing = reference(smoke, sign=0.0, changes=FULL | SMALL)  # decides, and open results do not
+    assert outcomes([nothing, real])[1].best.scale.name == "small"
     # One profile a scale, never pooled: the first.
     assert outcomes([small, reference(smoke, sign=-1.0, changes=FULL | SMALL)])[1].runs.keys() == {
         (f"small: {arm}", seed) for arm in CLAIMS[0].arms for seed in range(10)
@@ -329,8 +333,8 @@ def test_boxes_stand_in_where_no_silhouette_is_known(smoke):
 @pytest.mark.parametrize(
     ("pooled", "status", "headline"),
     [
-        (0.326, "supported", "2 of 2 hold"),  # 26% of the way from 0.30 to 0.40
-        (0.324, "contradicted", "1 of 2 hold, 1 against"),
+        (0.3251, "supported", "2 of 2 hold"),  # just over a quarter of the way from 0.30 to 0.40
+        (0.3249, "contradicted", "1 of 2 hold, 1 against"),
         (0.299, "contradicted", "0 of 2 hold, 2 against"),
     ],
 )
@@ -339,7 +343,7 @@ def test_a_pool_must_be_notably_more_occluded_than_the_average(smoke, pooled, st
     for (arm, seed), result in full.results.items():
         # Another arm's pool says nothing about the one of large losses.
         held = pooled if arm == "SSD+DOAM-O" else 0.3125
-        result.metrics["pool"]["pooled_occlusion"] = held + 1e-5 * seed
+        result.metrics["pool"]["pooled_occlusion"] = held + 1e-6 * seed
     verdict = at_full_size([full])[12]
     assert (verdict.status, verdict.headline) == (status, headline)
 

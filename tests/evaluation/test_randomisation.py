@@ -84,7 +84,7 @@ def test_a_doam_calibrated_once_is_the_one_that_would_be_calibrated_again(monkey
     calibrated = []
     once = randomisation._calibrate
     monkeypatch.setattr(randomisation, "_calibrate", lambda *a: calibrated.append(once(*a)))
-    for part, wanted in zip(("doam", "all"), alone):
+    for part, wanted in zip(("doam", "all"), alone, strict=True):
         found = randomised(detector, part, 1, images, doams).state_dict()
         assert all(torch.equal(value, wanted[name]) for name, value in found.items())
     assert len(calibrated) == 1

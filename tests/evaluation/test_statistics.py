@@ -31,6 +31,11 @@ def assert_share(share: float, expected: float, trials: int) -> None:
 # --- estimates ---------------------------------------------------------------------------------
 
 
+def test_an_estimate_is_written_with_its_interval_where_it_has_one():
+    assert summarise([1.0, 1.2, 1.4]).in_brackets == "+1.20 [+0.70, +1.70]"
+    assert summarise([1.2]).in_brackets == "+1.20"
+
+
 def test_summary_by_hand():
     estimate = summarise(FIVE)
     assert (estimate.n, estimate.mean) == (5, 3.0)
