@@ -31,7 +31,8 @@ WarmupSteps = Annotated[
     int, Field(ge=0, description="steps over which the learning rate rises from 0")
 ]
 Schedule = Annotated[
-    Literal["constant", "cosine"], Field(description="of the learning rate; cosine: falls to 0")
+    Literal["constant", "cosine", "step"],
+    Field(description="of the learning rate; cosine: falls to 0; step: a tenth in the last third"),
 ]
 ClipNorm = Annotated[float, Field(ge=0, description="largest gradient norm; 0: no limit")]
 HorizontalFlip = Annotated[bool, Field(description="mirror half of the training images")]
@@ -71,6 +72,8 @@ class TrainingConfig(Config):
         if self.schedule == "constant":
             return self.learning_rate * warm
         progress = min(1.0, step / max(1, planned_steps))
+        if self.schedule == "step":
+            return self.learning_rate * warm * (0.1 if progress >= 2 / 3 else 1.0)
         return self.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
