@@ -47,6 +47,21 @@ def test_the_files_of_each_scale_belong_to_it():
         assert scale_of(paper.model_copy(update=small)) == SMALL
 
 
+def test_a_scale_says_which_networks_and_which_images():
+    assert [scale.name for scale in rule.SCALES] == ["small", "full size", "OPIXray"]
+    assert [scale.data for scale in (*rule.SCALES, SHORT)] == [
+        "small networks on generated images",
+        "full-size networks on generated images",
+        "full-size networks on OPIXray",
+        "full-size networks on generated images, short schedule",
+    ]
+
+
+def test_the_plain_detectors_are_those_under_the_arms():
+    arms = ("SSD+DOAM-T", "SSD, 5 shots", "SSD+DOAM-T, as the paper says", "FCOS", "FCOS+DOAM-O")
+    assert rule.plain_detectors(arms) == ["SSD", "FCOS"]
+
+
 @pytest.mark.parametrize("scale", [SMALL, FULL_SIZE])
 def test_the_committed_files_promise_what_their_scale_asks_for(scale):
     """Steps, images and DOAM's channels as the runs will have them."""
@@ -101,6 +116,14 @@ def test_what_was_found_is_told_with_what_was_asked(runs):
     assert re.fullmatch(r"mAP of plain SSD: \d+\.\d, needed 30", plain(runs))
     none = {key: run for key, run in runs.items() if key[0] != "SSD"}
     assert plain(none) == "mAP of plain SSD: no run, needed 30"
+    told = [str(check) for check in admission(FULL_SIZE, none, PAIR, ["sampling"])]
+    assert told[-2:] == [
+        "rise of plain SSD in its last fifth: no run, needed under 1 mAP",
+        "pool full: no pool, needed 90% of epochs",
+    ]
+    told = [str(check) for check in admission(FULL_SIZE, runs, ("SSD+DOAM-O",), ["sampling"])]
+    assert re.fullmatch(r"rise of plain SSD.*: [+-]\d\.\d\d mAP, needed under 1 mAP", told[-2])
+    assert told[-1] == "pool full: 100% of epochs, needed 90% of epochs"
 
 
 def test_the_plain_detector_must_reach_30_on_average(runs):
@@ -144,6 +167,7 @@ def test_the_rise_of_the_last_fifth_by_hand():
     assert late_rise(history([10, 20, None, 40, 50])) == pytest.approx(10)
     assert late_rise(history([10, 20, None, None, 50])) == pytest.approx(10)  # 20 to 50 in a line
     assert late_rise(history([30, 29, 28, 27, 26])) == pytest.approx(-1)
+    assert late_rise(history([40, 50])) == pytest.approx(4)  # 1.6 of 2: 46
     assert late_rise(history([50])) != late_rise(history([50]))
 
 

@@ -292,6 +292,7 @@ def test_parts_that_move_together_have_the_power_of_one():
 
 def test_power_is_not_told_without_a_spread_or_without_the_papers_number():
     assert power({"a": {0: 1.0, 1: 2.0}}, {"a": 1.0}) is None
+    assert power({"a": {0: 1.0, 1: 2.0, 2: 1.5}}, {"a": 1.0}) > 0
     assert power({"a": around(1)}, {}) is None
     assert power({"a": around(1), "b": {}}, {"a": 1.0, "b": 1.0}) is None
     assert judge_all({"a": around(1)}, {"a": 9.0}).power == pytest.approx(1.0, abs=0.01)
