@@ -83,12 +83,24 @@ def colophon(parameters: Parameters, results: Iterable[Result] = ()) -> None:
     ]
     record = {"sources": source_digests(results)}
     if rows:
-        table = pd.DataFrame(rows).style.hide(axis="index").format(escape="html").to_html()
-        display({"text/html": table}, raw=True, metadata={"doam": record})
+        display({"text/html": _folded(rows, results)}, raw=True, metadata={"doam": record})
     quote("page-profile", parameters.profile)
     quote("page-seconds", time.monotonic() - IMPORTED_AT)
     unit = 2**30 if sys.platform == "darwin" else 2**20  # macOS counts bytes, Linux KiB
     quote("page-gib", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+
+
+FOLDED = 8
+"""Rows from which on a table of sources is folded: with five seeds an arm it is a screen long."""
+
+
+def _folded(rows: list[dict[str, Any]], results: list[Result]) -> str:
+    table = pd.DataFrame(rows).style.hide(axis="index").format(escape="html").to_html()
+    if len(rows) < FOLDED:
+        return table
+    hours = sum(result.provenance["training_seconds"] for result in results) / 3600
+    told = f"{len(rows)} results, {hours:.1f} hours of training: show each"
+    return f"<details class='sources'><summary>{told}</summary>{table}</details>"
 
 
 def _machine(hardware: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """A number in prose is the stored one, and tampering on either side is seen."""
 
 import json
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -91,3 +92,26 @@ def test_a_number_edited_in_the_executed_copy_is_seen(executed):
     path.write_text(json.dumps(content))
     (fault,) = stale_quotes(path, {"k1": "d1"})
     assert "the quoted number is not the one that was computed" in fault
+
+
+@pytest.mark.parametrize(("number", "folded"), [(1, False), (7, False), (8, True), (30, True)])
+def test_many_sources_are_folded_and_none_is_left_out(monkeypatch, smoke, number, folded):
+    shown = []
+    monkeypatch.setattr(quoting, "display", lambda data, **rest: shown.append((data, rest)))
+    made = {"seed": 0, "commit": "abcdef0123456", "dirty": False, "training_seconds": 900.0}
+    made["hardware"] = {"device": "cpu", "cores": 2}
+    results = [
+        SimpleNamespace(
+            **{"key": f"k{n}", "name": f"r{n}", "origin": "reference", "provenance": made},
+            identity={"fingerprint": "<data>"},
+            digest=lambda: "d",
+        )
+        for n in range(number)
+    ]
+    quoting.colophon(smoke, results)
+    html, sources = shown[0][0]["text/html"], shown[0][1]["metadata"]["doam"]["sources"]
+    assert list(sources) == [f"r{n}" for n in range(number)]
+    assert all(f">k{n}<" in html for n in range(number)) and "&lt;data&gt;" in html
+    assert html.startswith("<details") is folded
+    hours = f"<summary>{number} results, {number / 4:.1f} hours of training: show each</summary>"
+    assert (hours in html) is folded
