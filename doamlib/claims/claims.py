@@ -213,7 +213,7 @@ CLAIMS: tuple[Claim, ...] = (
         10,
         "Grad-CAM of the network with DOAM covers the target more widely and more evenly.",
         "Fig. 6",
-        "what_it_looks_at",
+        "map_quality",
         rules.judge_gradcam,
         arms=(DOAM_T, "SSD"),
         unit="%",
@@ -225,7 +225,7 @@ CLAIMS: tuple[Claim, ...] = (
         "DOAM's attention map highlights the prohibited item: more of it lies on the item than on "
         "as large a part of the image elsewhere.",
         "Fig. 7",
-        "what_it_looks_at",
+        "map_quality",
         rules.judge_attention,
         arms=(DOAM_T,),
         unit="% above an even spread",

@@ -96,7 +96,7 @@ def run_page(shell, page, values):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [*TABLES, "what_it_looks_at", "dataset"])
+@pytest.mark.parametrize("page", [*TABLES, "what_it_looks_at", "map_quality", "dataset"])
 def test_a_page_runs_and_says_in_a_line_what_the_data_do_not_have(page, folders, home, shell):
     said = run_page(shell, page, {**TINY, "data_root": str(folders / "hole")})
     assert f"; no occlusion levels; no masks; no {STRANGE[2]} in test" in said
@@ -126,7 +126,7 @@ def test_names_of_strangers_run_no_script_and_break_no_layout(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["dataset", "what_it_looks_at"])
+@pytest.mark.parametrize("page", ["dataset", "what_it_looks_at", "map_quality"])
 def test_no_image_of_one_class_alone(page, folders, home, shell):
     said = run_page(shell, page, {**TINY, "data_root": str(folders / "pairs")})
     assert page != "dataset" or "no few-shot lists" in said
