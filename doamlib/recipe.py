@@ -32,7 +32,9 @@ WarmupSteps = Annotated[
 ]
 Schedule = Annotated[
     Literal["constant", "cosine", "step"],
-    Field(description="of the learning rate; cosine: falls to 0; step: a tenth in the last third"),
+    Field(
+        description="of the learning rate; cosine: falls to 0; step: a tenth in the last two fifths"
+    ),
 ]
 ClipNorm = Annotated[float, Field(ge=0, description="largest gradient norm; 0: no limit")]
 HorizontalFlip = Annotated[bool, Field(description="mirror half of the training images")]
@@ -73,7 +75,7 @@ class TrainingConfig(Config):
             return self.learning_rate * warm
         progress = min(1.0, step / max(1, planned_steps))
         if self.schedule == "step":
-            return self.learning_rate * warm * (0.1 if progress >= 2 / 3 else 1.0)
+            return self.learning_rate * warm * (0.1 if progress >= 0.6 else 1.0)
         return self.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
