@@ -99,6 +99,9 @@ def test_learning_rate_by_hand():
     assert config.rate_at(50, 100) == pytest.approx(0.5)
     assert config.rate_at(100, 100) == pytest.approx(0.0)
     assert TrainingConfig(learning_rate=0.3).rate_at(10**6, 10) == 0.3
+    config = TrainingConfig(learning_rate=1.0, warmup_steps=3, schedule="step")
+    rates = [config.rate_at(step, 100) for step in (0, 3, 59, 60, 99, 200)]
+    assert rates == pytest.approx([0.25, 1, 1, 0.1, 0.1, 0.1])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from doamlib.claims.admission import FLAT
 from doamlib.claims.verdict import MORE_SEEDS
 from doamlib.core import paths
 from doamlib.experiments.arms import ARMS
@@ -74,6 +75,19 @@ def test_the_reference_takes_the_recipe_that_won_on_held_out_images():
         best["batch_size"],
     )
     assert (reference.average_last > 0) == choice["averaging"]["used"]
+
+
+def test_the_reference_takes_the_schedule_that_won_among_the_flat_ones():
+    choice = json.loads((paths.measurements() / "schedule_choice.json").read_text())
+    flat = [one for one in choice["candidates"] if one["mean_rise"] < choice["limit"]]
+    best = max(flat, key=lambda one: one["mean_mAP"])
+    assert choice["chosen"] == best and len(best["rise"]) == 3
+    assert choice["limit"] < FLAT
+    reference = from_file(PARAMS / "reference.yaml")
+    assert (reference.schedule, reference.learning_rate) == (
+        best["schedule"],
+        best["learning_rate"],
+    )
 
 
 def test_presets_of_the_generator_are_the_data_of_the_files_of_the_same_name():
