@@ -70,10 +70,7 @@ def test_the_reference_takes_the_recipe_that_won_on_held_out_images():
     score = "mAP_averaged" if choice["averaging"]["used"] else "mAP_last_step"
     best = max(choice["candidates"], key=lambda one: one[score])
     assert choice["chosen"] == best
-    assert (reference.learning_rate, reference.batch_size) == (
-        best["learning_rate"],
-        best["batch_size"],
-    )
+    assert reference.batch_size == best["batch_size"]  # the rate was chosen again, see below
     assert (reference.average_last > 0) == choice["averaging"]["used"]
 
 
