@@ -117,7 +117,7 @@ def test_opixray_file_lacks_only_the_folder():
         ("class_names", ["Gun"], "is no mapping; write one as in {knife: Knife}"),
         ("arms", ["SSD", "SDD"], "'SDD' is not an arm; choose from SSD"),
         ("dataset", "voc", "'simulation', 'opixray' or 'coco'"),
-        ("schedule", None, "'constant' or 'cosine'"),
+        ("schedule", None, "'constant', 'cosine' or 'step'"),
         ("epoch", 3, "no such parameter; the keys are profile"),
     ],
 )
