@@ -102,6 +102,7 @@ def test_one_run_that_falls_short_is_enough(runs, change, name):
 
 
 def test_a_slim_doam_is_named(runs):
+    assert "DOAM's channels: whole, needed whole" in map(str, admission(FULL_SIZE, runs, PAIR))
     runs["SSD+DOAM-T", 1].config.detector.doam = DOAMConfig().slimmed(0.5)
     checks = admission(FULL_SIZE, runs, PAIR)
     assert failed(runs) == ["DOAM's channels"]

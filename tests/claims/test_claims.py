@@ -116,7 +116,8 @@ def test_what_a_claim_says_about_cost_is_judged_in_three_parts():
     time, memory = map(float, re.findall(r"([0-9.]+) times", used))
     assert 1.1 < time < 1.5 and 1.1 < memory < 1.9 and "(limit 1.1)" in used
     counts = [int(n.replace(",", "")) for n in re.findall(r"([0-9,]+) fewer than", fewer)]
-    assert len(counts) == 2 and min(counts) > 0  # as counted, and at the text's places
+    assert len(counts) == 2 and min(counts) > 0
+    assert fewer.count("rival as counted, ") == 1 and fewer.endswith("rival at the text's places")
 
 
 def test_results_like_the_papers_support_every_trained_claim(smoke):
@@ -174,6 +175,14 @@ def test_results_that_fall_short_are_shown_and_not_admitted(smoke):
     assert f"{estimate.mean:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]" in html
     for said in ("OPIXray-Sim", "6 seeds", "a processor", "commit abcdef0", at.verdict.reason):
         assert said in html or said.capitalize() in html
+
+
+def test_every_check_that_failed_is_told(smoke):
+    layer = reference(smoke, seeds=6, steps=17810)
+    for result in layer.results.values():
+        result.metrics["images"] = 1700
+    said = outcomes([layer])[4].scales["full size"].verdict.reason
+    assert said == "test images: 1,700, needed 1,776; optimiser steps: 17,810, needed 17,820"
 
 
 def test_a_claim_about_sampling_needs_its_pool_and_others_do_not(smoke):
@@ -282,6 +291,14 @@ def test_the_reading_that_acts_is_judged_and_the_codes_beside_it(smoke):
     at = found[5].scales["full size"]
     assert (at.reading, at.code) == ("SSD+DOAM-T", None)
     assert at.verdict.parts["SSD+DOAM-T − SSD"].status == "no effect"
+
+
+def test_a_reading_is_judged_by_its_own_seeds_alone(smoke):
+    layer = only_the_papers_reading_acts(smoke)
+    del layer.results[PAPER, 9]
+    at = outcomes([layer])[1].scales["full size"]
+    part = "SSD+DOAM-T − SSD"
+    assert (at.verdict.parts[part].estimate.n, at.code.parts[part].estimate.n) == (9, 10)
 
 
 def test_where_the_codes_map_acts_or_none_does_the_codes_reading_is_judged(smoke):

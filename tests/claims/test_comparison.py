@@ -136,7 +136,9 @@ def test_a_level_without_items_has_no_score():
 
 def test_mean_and_sample_deviation_over_seeds(runs):
     two = {key: value for key, value in runs.items() if key in (("SSD", 0), ("SSD", 1))}
-    row = comparison.measured(two).loc["SSD"]
+    table = comparison.measured(two)
+    row = table.loc["SSD"]
+    assert table.index.name == "arm"
     assert row["mAP"] == spread(52.0, 2.8)  # sqrt(((50-52)^2 + (54-52)^2) / 1)
     assert row["ST"] == spread(32.0, 2.8)
     assert row["n"] == 2

@@ -162,6 +162,12 @@ def test_the_smallest_difference_is_shown_four_times_in_five(n):
     assert_share(np.mean(shown), 0.8, trials)
 
 
+def test_the_smallest_difference_is_that_of_tables_of_power():
+    """Effect size of a t test of one sample, two-sided at 5%, power 80%; n of 5, 10 and 20."""
+    found = [smallest_difference(1.0, n) for n in (5, 10, 20)]
+    assert found == pytest.approx([1.68, 1.00, 0.66], abs=0.006)
+
+
 def test_the_smallest_difference_falls_with_seeds_and_scales_with_the_noise():
     by_n = [smallest_difference(1.0, n) for n in (2, 3, 5, 10, 30)]
     assert by_n == sorted(by_n, reverse=True)
