@@ -74,7 +74,9 @@ def test_each_claim_is_read_from_its_place_in_its_unit_from_its_arms():
 def test_the_parts_of_what_is_said_of_maps_and_pools_are_named_by_their_question():
     """A reader of the scoreboard sees these names and nothing else of the rule."""
     found = outcomes([])
-    parts = {n: list(found[n].verdict.parts) for n in (10, 11, 12)}
+    parts = {n: list(found[n].verdict.parts) for n in (2, 10, 11, 12)}
+    ahead = [f"gain ST − gain {name}" for name in ("FO", "SC", "UT", "MU")]
+    assert parts[2] == [*ahead, "mean gain − gain SC"]
     target = "on the target (lift above 1)"
     learned = "learned (lift above that of random weights)"
     assert parts[10] == ["wider (cover)", "more even (evenness)", target, learned]
@@ -118,6 +120,21 @@ def test_what_a_claim_says_about_cost_is_judged_in_three_parts():
     counts = [int(n.replace(",", "")) for n in re.findall(r"([0-9,]+) fewer than", fewer)]
     assert len(counts) == 2 and min(counts) > 0
     assert fewer.count("rival as counted, ") == 1 and fewer.endswith("rival at the text's places")
+
+
+def test_what_doam_adds_is_held_against_what_the_text_says(monkeypatch):
+    counted = {"parameters": 0.10, "size": 0.10, "GFLOPs": 7.15}  # as the reasons above give it
+    monkeypatch.setattr(rules, "SAID", counted)
+    assert rules.judge_cost({}).parts["adds what the text says"].status == "supported"
+    monkeypatch.setattr(rules, "SAID", counted | {"size": 0.11})
+    assert rules.judge_cost({}).parts["adds what the text says"].status == "contradicted"
+
+
+def test_small_is_what_lies_within_the_limit(monkeypatch):
+    largest = float(re.search(r"to ([0-9.]+)% of", rules.judge_small({}).reason)[1])
+    for limit, status in ((largest, "supported"), (largest / 1.005, "contradicted")):
+        monkeypatch.setattr(rules, "SMALL", limit / 100 + 1e-9)
+        assert rules.judge_small({}).status == status
 
 
 def test_results_like_the_papers_support_every_trained_claim(smoke):
@@ -183,6 +200,8 @@ def test_every_check_that_failed_is_told(smoke):
         result.metrics["images"] = 1700
     said = outcomes([layer])[4].scales["full size"].verdict.reason
     assert said == "test images: 1,700, needed 1,776; optimiser steps: 17,810, needed 17,820"
+    costs = outcomes([layer])[5].scales["full size"].verdict.beside.values()
+    assert {cost.status for cost in costs} == {"not admitted"}
 
 
 def test_a_claim_about_sampling_needs_its_pool_and_others_do_not(smoke):

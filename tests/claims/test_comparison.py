@@ -215,6 +215,7 @@ def test_a_cost_is_the_mean_over_seeds():
     }
     frame = comparison.cost(two)
     row = frame.loc["SSD"]
+    assert list(frame) == ["training (s)", "steps", "images/s", "evaluation (s)"]
     assert (row["training (s)"], row["steps"], row["images/s"]) == (12, 4, 35)
     assert frame.loc["SSD+DOAM-O", "steps"] == 5
     assert comparison.cost({}).empty
