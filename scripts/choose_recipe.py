@@ -18,6 +18,7 @@ values, and the other generated-data profiles follow it.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from itertools import product
 
 from doamlib.core import paths
@@ -29,7 +30,7 @@ from doamlib.experiments.arms import ARMS
 from doamlib.experiments.data import Data
 from doamlib.experiments.parallel import Task, Trainer
 from doamlib.experiments.parameters import from_file
-from doamlib.experiments.results import Result
+from doamlib.experiments.results import Result, RunConfig
 from doamlib.experiments.study import Study, run_config
 from doamlib.experiments.train_run import Limits
 
@@ -58,10 +59,7 @@ def main() -> None:
         changes = {"learning_rate": rate, "batch_size": size, "average_last": AVERAGED}
         candidate = study.parameters.model_copy(update=changes)
         configs[rate, size] = run_config(candidate, ARMS["SSD"], SEED)
-    tasks = [Task(f"{name}", config) for name, config in configs.items()]
-    at_once = study.runs_at_once(len(tasks))
-    trainer = Trainer(study.store, study.device, data, Limits(runs_at_once=at_once))
-    trainer.train_all(tasks, flushed)
+    train_all(study, data, configs)
     candidates = []
     for (rate, size), config in configs.items():
         scored = scores(study.store.find(config, data.fingerprint))
@@ -86,6 +84,14 @@ def main() -> None:
     target = paths.measurements() / "recipe_choice.json"
     write_text(target, json.dumps(content, indent=1) + "\n")
     print(f"chosen: {chosen}; wrote {target}")
+
+
+def train_all(study: Study, data: Data, configs: Mapping[tuple, RunConfig]) -> None:
+    """Train what the store lacks of these candidates, side by side."""
+    tasks = [Task(f"{name}", config) for name, config in configs.items()]
+    at_once = study.runs_at_once(len(tasks))
+    trainer = Trainer(study.store, study.device, data, Limits(runs_at_once=at_once))
+    trainer.train_all(tasks, flushed)
 
 
 def scores(result: Result) -> dict:
