@@ -81,7 +81,6 @@ def main() -> None:
             found.setdefault(reading, {})[recipe] = probe(reading, recipe, study, data)
             print(reading, recipe, found[reading][recipe]["effect"], flush=True)
             content = {"readings": found, "epochs": EPOCHS, "gamma_rate": GAMMA_RATE}
-            content["learning_rate"] = study.parameters.learning_rate
             content["data"] = study.fingerprint
             write_text(target, json.dumps(content, indent=1) + "\n")
 
@@ -123,6 +122,7 @@ def probe(reading: str, recipe: str, study: Study, data) -> dict:
         "gradient_sd": thinned(gradients, statistics.pstdev),
         "steps": len(training.history.loss),
         "effect": effect,
+        "learning_rate": recipe_config.learning_rate,
         "provenance": record(device),
     }
 

@@ -24,7 +24,7 @@ from doamlib.claims import findings
 from doamlib.claims.claims import Outcome
 from doamlib.core.config import digest_of
 from doamlib.experiments.parameters import Parameters
-from doamlib.experiments.results import Result
+from doamlib.experiments.results import Result, processor
 
 
 def quote(name: str, value: float | int | str, *sources: Result) -> None:
@@ -76,7 +76,7 @@ def colophon(parameters: Parameters, results: Iterable[Result] = ()) -> None:
             "commit": result.provenance["commit"][:10]
             + ("+" if result.provenance["dirty"] else ""),
             "data": result.identity["fingerprint"],
-            "hardware": _machine(result.provenance["hardware"]),
+            "processor": processor(result),
             "trained for": f"{result.provenance['training_seconds']:.0f} s",
         }
         for result in results
@@ -101,10 +101,6 @@ def _folded(rows: list[dict[str, Any]], results: list[Result]) -> str:
     hours = sum(result.provenance["training_seconds"] for result in results) / 3600
     told = f"{len(rows)} results, {hours:.1f} hours of training: show each"
     return f"<details class='sources'><summary>{told}</summary>{table}</details>"
-
-
-def _machine(hardware: Mapping[str, Any]) -> str:
-    return f"{hardware['cores']} cores" if hardware["device"] == "cpu" else hardware["device"]
 
 
 def source_digests(sources: Iterable[Result]) -> dict[str, str]:

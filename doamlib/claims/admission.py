@@ -33,9 +33,6 @@ POOL_FULL = 0.9
 ACTS = 1.0
 """Points that a detector must lose when images exchange their maps, for its attention to act."""
 
-Topic = str
-"""What a claim is about: ``attention``, ``sampling`` or neither (``""``)."""
-
 
 @dataclass(frozen=True)
 class Scale:
@@ -107,16 +104,14 @@ class Check:
         return f"{self.name}: {self.found}, needed {self.needed}"
 
 
-def admission(
-    scale: Scale, runs: Runs, arms: Collection[str], topics: Collection[Topic] = ()
-) -> list[Check]:
+def admission(scale: Scale, runs: Runs, arms: Collection[str], pool: bool = False) -> list[Check]:
     """What these runs must pass before a claim is judged by them.
 
     Args:
         scale: of the runs.
         runs: all that are stored at this scale.
         arms: whose results the claim reads; the plain detectors under them are looked at too.
-        topics: what the claim is about; ``sampling`` asks for a pool that is on.
+        pool: whether the claim is about over-sampling, and asks for a pool that is on.
 
     Returns:
         Checks in the order in which a reader would ask; empty where none of the arms has a run.
@@ -133,7 +128,7 @@ def admission(
     ]
     for name in plain:
         checks += [_plain_map(runs, name), _levels_fall(runs, name), _flat(runs, name)]
-    if "sampling" in topics:
+    if pool:
         checks.append(_pool_on(own))
     return checks
 

@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 from itertools import pairwise, product
 
 from doamlib.claims import rules
-from doamlib.claims.admission import SCALES, Check, Scale, Topic, acts, admission, scale_of
+from doamlib.claims.admission import (
+    SCALES,
+    Check,
+    Scale,
+    acts,
+    admission,
+    plain_detectors,
+    scale_of,
+)
 from doamlib.claims.rules import DOAM_O, DOAM_T, RIVALS, Judge, difference_claim, gains
 from doamlib.claims.verdict import Status, Verdict
 from doamlib.experiments.archive import Reference
@@ -32,9 +40,10 @@ class Claim:
         page: the notebook that tests it.
         test: results of one scale to a verdict; without results its parts hold the paper's numbers.
         arms: whose results the test reads; none where no training is needed.
-        topics: what it is about, for :func:`doamlib.claims.admission.admission`.
+        pool: whether it is about over-sampling, for :func:`doamlib.claims.admission.admission`.
         readings: whether ``SSD+DOAM-T`` may be any reading of the module: then the one whose
-            attention acts is judged, and the code's beside it.
+            attention acts is judged, and the code's beside it. Claims 5 and 9 compare arms that
+            only the code's reading has: other detectors, and over-sampling.
         unit: of its numbers.
     """
 
@@ -44,7 +53,7 @@ class Claim:
     page: str
     test: Judge
     arms: tuple[str, ...] = ()
-    topics: tuple[Topic, ...] = ()
+    pool: bool = False
     readings: bool = False
     unit: str = "mAP"
 
@@ -100,11 +109,13 @@ class Outcome:
 
     @property
     def runs(self) -> Runs:
-        """The results that its verdicts were read from, of all scales."""
+        """The results that its verdicts and their admission were read from, of all scales."""
+        arms = dict.fromkeys([*self.claim.arms, *plain_detectors(self.claim.arms)])
+        arms |= dict.fromkeys(READINGS if self.claim.readings else ())
         found = {}
         for name, at in self.scales.items():
             if at.reference:
-                own = at.reference.of({*self.claim.arms, at.reading})
+                own = at.reference.of(arms)
                 found |= {(f"{name}: {arm}", seed): r for (arm, seed), r in own.items()}
         return found
 
@@ -129,7 +140,6 @@ CLAIMS: tuple[Claim, ...] = (
         "attention_comparison",
         difference_claim("IV", gains([(DOAM_T, base) for base in RIVALS])),
         (DOAM_T, *RIVALS),
-        topics=("attention",),
         readings=True,
     ),
     Claim(
@@ -141,7 +151,6 @@ CLAIMS: tuple[Claim, ...] = (
         difference_claim("IV", rules.class_order, rules.class_gains),
         (DOAM_T, "SSD"),
         unit="AP",
-        topics=("attention",),
         readings=True,
     ),
     Claim(
@@ -151,7 +160,6 @@ CLAIMS: tuple[Claim, ...] = (
         "occlusion_levels",
         difference_claim("V", rules.level_slopes, rules.level_gains),
         (DOAM_T, *RIVALS),
-        topics=("attention",),
         readings=True,
     ),
     Claim(
@@ -170,7 +178,6 @@ CLAIMS: tuple[Claim, ...] = (
         "detectors",
         difference_claim("VI", gains(rules.PLUGGED), rules.class_costs),
         tuple(arm for pair in rules.PLUGGED for arm in pair),
-        topics=("attention",),
     ),
     Claim(
         6,
@@ -179,7 +186,7 @@ CLAIMS: tuple[Claim, ...] = (
         "detectors",
         difference_claim("VI", gains(_SAMPLED)),
         tuple(arm for pair in _SAMPLED for arm in pair),
-        topics=("sampling",),
+        pool=True,
     ),
     Claim(
         7,
@@ -189,7 +196,7 @@ CLAIMS: tuple[Claim, ...] = (
         "sampling_strategies",
         difference_claim("VII", gains(_STRATEGIES)),
         (DOAM_T, DOAM_O, *_OTHERS),
-        topics=("sampling",),
+        pool=True,
     ),
     Claim(
         8,
@@ -207,7 +214,7 @@ CLAIMS: tuple[Claim, ...] = (
         "ablation",
         difference_claim("IX", gains(_CHAIN)),
         _ABLATION,
-        topics=("attention", "sampling"),
+        pool=True,
     ),
     Claim(
         10,
@@ -217,7 +224,6 @@ CLAIMS: tuple[Claim, ...] = (
         rules.judge_gradcam,
         arms=(DOAM_T, "SSD"),
         unit="%",
-        topics=("attention",),
         readings=True,
     ),
     Claim(
@@ -229,7 +235,6 @@ CLAIMS: tuple[Claim, ...] = (
         rules.judge_attention,
         arms=(DOAM_T,),
         unit="% above an even spread",
-        topics=("attention",),
         readings=True,
     ),
     Claim(
@@ -240,7 +245,7 @@ CLAIMS: tuple[Claim, ...] = (
         rules.judge_pool,
         arms=(DOAM_O,),
         unit="% occlusion above the average",
-        topics=("sampling",),
+        pool=True,
     ),
     Claim(
         13,
@@ -289,7 +294,7 @@ def _outcome(claim: Claim, layers: dict[str, tuple[Scale, Reference]]) -> Outcom
 
 def _at_scale(claim: Claim, scale: Scale, reference: Reference | None) -> AtScale:
     runs = reference.results if reference else {}
-    checks = admission(scale, runs, claim.arms, claim.topics)
+    checks = admission(scale, runs, claim.arms, claim.pool)
     verdict, reading, code = claim.test(runs), DOAM_T, None
     if claim.readings and not acts(runs, DOAM_T):
         acting = [arm for arm in READINGS if arm != DOAM_T and acts(runs, arm)]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from doamlib.claims.admission import acts
 from doamlib.claims.claims import Outcome
 from doamlib.claims.comparison import map_losses
-from doamlib.claims.verdict import Status, Verdict
+from doamlib.claims.verdict import MIN_SEEDS, Status, Verdict
 from doamlib.core.report import counted
 from doamlib.evaluation.statistics import Estimate, summarise
 from doamlib.experiments.arms import READINGS
@@ -25,6 +25,15 @@ VERBS: dict[Status, str] = {
     "no effect": "shows no effect",
     "open": "stays open",
     "not admitted": "cannot be decided",
+    "not run yet": "was not run whole yet",
+}
+ANSWERS: dict[Status, str] = {
+    "supported": "Yes",
+    "contradicted": "No",
+    "no effect": "It makes no difference",
+    "open": "Open",
+    "not admitted": "Not decided, these runs may not",
+    "not run yet": "Not run whole yet",
 }
 
 
@@ -37,6 +46,8 @@ def found(outcome: Outcome) -> str:
     if at is None:
         return f"{claim} was not run yet, at any scale."
     verdict, numbers = at.verdict, _numbers(at.verdict, outcome.claim.unit)
+    if verdict.status == "not run yet":
+        numbers = "none of its arms share a seed"
     tally = "" if verdict.headline == verdict.status else f" ({verdict.headline})"
     said = f"claim {outcome.claim.number} {VERBS[verdict.status]}{tally}"
     return f"On {at.scale.data}, {said}: {numbers}."
@@ -54,7 +65,7 @@ def how_sure(outcome: Outcome) -> str:
     if verdict.status == "not admitted":
         said.append(f"these runs may not decide it ({verdict.reason})")
     else:
-        said.append(f"judged by {_seeds(verdict)} and 95% intervals")
+        said.append(_judged_by(verdict))
     if verdict.power is not None:
         times = f"{100 * verdict.power:.0f} of 100"
         said.append(
@@ -89,15 +100,8 @@ def _about(outcome: Outcome, question: str) -> str:
     at = outcome.best
     if at is None:
         return f"{question} Not run yet."
-    answers: dict[Status, str] = {
-        "supported": "Yes",
-        "contradicted": "No",
-        "no effect": "It makes no difference",
-        "open": "Open",
-        "not admitted": "Not decided, these runs may not",
-    }
     verdict = at.verdict
-    answer = answers[verdict.status]
+    answer = ANSWERS[verdict.status]
     states = {part.status for part in verdict.parts.values()}
     if verdict.status == "contradicted" and "supported" in states:
         answer = "Not everywhere"
@@ -122,6 +126,10 @@ def _about_attention(outcome: Outcome) -> str:
     answer = f"Only in {' and '.join(acting)}" if acting else "In no reading of the module"
     if len(acting) == len(known):
         answer = "Yes"
+    if at.verdict.status == "not admitted":
+        answer = ANSWERS["not admitted"]
+    elif max(map(len, known.values())) < MIN_SEEDS:
+        answer = f"Open, at a first look: {answer[0].lower()}{answer[1:]}"
     return f"{question} {answer}, on {at.scale.data}: {numbers}."
 
 
@@ -162,9 +170,12 @@ def _interval(estimate: Estimate) -> str:
     return estimate.in_brackets + (" (one seed)" if estimate.low is None else "")
 
 
-def _seeds(verdict: Verdict) -> str:
+def _judged_by(verdict: Verdict) -> str:
     counts = sorted({part.estimate.n for part in verdict.parts.values() if part.estimate})
     if not counts:
-        return "no seed"
+        return "no seed has all that it compares"
     few, many = counts[0], counts[-1]
-    return counted(few, "seed") if few == many else f"{few} to {many} seeds"
+    if many == 1:
+        return "one seed, which has no interval, decides nothing"
+    seeds = counted(few, "seed") if few == many else f"{few} to {many} seeds"
+    return f"judged by {seeds} and 95% intervals"

@@ -101,15 +101,21 @@ def statuses(outcomes: Mapping[int, Outcome]) -> dict[str, str]:
 
 
 def in_words(outcomes: Mapping[int, Outcome]) -> str:
-    """How many claims got which verdict where results are best, e.g. ``1 is supported and 12 are
-    not run yet``.
+    """How many claims got which verdict where results are best, e.g. ``1 is supported and 12 have
+    no run at any scale``.
     """
-    counts = Counter(outcome.verdict.status for outcome in outcomes.values())
+    counts = Counter(
+        "run nowhere" if outcome.fact is outcome.best is None else outcome.verdict.status
+        for outcome in outcomes.values()
+    )
+    nowhere = counts.pop("run nowhere", 0)
     parts = [
         f"{counts[status]} {'is' if counts[status] == 1 else 'are'} {status}"
         for status in get_args(Status)
         if counts[status]
     ]
+    if nowhere:
+        parts.append(f"{nowhere} {'has' if nowhere == 1 else 'have'} no run at any scale")
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 

@@ -60,12 +60,19 @@ def _hardware(device: torch.device) -> dict[str, Any]:
     allowed = hasattr(os, "sched_getaffinity")  # Linux; containers often get a part of the cores
     gpu = device.type == "cuda"
     return {
-        "cpu": cpu_says("model name") or platform.processor() or platform.machine(),
+        "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if allowed else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "device": torch.cuda.get_device_name(device) if gpu else "cpu",
     }
+
+
+def _cpu() -> str:
+    """The processor's name; with family and model, since virtual machines often hide its number."""
+    name = cpu_says("model name") or platform.processor() or platform.machine()
+    family, model = cpu_says("cpu family"), cpu_says("model")
+    return f"{name} (family {family}, model {model})" if family and model else name
 
 
 def cpu_says(name: str) -> str:
@@ -74,7 +81,8 @@ def cpu_says(name: str) -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux
         return ""
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name)), "")
+    fields = (line.partition(":") for line in lines)
+    return next((value.strip() for key, _, value in fields if key.strip() == name), "")
 
 
 def _git(*arguments: str) -> str:

@@ -228,13 +228,15 @@ def of_arms(runs: Runs, arms: Iterable[str]) -> dict[tuple[str, int], Result]:
 
 
 def processor(result: Result) -> str:
-    """What a run was trained on: the GPU's name, or the processor's.
+    """What a run was trained on: the GPU's name, or the processor's, and in what precision.
 
-    The same code and seed give other bits on another kind: the difference of two arms would hold
-    the difference of two machines.
+    The same code and seed give other bits on another kind or in another precision: the difference
+    of two arms would hold the difference of two machines.
     """
     hardware = result.provenance["hardware"]
-    return hardware["cpu"] if hardware["device"] == "cpu" else hardware["device"]
+    name = hardware["cpu"] if hardware["device"] == "cpu" else hardware["device"]
+    precision = result.provenance.get("precision")
+    return f"{name}, {precision}" if precision else name
 
 
 def warm_name(config: RunConfig) -> str:

@@ -99,7 +99,7 @@ def test_many_sources_are_folded_and_none_is_left_out(monkeypatch, smoke, number
     shown = []
     monkeypatch.setattr(quoting, "display", lambda data, **rest: shown.append((data, rest)))
     made = {"seed": 0, "commit": "abcdef0123456", "dirty": False, "training_seconds": 900.0}
-    made["hardware"] = {"device": "cpu", "cores": 2}
+    made["hardware"] = {"device": "cpu", "cpu": "a processor"}
     results = [
         SimpleNamespace(
             **{"key": f"k{n}", "name": f"r{n}", "origin": "reference", "provenance": made},
@@ -112,6 +112,6 @@ def test_many_sources_are_folded_and_none_is_left_out(monkeypatch, smoke, number
     html, sources = shown[0][0]["text/html"], shown[0][1]["metadata"]["doam"]["sources"]
     assert list(sources) == [f"r{n}" for n in range(number)]
     assert all(f">k{n}<" in html for n in range(number)) and "&lt;data&gt;" in html
-    assert html.startswith("<details") is folded
+    assert html.startswith("<details") is folded and "a processor" in html
     hours = f"<summary>{number} results, {number / 4:.1f} hours of training: show each</summary>"
     assert (hours in html) is folded

@@ -26,8 +26,8 @@ from doamlib.models.doam import DOAMConfig
 PAIR = ("SSD+DOAM-T", "SSD")
 
 
-def failed(runs, arms=PAIR, topics=(), scale=FULL_SIZE):
-    return [check.name for check in admission(scale, runs, arms, topics) if not check.holds]
+def failed(runs, arms=PAIR, pool=False, scale=FULL_SIZE):
+    return [check.name for check in admission(scale, runs, arms, pool) if not check.holds]
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_the_committed_files_promise_what_their_scale_asks_for(scale):
 
 def test_results_like_the_papers_are_admitted(runs):
     assert failed(runs) == []
-    assert failed(runs, ("SSD+DOAM-O", "SSD+DOAM-T"), ["sampling"]) == []
+    assert failed(runs, ("SSD+DOAM-O", "SSD+DOAM-T"), True) == []
     names = [check.name for check in admission(FULL_SIZE, runs, PAIR)]
     assert names == [
         *("training images", "test images", "optimiser steps", "DOAM's channels"),
@@ -117,12 +117,12 @@ def test_what_was_found_is_told_with_what_was_asked(runs):
     assert re.fullmatch(r"mAP of plain SSD: \d+\.\d, needed 30", plain(runs))
     none = {key: run for key, run in runs.items() if key[0] != "SSD"}
     assert plain(none) == "mAP of plain SSD: no run, needed 30"
-    told = [str(check) for check in admission(FULL_SIZE, none, PAIR, ["sampling"])]
+    told = [str(check) for check in admission(FULL_SIZE, none, PAIR, True)]
     assert told[-2:] == [
         "rise of plain SSD in its last fifth: no run, needed under 1 mAP",
         "pool full: no pool, needed 90% of epochs",
     ]
-    told = [str(check) for check in admission(FULL_SIZE, runs, ("SSD+DOAM-O",), ["sampling"])]
+    told = [str(check) for check in admission(FULL_SIZE, runs, ("SSD+DOAM-O",), True)]
     assert re.fullmatch(r"rise of plain SSD.*: [+-]\d\.\d\d mAP, needed under 1 mAP", told[-2])
     assert told[-1] == "pool full: 100% of epochs, needed 90% of epochs"
 
@@ -187,11 +187,11 @@ def test_a_pool_that_is_off_tests_no_sampling(runs):
     pool = runs["SSD+DOAM-O", 1].history.pool
     assert len(pool) == 10
     pool[0]["batches"].pop()
-    assert failed(runs, arms, ["sampling"]) == []  # nine of ten
+    assert failed(runs, arms, True) == []  # nine of ten
     pool[1]["batches"] = pool[1]["batches"][1:]
-    assert failed(runs, arms, ["sampling"]) == ["pool full"]
+    assert failed(runs, arms, True) == ["pool full"]
     assert failed(runs, arms) == []
-    assert failed(runs, PAIR, ["sampling"]) == ["pool full"]  # no pool at all
+    assert failed(runs, PAIR, True) == ["pool full"]  # no pool at all
 
 
 def test_a_pool_of_images_holds_a_batch_s_worth_for_each_batch():

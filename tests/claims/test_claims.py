@@ -44,8 +44,8 @@ def test_every_claim_has_a_page_of_the_book_and_a_place_in_the_paper():
         assert (paths.book() / f"{claim.page}.ipynb").is_file()
         assert re.match(r"(Table [IVX]+|Fig\. \d|Section [IVX]+-[A-E])\b", claim.where)
         assert claim.statement.endswith(".")
-        assert set(claim.topics) <= {"attention", "sampling"}
     assert {c.number for c in CLAIMS if c.readings} == {1, 2, 3, 10, 11}
+    assert {c.number for c in CLAIMS if c.pool} == {6, 7, 9, 12}
 
 
 SHOWN = """
@@ -227,9 +227,14 @@ def test_each_scale_speaks_for_itself(smoke):
     nothing = reference(smoke, sign=0.0, changes=FULL | SMALL)  # decides, and open results do not
     assert outcomes([nothing, real])[1].best.scale.name == "small"
     # One profile a scale, never pooled: the first.
-    assert outcomes([small, reference(smoke, sign=-1.0, changes=FULL | SMALL)])[1].runs.keys() == {
-        (f"small: {arm}", seed) for arm in CLAIMS[0].arms for seed in range(10)
-    }
+    both = outcomes([small, reference(smoke, sign=-1.0, changes=FULL | SMALL)])
+    arms = {*CLAIMS[0].arms, *READINGS}
+    assert both[1].runs.keys() == {(f"small: {a}", seed) for a in arms for seed in range(10)}
+
+
+def test_sources_name_the_plain_detectors_that_admission_reads(smoke):
+    runs = outcomes([reference(smoke, changes=FULL | SMALL)])[6].runs
+    assert {(f"small: {name}", 0) for name in ("SSD", "YOLOv3", "FCOS")} <= runs.keys()
 
 
 def test_few_seeds_leave_it_open_and_stale_results_are_never_read(smoke):
@@ -444,6 +449,7 @@ def test_the_page_says_every_verdict_in_words_in_a_column_a_scale(smoke):
     assert real == "OPIXray: not run yet"
     assert said["13"] == "contradicted" and list(said) == [str(n) for n in range(1, 14)]
     assert in_words(found) == "11 are supported and 2 are contradicted"
+    assert in_words(outcomes([])) == "2 are contradicted and 11 have no run at any scale"
 
 
 def test_a_drawn_interval_has_its_numbers_at_their_places():

@@ -234,6 +234,9 @@ def test_arms_of_one_seed_are_paired_where_one_kind_of_processor_trained_both(ru
     assert comparison.gain(runs, "SSD+DOAM-T", "SSD") == pytest.approx({0: 3.0, 1: 1.0})
     assert comparison.processor(runs["SSD", 1]) == "a card"
     assert comparison.processor(runs["SSD", 0]) == "a"
+    runs["SSD", 0].provenance["precision"] = "bfloat16"
+    assert comparison.processor(runs["SSD", 0]) == "a, bfloat16"
+    assert comparison.gain(runs, "SSD+DOAM-T", "SSD") == pytest.approx({1: 1.0})
 
 
 def test_what_exchanging_a_map_costs_by_seed(runs):

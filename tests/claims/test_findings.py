@@ -3,10 +3,11 @@
 import re
 
 import pytest
-from fabricated import FULL, fabricate, reference
+from fabricated import FULL, TRAINED, fabricate, reference
 
 from doamlib.claims.claims import outcomes
 from doamlib.claims.findings import found, how_sure, summary
+from doamlib.experiments.archive import Reference
 from doamlib.experiments.arms import READINGS
 
 SMALL = FULL | {"width": 0.2, "image_size": 96}
@@ -111,3 +112,42 @@ def test_part_of_a_claim_is_not_everywhere(smoke):
 def test_real_data_are_counted(smoke):
     layer = reference(smoke, changes=FULL | {"dataset": "opixray"}, seeds=5)
     assert summary(outcomes([layer]))[4].endswith("11 claims were run on the real OPIXray data.")
+
+
+def told(layer):
+    """Every sentence about every claim."""
+    judged = outcomes([layer])
+    return [*map(found, judged.values()), *map(how_sure, judged.values()), *summary(judged)]
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("arm", TRAINED)
+def test_results_that_come_in_piece_by_piece_have_their_words(smoke, arm, missing):
+    whole = reference(smoke, changes=SMALL)
+    some = {run: r for run, r in whole.results.items() if (run[0] == arm) is not missing}
+    for sentence in told(Reference(whole.parameters, some, {})):
+        assert sentence.endswith(".") and "None" not in sentence and "nan" not in sentence
+
+
+def test_arms_without_a_common_seed_decide_nothing(smoke):
+    layer = reference(smoke, changes=SMALL)
+    for seed in range(5):
+        del layer.results["SSD+Non-local", seed]
+    for seed in range(5, 10):
+        del layer.results["SSD", seed]
+    judged = outcomes([layer], [4])
+    assert judged[4].best.verdict.status == "not run yet"
+    assert found(judged[4]) == (
+        "On small networks on generated images, claim 4 was not run whole yet: none of its arms "
+        "share a seed."
+    )
+    assert how_sure(judged[4]).startswith("No seed has all that it compares; ")
+
+
+def test_one_seed_and_refused_runs_answer_nothing_about_the_attention(smoke):
+    one = outcomes([reference(smoke, changes=SMALL, seeds=1)])
+    assert summary(one)[3].startswith("Does the attention act? Open, at a first look: yes, on ")
+    assert "one seed, which has no interval, decides nothing" in how_sure(one[1]).lower()
+    refused = outcomes([reference(smoke, changes=SMALL, steps=100)])
+    said = "Does the attention act? Not decided, these runs may not, on "
+    assert summary(refused)[3].startswith(said)

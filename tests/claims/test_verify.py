@@ -404,7 +404,8 @@ def test_arms_of_one_seed_on_two_kinds_of_processors_are_refused(files, keys, re
     name = f"{keys['SSD+DOAM-T']}/provenance.json"
     made = put(json.loads(files[name]), ("hardware", "device"), "Other GPU")
     line = refusal(rewritten(files | {name: json.dumps(made)}))
-    assert f"{name}: hardware Other GPU; other arms of seed 0 were trained on " in line
+    kind = f"Other GPU, {made['precision']}"
+    assert f"{name}: hardware {kind}; other arms of seed 0 were trained on " in line
 
 
 def test_arms_that_start_from_different_files_are_refused(files, keys, rewritten):

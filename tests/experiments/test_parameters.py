@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from doamlib.claims import outcomes
 from doamlib.claims.admission import FLAT
 from doamlib.claims.verdict import MORE_SEEDS
 from doamlib.core import paths
@@ -49,6 +50,15 @@ def test_further_seeds_join_the_reference_results():
     assert {key for key in one if one[key] != other[key]} == {"profile", "arms", "seeds"}
     assert set(more.arms) < set(reference.arms) and not set(more.seeds) & set(reference.seeds)
     assert len({*more.seeds, *reference.seeds}) == MORE_SEEDS
+
+
+def test_every_small_difference_of_the_paper_gets_its_further_seeds():
+    parts = [p for o in outcomes([]).values() if not o.fact for p in o.verdict.parts.items()]
+    small = [name for name, part in parts if part.paper is not None and abs(part.paper) < 1]
+    arms = {
+        arm for name in small for arm in name.removeprefix("its rise a level, over ").split(" − ")
+    }
+    assert {"SSD+SE", "SSD+EG", "FCOS"} < arms <= set(from_file(PARAMS / "more-seeds.yaml").arms)
 
 
 def test_extended_arms_are_trained_like_the_reference_and_all_start_from_one_warm_start():
