@@ -7,6 +7,7 @@ out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -74,28 +75,55 @@ def bands(
         dots: size of a mark at each point; a line of few points needs one.
     """
     for arm in arms_in(runs):
-        points = curve([result for (own, _), result in runs.items() if own == arm])
-        if points.empty:
-            continue
-        style = {"marker": "o", "ms": dots, "lw": 1.5, "color": colours[arm], "label": arm}
-        axis.plot(points.mean(axis=1), **style)
-        if len(points.columns) > 1:
-            band = points.min(axis=1), points.max(axis=1)
-            axis.fill_between(points.index, *band, color=colours[arm], alpha=0.15, lw=0)
+        _line(axis, arm, curve([r for (own, _), r in runs.items() if own == arm]), colours, dots)
 
 
-def _curves(
-    layers: Layers, curve: Curve, height: float, dots: float = 0, **settings: str
-) -> Figure:
-    """A panel a layer with :func:`bands`; ``settings`` are those of every axis."""
+def _line(
+    axis: Axes, arm: str, points: pd.DataFrame, colours: Mapping[str, str], dots: float = 0
+) -> None:
+    if points.empty:
+        return
+    style = {"marker": "o", "ms": dots, "lw": 1.5, "color": colours[arm], "label": arm}
+    axis.plot(points.mean(axis=1), **style)
+    if len(points.columns) > 1:
+        band = points.min(axis=1), points.max(axis=1)
+        axis.fill_between(points.index, *band, color=colours[arm], alpha=0.15, lw=0)
+
+
+def _colours(layers: Layers) -> dict[str, str]:
+    return arm_colours(dict.fromkeys(arm for runs in layers.values() for arm in arms_in(runs)))
+
+
+def _compared(layers: Layers, curve: Curve, paired: Curve, x: str) -> list[Axes]:
+    """A column a layer: above :func:`bands`, below each arm minus the first one, seed by seed.
+
+    Args:
+        layers: title -> runs.
+        curve: what is drawn above.
+        paired: what is subtracted below.
+        x: label of the x axis that the two share.
+
+    Returns:
+        The panels above.
+    """
     layers = {title: runs for title, runs in layers.items() if runs}
-    axes = _panels(list(layers), height)
-    colours = arm_colours(dict.fromkeys(arm for runs in layers.values() for arm in arms_in(runs)))
-    for axis, runs in zip(axes, layers.values(), strict=False):
-        bands(axis, runs, curve, colours, dots)
-        axis.set(**settings)
-    _legend(axes[-1], axes)
-    return axes[0].figure
+    shape = {"squeeze": False, "sharex": "col", "sharey": "row", "height_ratios": (3, 2)}
+    _, grid = plt.subplots(2, max(1, len(layers)), figsize=(9, 5.2), **shape)
+    colours = _colours(layers)
+    base = next(iter(colours), "")
+    for (above, below), (title, runs) in zip(grid.T, layers.items(), strict=False):
+        bands(above, runs, curve, colours)
+        above.set_title(title)
+        below.axhline(0, color=colours[base], lw=1.5)
+        for arm in arms_in(runs):
+            seeds = [seed for own, seed in runs if own == arm and (base, seed) in runs]
+            if arm != base and seeds:
+                ours, theirs = (paired([runs[own, s] for s in seeds]) for own in (arm, base))
+                _line(below, arm, (ours - theirs).dropna(), colours)
+        below.set_xlabel(x)
+    grid[1, 0].set_ylabel(f"minus {base}" if base else "")
+    _legend(grid[0, -1], grid[0])
+    return list(grid[0])
 
 
 def per_class(table: str, layers: Layers, arms: Sequence[str] = ()) -> Figure:
@@ -138,22 +166,28 @@ def per_class(table: str, layers: Layers, arms: Sequence[str] = ()) -> Figure:
 def learning_curves(layers: Layers, window: int = 10) -> Figure:
     """Training loss against optimiser steps: mean over seeds, band from the lowest to the highest.
 
+    Below it the same minus the first arm's. Retrained batches are left out there, so that of one
+    seed all arms are compared on the same images.
+
     Args:
         layers: title -> runs.
         window: steps of the running mean.
     """
 
-    def smoothed(results: list[Result]) -> pd.DataFrame:
-        losses = pd.concat([pd.Series(result.history.loss) for result in results], axis=1)
-        losses.index += 1
-        return losses.rolling(window, min_periods=1).mean().dropna()
+    def smoothed(results: list[Result], kept: Sequence[bool]) -> pd.DataFrame:
+        histories = [result.history for result in results]
+        losses = [pd.Series(h.loss)[np.isin(h.retrained, kept)] for h in histories]
+        frame = pd.concat([x.reset_index(drop=True) for x in losses], axis=1)
+        frame = frame.rolling(window, min_periods=1).mean().dropna()
+        return frame.set_axis(frame.index + 1)
 
-    figure = _curves(layers, smoothed, 3.2, xlabel="step", yscale="log")
-    figure.axes[0].set_ylabel(f"loss (mean of {window} steps)")
-    for axis in figure.axes:
+    whole, ordinary = (partial(smoothed, kept=kept) for kept in ([False, True], [False]))
+    above = _compared(layers, whole, ordinary, "step")
+    above[0].set(yscale="log", ylabel=f"loss (mean of {window} steps)")
+    for axis in above:
         axis.yaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_minor_formatter("{x:g}")
-    return figure
+    return above[0].figure
 
 
 def by_epoch(name: str, scale: float = 1.0) -> Curve:
@@ -178,11 +212,15 @@ def epoch_curves(layers: Layers) -> Figure:
     It is that of the epoch's last weights, also where a run ends with a mean of weights. No
     decision looks at it.
     """
-    figure = _curves(layers, by_epoch("test_mAP", 100), 3.2, dots=3, xlabel="epoch")
-    figure.axes[0].set_ylabel("test mAP at IoU 0.5 (%)")
-    for axis in figure.axes:
+    layers = {title: runs for title, runs in layers.items() if runs}
+    axes, colours = _panels(list(layers), 3.2), _colours(layers)
+    for axis, runs in zip(axes, layers.values(), strict=False):
+        bands(axis, runs, by_epoch("test_mAP", 100), colours, dots=3)
+        axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    return figure
+    axes[0].set_ylabel("test mAP at IoU 0.5 (%)")
+    _legend(axes[-1], axes)
+    return axes[0].figure
 
 
 def forest(frames: Mapping[str, pd.DataFrame]) -> Figure:
@@ -259,8 +297,8 @@ def occlusion_curves(layers: Layers) -> Figure:
     """Mean AP against continuous occlusion O: mean over seeds, band from lowest to highest.
 
     Each point is the mAP on a window that holds a quarter of the items (see
-    :func:`doamlib.evaluation.ap.ap_by_occlusion`), drawn at the window's median O.
-    Runs on data whose O is not known have no line.
+    :func:`doamlib.evaluation.ap.ap_by_occlusion`), drawn at the window's median O. Below it the
+    same minus the first arm's. Runs on data whose O is not known have no line.
     """
 
     def by_window(results: list[Result]) -> pd.DataFrame:
@@ -268,10 +306,10 @@ def occlusion_curves(layers: Layers) -> Figure:
         points = [100 * np.array(curve["mAP"]) for curve in curves]
         return pd.DataFrame(points, columns=curves[0]["median"]).T
 
-    figure = _curves(layers, by_window, 3.4, xlabel=OCCLUSION)
-    figure.axes[0].set_ylabel("mAP at IoU 0.5 (%)")
-    figure.axes[0].set_ylim(0)  # last, and for all: a limit ends autoscaling
-    return figure
+    above = _compared(layers, by_window, by_window, OCCLUSION)
+    above[0].set_ylabel("mAP at IoU 0.5 (%)")
+    above[0].set_ylim(0)  # last, and for all: a limit ends autoscaling
+    return above[0].figure
 
 
 def gains_by_occlusion(runs: Runs, arm: str, base: str) -> pd.DataFrame:

@@ -90,7 +90,7 @@ def _attention(
     cached = study.data.cached("test", size, study.processes, study.report)
     values = attention_maps(result.detector(), cached.batch([index])[0])[0].numpy()
     whole = (-0.5, shape[1] - 0.5, shape[0] - 0.5, -0.5)  # over the image before it was resized
-    plots.picture(axis, values, "where DOAM attends", cmap="inferno", extent=whole)
+    plots.picture(axis, values, "DOAM's map M", cmap="inferno", extent=whole)
 
 
 def _detections(axis: Axes, result: Result, index: int) -> None:

@@ -15,7 +15,7 @@ from matplotlib.patheffects import withStroke
 INK = "#22313f"
 INKED = ("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color")
 ACCENT = "#c0392b"
-PALETTE = ("#33658a", "#e07a2f", "#4f9d69", "#8e5ea2", "#c0392b", "#7a8b99")
+PALETTE = ("#33658a", "#e07a2f", "#4f9d69", "#a879c9", "#c0392b", "#16202a")
 """Told apart by readers with the common colour-vision deficiencies, and in print."""
 
 
@@ -86,7 +86,7 @@ def boxes(
 def _name(axis: Axes, box: tuple[float, ...], text: str, colour: str) -> None:
     """A name above its box, or below it at the upper edge; flush right in the right half."""
     x1, y1, x2, y2 = box
-    top = y1 < 0.1 * max(axis.get_ylim())
+    top = y1 < 0.1 * max(axis.get_ylim()) * (1 + text.count("\n"))
     right = (x1 + x2) / 2 > max(axis.get_xlim()) / 2
     axis.text(
         x2 if right else x1,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,8 +10,13 @@ from matplotlib.axes import Axes
 from doamlib.book import plots
 from doamlib.data.dataset import Dataset
 from doamlib.evaluation.detections import Detections, GroundTruth
+from doamlib.evaluation.matching import iou
 from doamlib.evaluation.test_set import TestSet
 from doamlib.experiments.results import Runs
+
+
+IOU = 0.5
+"""Above it a box hits its item (:func:`doamlib.evaluation.matching.match`)."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +28,14 @@ class Sample:
         label: class of the detection or of the missed item, from 1.
         box: x1, y1, x2, y2 in pixels.
         score: of the detection; None for a missed item.
+        truth: of a wrong detection, what is there; a box may look right and have the wrong class.
     """
 
     image: int
     label: int
     box: tuple[float, float, float, float]
     score: float | None = None
+    truth: str = ""
 
 
 def choose_samples(test: TestSet, detections: Detections) -> dict[str, Sample]:
@@ -50,6 +57,8 @@ def choose_samples(test: TestSet, detections: Detections) -> dict[str, Sample]:
         if rows.any():
             row = np.flatnonzero(rows)[0]
             chosen[kind] = _sample(ranked, row, float(ranked.score[row]))
+    if "wrong" in chosen:
+        chosen["wrong"] = replace(chosen["wrong"], truth=_truth(test, chosen["wrong"]))
     missed = np.setdiff1d(np.arange(len(test.truth)), matches.item[kept & matches.hit])
     if len(missed):
         known = np.isfinite(test.occlusion).all()
@@ -61,6 +70,22 @@ def choose_samples(test: TestSet, detections: Detections) -> dict[str, Sample]:
 def _sample(rows: Detections | GroundTruth, row: int, score: float | None = None) -> Sample:
     image, label = int(rows.image_index[row]), int(rows.label[row])
     return Sample(image, label, tuple(rows.boxes[row].tolist()), score)
+
+
+def _truth(test: TestSet, wrong: Sample) -> str:
+    """What a wrong detection was drawn on: the item of its image that it overlaps most."""
+    items = np.flatnonzero(test.truth.image_index == wrong.image)
+    overlaps = iou(np.tile(wrong.box, (len(items), 1)), test.truth.boxes[items])
+    if not overlaps.any():
+        return "no item there"
+    label, overlap = test.truth.label[items[overlaps.argmax()]], overlaps.max()
+    if overlap <= IOU:
+        return f"{_name(test, label)} by IoU {overlap:.2f}"
+    return "item found before" if label == wrong.label else f"truth: {_name(test, label)}"
+
+
+def _name(test: TestSet, label: int) -> str:
+    return test.classes[label - 1].replace("_", " ")
 
 
 def sample_detections(dataset: Dataset, runs: Runs) -> None:
@@ -89,4 +114,5 @@ def _draw(axis: Axes, dataset: Dataset, test: TestSet, sample: Sample) -> None:
     others = test.truth.image_index == sample.image
     plots.boxes(axis, test.truth.boxes[others], colour=plots.INK, line="--")
     score = "" if sample.score is None else f" {sample.score:.2f}"
-    plots.boxes(axis, [sample.box], [test.classes[sample.label - 1].replace("_", " ") + score])
+    name = "\n".join(filter(None, (_name(test, sample.label) + score, sample.truth)))
+    plots.boxes(axis, [sample.box], [name])

@@ -23,7 +23,9 @@ def no_windows():
 def run(levels=(), curve=(), epochs=()):
     by_level = {f"OL{n}": {"mAP": v / 100} for n, v in enumerate(levels, start=1)}
     by_occlusion = {"median": [0.1, 0.4][: len(curve)], "mAP": [v / 100 for v in curve]}
-    history = SimpleNamespace(loss=[4.0, 2.0, 3.0], epochs=[{"test_mAP": v} for v in epochs])
+    history = SimpleNamespace(
+        loss=[4.0, 2.0, 3.0], retrained=[False] * 3, epochs=[{"test_mAP": v} for v in epochs]
+    )
     metrics = {"AP": {"mAP": 0.5}, "levels": by_level, "by_occlusion": by_occlusion}
     return SimpleNamespace(
         metrics=metrics,
@@ -69,21 +71,48 @@ def test_bars_stand_at_the_mean_gain_with_an_interval_over_seeds(runs):
     assert np.ptp(ends[0]) == pytest.approx(2 * 12.7062 * 0.5, rel=1e-4)  # t at 1 df, sd/sqrt(2)
 
 
+def titles(figure):
+    return [axis.get_title() for axis in figure.axes if axis.get_title()]
+
+
 def test_each_layer_has_a_panel_of_its_own_and_an_empty_one_none(runs):
     layers = {"stored reference": {}, "this run": runs}
     for draw in (figures.learning_curves, figures.epoch_curves, figures.occlusion_curves):
-        assert [axis.get_title() for axis in draw(layers).axes] == ["this run"]
+        assert titles(draw(layers)) == ["this run"]
         both = draw({"stored reference": runs, "this run": runs})
-        assert [axis.get_title() for axis in both.axes] == ["stored reference", "this run"]
+        assert titles(both) == ["stored reference", "this run"]
 
 
 def test_a_curve_is_the_mean_over_seeds(runs):
-    (axis,) = figures.occlusion_curves({"this run": runs}).axes
+    axis, _ = figures.occlusion_curves({"this run": runs}).axes
     ssd = next(line for line in axis.lines if line.get_label() == "SSD")
     np.testing.assert_allclose(ssd.get_ydata(), [51, 31])
-    (axis,) = figures.learning_curves({"this run": runs}, window=2).axes
+    axis, _ = figures.learning_curves({"this run": runs}, window=2).axes
     np.testing.assert_allclose(axis.lines[0].get_ydata(), [4, 3, 2.5])
     assert axis.lines[0].get_xdata().tolist() == [1, 2, 3]
+
+
+def test_below_a_curve_each_arm_stands_minus_the_first_seed_by_seed(runs):
+    _, below = figures.occlusion_curves({"this run": runs}).axes
+    (line,) = [line for line in below.lines if line.get_label() == "SSD+DOAM-T"]
+    np.testing.assert_allclose(line.get_ydata(), [0.5, 5])  # +1 and +4, 0 and +6
+    (band,) = below.collections
+    ends = band.get_paths()[0].get_extents()
+    np.testing.assert_allclose([ends.ymin, ends.ymax], [0, 6])
+    assert below.get_ylabel() == "minus SSD"
+
+
+def test_losses_are_compared_on_the_same_batches(runs):
+    """A pool's batches come on top: without them all arms of a seed see the same images."""
+    pooled = run()
+    pooled.history.loss, pooled.history.retrained = (
+        [4.1, 9.0, 2.1, 3.1],
+        [False, True, False, False],
+    )
+    own = {("SSD", 0): run(), ("SSD+DOAM-O", 0): pooled}
+    above, below = figures.learning_curves({"this run": own}, window=1).axes
+    assert len(above.lines[1].get_ydata()) == 4
+    np.testing.assert_allclose(below.lines[1].get_ydata(), [0.1] * 3)
 
 
 def test_test_map_is_drawn_after_every_epoch_that_was_looked_at():
@@ -102,7 +131,7 @@ def test_test_map_is_drawn_after_every_epoch_that_was_looked_at():
 
 
 def test_runs_on_data_of_unknown_occlusion_have_no_curve():
-    (axis,) = figures.occlusion_curves({"this run": {("SSD", 0): run()}}).axes
+    axis, _ = figures.occlusion_curves({"this run": {("SSD", 0): run()}}).axes
     assert axis.lines == [] or len(axis.lines) == 0
 
 
@@ -142,6 +171,7 @@ def test_the_legend_names_arms_of_every_panel_and_no_panel_is_cut(runs):
     low = {("SSD", 0): run((1, 1, 1), (1, 1))}
     for layers in ({"a": runs, "b": ssd}, {"a": low, "b": runs}):
         figure = figures.occlusion_curves(layers)
-        names = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
+        above = figure.axes[:2]
+        names = [text.get_text() for text in above[-1].get_legend().get_texts()]
         assert names == ["SSD", "SSD+DOAM-T"]
-        assert all(axis.get_ylim()[0] == 0 and axis.get_ylim()[1] >= 52 for axis in figure.axes)
+        assert all(axis.get_ylim()[0] == 0 and axis.get_ylim()[1] >= 52 for axis in above)

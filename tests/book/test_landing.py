@@ -155,7 +155,7 @@ def test_without_a_network_the_picture_ends_with_the_edges():
 def test_the_strongest_detections_are_drawn_as_many_as_the_image_has_items():
     rows = [(1, KNIFE, 0.31, 60), (1, SCISSOR, 0.72, 40), (1, KNIFE, 0.954, 0), (0, KNIFE, 1, 50)]
     titles, boxes, texts = drawn({("SSD+DOAM-T", 0): result(*rows)})
-    assert titles[2:] == ["where DOAM attends", "what the network finds"]
+    assert titles[2:] == ["DOAM's map M", "what the network finds"]
     assert boxes == [2, 0, 0, 2]
     assert texts[3] == ["Folding Knife 0.95", "Scissor 0.72"]
 

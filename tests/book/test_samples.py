@@ -86,6 +86,20 @@ def test_without_known_occlusion_the_level_of_the_image_decides_and_then_the_ord
     assert chosen["missed"].image == 1
 
 
+def what_is_there(*rows):
+    test = test_set([(0, KNIFE, 0), (0, SCISSOR, 40)], levels=(1, 1))
+    return samples.choose_samples(test, detections(*rows))["wrong"].truth
+
+
+def test_a_wrong_detection_says_what_is_there():
+    """A box that lies well on an item and has the wrong class looks right."""
+    assert what_is_there((0, KNIFE, 0.9, 40)) == "truth: Scissor"
+    assert what_is_there((0, KNIFE, 0.9, 0), (0, KNIFE, 0.8, 1)) == "item found before"
+    assert what_is_there((0, SCISSOR, 0.9, 45)) == "Scissor by IoU 0.33"
+    assert what_is_there((0, SCISSOR, 0.9, 70)) == what_is_there((1, KNIFE, 0.9, 0))
+    assert what_is_there((1, KNIFE, 0.9, 0)) == "no item there"
+
+
 def test_a_perfect_detector_has_nothing_wrong_and_misses_nothing():
     test = test_set(THREE, levels=(1, 2, 3), occlusion=(0.1, 0.5, 0.3))
     rows = [(image, label, 0.9 - 0.1 * image, x) for image, label, x in THREE]
