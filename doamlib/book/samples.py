@@ -14,7 +14,6 @@ from doamlib.evaluation.matching import iou
 from doamlib.evaluation.test_set import TestSet
 from doamlib.experiments.results import Runs
 
-
 IOU = 0.5
 """Above it a box hits its item (:func:`doamlib.evaluation.matching.match`)."""
 
