@@ -154,13 +154,33 @@ def test_markdown_pages_hold_no_typed_result_either():
         assert typed_numbers(path.read_text()) == [], path.name
 
 
-def test_the_page_of_a_claim_opens_with_what_was_found():
+def in_short(cells):
+    """The bullets under a page's "In short"."""
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    section = text.split("\n## In short\n", 1)[1].split("\n## ", 1)[0]
+    return [line for line in section.splitlines() if line.startswith("- ")]
+
+
+def test_the_page_of_a_claim_opens_and_ends_with_what_was_found():
+    pages = {}
     for claim in CLAIMS:
-        cells = nbformat.read(BOOK / f"{claim.page}.ipynb", as_version=4).cells
-        head = cells[0].source.split(":::{admonition}")[0]
         if claim.number != 13:  # a fact, told in the text
+            pages.setdefault(claim.page, []).append(claim.number)
+    for page, numbers in pages.items():
+        cells = nbformat.read(BOOK / f"{page}.ipynb", as_version=4).cells
+        head = cells[0].source.split(":::{admonition}")[0]
+        for number in numbers:
             for kind in ("found", "sure"):
-                assert f"{{glue:text}}`{kind}-{claim.number}`" in head
+                assert f"{{glue:text}}`{kind}-{number}`" in head
+        last = in_short(cells)[-len(numbers) :]
+        assert last == [f"- {{glue:text}}`found-{number}`" for number in numbers], page
+
+
+def test_the_page_beyond_the_claims_opens_and_ends_with_what_was_found():
+    cells = nbformat.read(BOOK / "beyond.ipynb", as_version=4).cells
+    head = cells[0].source.split(":::{admonition}")[0]
+    assert "{glue:text}`bey-found`" in head and "{glue:text}`bey-sure`" in head
+    assert in_short(cells)[-1] == "- {glue:text}`bey-found`"
 
 
 def test_the_check_for_typed_numbers_sees_one():
