@@ -1,141 +1,113 @@
-"""Verdicts and admission once more, from the stored numbers and scipy alone.
+"""Verdicts once more, from the stored numbers, the paper's tables and scipy alone.
 
-Nothing of the code that judges is used: the paper's differences are read off its tables' file, the
-rule is written down a second time. Asked of every stored layer, and of fabricated ones, so that
-there is always something to compare.
+What a claim says (``claims_again``), the rule (``rule_again``) and admission (``admission_again``)
+are written down a second time; nothing of the code that judges is used. Asked of every stored
+layer, and of fabricated ones, so that there is always something to compare.
 """
 
-import json
-from itertools import pairwise
-from pathlib import Path
-
+import admission_again
 import numpy as np
 import pytest
-from fabricated import FULL, reference
-from scipy import stats
+from claims_again import DOAM, acting_reading, claims_of, parts_of
+from layers import NAMES, READING, layer_named
+from rule_again import alike, interval, power_of, rejected, size_of, statuses, whole
 
 from doamlib.claims import outcomes
 from doamlib.experiments import references
-from doamlib.experiments.results import processor
-
-TABLES = json.loads(
-    (Path(__file__).parents[2] / "doamlib" / "paper_tables.json").read_text(encoding="utf-8")
-)
-SMALL = FULL | {"width": 0.2, "image_size": 96, "profile": "reference"}
-RIVALS = {"SSD": "SSD", "SSD+SE": "SE", "SSD+Non-local": "Non-local", "SSD+DA": "DA"}
 
 
-def paper_map(table, row):
-    (found,) = [r["mAP"] for r in TABLES[table]["rows"] if r["method"] == row]
-    return float(found)
+def assert_part(part, own, status):
+    """A part's numbers are those that follow from the stored and the printed ones."""
+    assert part.status == status
+    assert part.paper == (None if own.paper is None else pytest.approx(own.paper, abs=1e-6))
+    if not own.values:
+        assert part.estimate is None and part.size == ""
+        return
+    found, values = part.estimate, own.values.values()
+    assert found.n == len(values) and found.level == 0.95
+    mean, sd, low, high = interval(values)
+    if sd is None:
+        assert (found.mean, found.sd, found.low) == (pytest.approx(mean), None, None)
+    else:
+        numbers = (found.mean, found.sd, found.low, found.high)
+        assert numbers == pytest.approx((mean, sd, low, high), abs=1e-9)
+    if len(values) < 2 or not alike(values):
+        assert part.size == size_of(own)
 
 
-def claim_pairs():
-    """Number of a claim -> its differences in mAP: arm, base, what the paper prints."""
-    four = {arm: paper_map("table_4", row) for arm, row in RIVALS.items()}
-    doam = paper_map("table_4", "DOAM-T")
-    nine = ["SSD", "SSD+Concat", "SSD+EG", "SSD+EG+MA/G", "SSD+DOAM-T", "SSD+DOAM-O"]
-    names = ("SSD", "Concat", "EG", "EG+MA/G", "EG+MA", "EG+MA+O")
-    printed = [paper_map("table_9", name) for name in names]
-    steps = zip(pairwise(nine), pairwise(printed), strict=True)
-    return {
-        1: [("SSD+DOAM-T", base, doam - theirs) for base, theirs in four.items()],
-        9: [(upper, lower, high - low) for (lower, upper), (low, high) in steps],
-    }
+def assert_verdict(verdict, claim, runs, reading, instead):
+    """The verdict is that of the rule; ``instead``: where no rule is asked, what stands there."""
+    parts, beside = parts_of(claim, runs, reading)
+    assert list(verdict.parts) == list(parts) and list(verdict.beside) == list(beside)
+    states = statuses(parts)
+    shown = {name: statuses({name: part})[name] for name, part in beside.items()}
+    for name, part in (parts | beside).items():
+        judged = (verdict.parts | verdict.beside)[name]
+        assert_part(judged, part, instead or (states | shown)[name])
+    assert verdict.status == (instead or whole(list(states.values())))
+    expected = None if instead else power_of(parts)
+    if expected is None:
+        assert verdict.power is None
+    else:  # two simulations of 4000
+        assert verdict.power == pytest.approx(expected, abs=0.05)
 
 
-def maps(layer, arm):
-    return {
-        seed: 100 * r.metrics["AP"]["mAP"] for (own, seed), r in layer.results.items() if own == arm
-    }
+def assert_judged_again(layer):
+    """Every claim of a layer: admitted or not, on which reading, and with which verdict."""
+    runs, scale = layer.results, admission_again.scale_of(layer.parameters)
+    claims = claims_of(runs)
+    found = outcomes([layer], list(claims))
+    for number, claim in claims.items():
+        at = found[number].scales[scale]
+        checks = admission_again.checks(layer.parameters, runs, claim.arms, claim.sampling)
+        instead = "not admitted" if not all(checks.values()) else None
+        if not checks:
+            assert at.reference is None and at.checks == ()
+            instead = "not run yet"
+        reading = acting_reading(runs) if claim.readings else DOAM
+        assert at.reading == reading
+        assert_verdict(at.verdict, claim, runs, reading, instead)
+        assert (at.code is None) == (reading == DOAM)
+        if at.code is not None:
+            assert_verdict(at.code, claim, runs, DOAM, instead)
 
 
-def paired(layer, arm, base):
-    one, other = maps(layer, arm), maps(layer, base)
-    return np.array(
-        [
-            one[seed] - other[seed]
-            for seed in sorted(one.keys() & other.keys())
-            if processor(layer.results[arm, seed]) == processor(layer.results[base, seed])
-        ]
-    )
+@pytest.mark.parametrize("name", NAMES)
+def test_verdicts_follow_from_the_numbers(name, smoke):
+    assert_judged_again(layer_named(name, smoke))
 
 
-def judged_again(differences, papers):
-    """Status of each part."""
-    p = [stats.ttest_1samp(d, 0).pvalue for d in differences]
-    order = np.argsort(p)
-    adjusted = np.maximum.accumulate([(len(p) - k) * p[i] for k, i in enumerate(order)])
-    holm = dict(zip(order.tolist(), adjusted, strict=True))
-    found = []
-    for number, (d, theirs) in enumerate(zip(differences, papers, strict=True)):
-        low, high = stats.ttest_1samp(d, 0).confidence_interval(0.95)
-        if len(d) < (10 if abs(theirs) < 1 else 5):
-            found.append("open")
-        elif low > 0:
-            found.append("supported")
-        elif high < 0 and holm[number] < 0.05:
-            found.append("contradicted")
-        elif low < 0 < high and max(-low, high) < 0.5:
-            found.append("no effect")
-        else:
-            found.append("open")
-    return found
-
-
-@pytest.fixture(params=["stored", "like the paper", "turned", "nothing", "noisy", "few seeds"])
-def layers(request, smoke):
-    options = {
-        "like the paper": {},
-        "turned": {"sign": -1.0},
-        "nothing": {"sign": 0.0},
-        "noisy": {"noise": 1.0},
-        "few seeds": {"noise": 0.5, "seeds": 5},
-    }
-    if request.param != "stored":
-        return [reference(smoke, changes=SMALL, **options[request.param])]
-    stored = [layer for layer in references() if layer.results]
+def test_verdicts_of_stored_layers_follow_from_the_numbers():
+    stored = [layer for layer in references() if admission_again.scale_of(layer.parameters)]
     if not stored:
         pytest.skip("no reference results are stored yet")
-    return stored
+    for layer in stored:
+        assert_judged_again(layer)
 
 
-def test_parts_and_verdicts_follow_from_the_numbers(layers):
-    for layer in layers:
-        for number, pairs in claim_pairs().items():
-            (at,) = [a for a in outcomes([layer], [number])[number].scales.values() if a.reference]
-            verdict = at.code or at.verdict  # of the code's own reading
-            differences = [paired(layer, arm, base) for arm, base, _ in pairs]
-            papers = [theirs for *_, theirs in pairs]
-            for (arm, base, theirs), d in zip(pairs, differences, strict=True):
-                part = verdict.parts[f"{arm} − {base}"]
-                assert part.paper == pytest.approx(theirs, abs=1e-6)
-                assert part.estimate.n == len(d)
-                interval = stats.ttest_1samp(d, 0).confidence_interval(0.95)
-                own = (part.estimate.mean, part.estimate.low, part.estimate.high)
-                assert own == pytest.approx((d.mean(), *interval), abs=1e-9)
-            if verdict.status != "not admitted":
-                again = judged_again(differences, papers)
-                assert [part.status for part in verdict.parts.values()] == again
-                wanted = {"contradicted"} & set(again) or set(again)
-                assert verdict.status == (wanted.pop() if len(wanted) == 1 else "open")
+@pytest.mark.parametrize("name", READING)
+def test_the_reading_is_the_one_that_acts(name, smoke):
+    layer, (_, expected) = layer_named(name, smoke), READING[name]
+    found = outcomes([layer], [1, 5])
+    assert acting_reading(layer.results) == expected == found[1].scales["small"].reading
+    assert found[5].scales["small"].reading == DOAM
 
 
-def test_admission_follows_from_what_the_runs_left_behind(layers):
-    for layer in layers:
-        (at,) = [a for a in outcomes([layer], [1])[1].scales.values() if a.reference]
-        plain = [r for (arm, _), r in layer.results.items() if arm == "SSD"]
-        level = [np.mean([r.metrics["levels"][f"OL{n}"]["mAP"] for r in plain]) for n in (1, 2, 3)]
-        rises = []
-        for result in plain:
-            epochs = result.history.epochs
-            steps = np.cumsum([epoch["steps"] for epoch in epochs])
-            points = [epoch["test_mAP"] for epoch in epochs]
-            rises.append(100 * (points[-1] - np.interp(0.8 * steps[-1], steps, points)))
-        right = (
-            np.mean(list(maps(layer, "SSD").values())) >= 30
-            and level[0] > level[1] > level[2]
-            and np.mean(rises) < 1
-            and all(r.metrics["images"] >= 1776 for r in plain)
-        )
-        assert right == all(check.holds for check in at.checks)
+def test_the_fabricated_layers_hold_every_case(smoke):
+    """Each status, each size, and parts that only reading all of them together keeps open."""
+    seen, sizes, together = {}, set(), 0
+    for name in NAMES:
+        runs = layer_named(name, smoke).results
+        for number, claim in claims_of(runs).items():
+            parts, beside = parts_of(claim, runs)
+            states = statuses(parts)
+            seen.setdefault(number, set()).update(states.values(), [whole(list(states.values()))])
+            sizes |= {size_of(part) for part in (parts | beside).values()}
+            alone = {n for n in parts if rejected({n: parts[n]}) and states[n] == "open"}
+            enough = [n for n in alone if len(parts[n].values) == 10]
+            together += sum(np.mean([*parts[n].values.values()]) < 0 for n in enough)
+    most = {"supported", "contradicted", "open", "not run yet"}
+    without_margin = {10, 12}
+    for number, states in seen.items():
+        assert states == most | (set() if number in without_margin else {"no effect"}), number
+    assert sizes == {"", "contains", "below", "above"} and together > 5
