@@ -294,21 +294,26 @@ def _outcome(claim: Claim, layers: dict[str, tuple[Scale, Reference]]) -> Outcom
 
 def _at_scale(claim: Claim, scale: Scale, reference: Reference | None) -> AtScale:
     runs = reference.results if reference else {}
-    checks = admission(scale, runs, claim.arms, claim.pool)
-    verdict, reading, code = claim.test(runs), DOAM_T, None
-    if claim.readings and not acts(runs, DOAM_T):
-        acting = [arm for arm in READINGS if arm != DOAM_T and acts(runs, arm)]
-        if acting:
-            reading, code = acting[0], verdict
-            verdict = claim.test(_as_doam_t(runs, reading))
-    failed = [check for check in checks if not check.holds]
+    reading = next((arm for arm in READINGS if acts(runs, arm)), DOAM_T)
+    if not claim.readings:
+        reading = DOAM_T
+    verdict, checks = _judged(claim, scale, runs, reading)
     if not checks:
-        return AtScale(scale, _without(verdict, "not run yet", "no run at this scale yet"))
-    if failed:
-        why = "; ".join(map(str, failed))
-        verdict = _without(verdict, "not admitted", why)
-        code = _without(code, "not admitted", why) if code else None
+        return AtScale(scale, verdict)
+    code = None if reading == DOAM_T else _judged(claim, scale, runs, DOAM_T)[0]
     return AtScale(scale, verdict, reference, tuple(checks), reading, code)
+
+
+def _judged(claim: Claim, scale: Scale, runs: Runs, reading: str) -> tuple[Verdict, list[Check]]:
+    """The verdict with a reading in the place of ``SSD+DOAM-T``, and what its runs had to pass."""
+    verdict = claim.test(runs if reading == DOAM_T else _as_doam_t(runs, reading))
+    arms = [reading if arm == DOAM_T else arm for arm in claim.arms]
+    checks = admission(scale, runs, arms, claim.pool)
+    if not checks:
+        return _without(verdict, "not run yet", "no run at this scale yet"), []
+    if failed := [check for check in checks if not check.holds]:
+        verdict = _without(verdict, "not admitted", "; ".join(map(str, failed)))
+    return verdict, checks
 
 
 def _as_doam_t(runs: Runs, reading: str) -> Runs:

@@ -8,6 +8,8 @@ import math
 LEVELS = ("OL1", "OL2", "OL3")
 WHOLE = ((8, 16, 16, 8, 1), (8, 16, 32, 16, 8))
 """Channels of the module's two branches, as the official code has them."""
+IN_WORDS = ((8, 8), (8, 8))
+"""The same as the paper's text has them."""
 
 
 def scale_of(parameters):
@@ -61,7 +63,8 @@ def is_whole(arm, doam):
     """Whether an arm has the DOAM that its name says, in all its channels."""
     if arm.split("+")[-1] in ("SSD", "YOLOv3", "FCOS", "SE", "Non-local", "DA"):
         return doam is None
-    return doam is not None and (doam.edge_channels, doam.material_channels) == WHOLE
+    whole = IN_WORDS if arm.endswith("as the paper says") else WHOLE
+    return doam is not None and (doam.edge_channels, doam.material_channels) == whole
 
 
 def mean(values):
