@@ -49,6 +49,13 @@ def _legend(axis: Axes, drawn: Iterable[Axes] = ()) -> None:
         axis.legend(names.values(), names, loc="upper left", bbox_to_anchor=(1, 1), title="")
 
 
+def legend_below(figure: Figure, axes: Iterable[Axes], columns: int = 2) -> None:
+    """Below the whole figure, where no sign of it can be taken for a point of the data."""
+    if names := handles(axes):
+        place = {"loc": "outside lower center", "ncols": columns, "fontsize": "small"}
+        figure.legend(names.values(), names, **place)
+
+
 def handles(axes: Iterable[Axes]) -> dict[str, Artist]:
     """Every name that one of the axes has for a legend, once, with what is drawn for it."""
     found: dict[str, Artist] = {}
@@ -233,7 +240,7 @@ def forest(frames: Mapping[str, pd.DataFrame]) -> Figure:
     """
     frames = {title: frame for title, frame in frames.items() if len(frame)}
     rows = list(dict.fromkeys(name for frame in frames.values() for name in frame.index))
-    figure, axis = plt.subplots(figsize=(9, 0.9 + 0.5 * len(rows)))
+    figure, axis = plt.subplots(figsize=(9, 1.2 + 0.5 * len(rows)))
     axis.axvline(0, color="#c9d1d9", lw=1, zorder=0)
     for nth, (title, frame) in enumerate(frames.items()):
         y = np.array([rows.index(name) for name in frame.index]) + 0.26 * nth
@@ -246,7 +253,7 @@ def forest(frames: Mapping[str, pd.DataFrame]) -> Figure:
     axis.scatter(theirs, y, marker="D", fc="white", ec=plots.ACCENT, lw=1.5, s=34, label=PAPER)
     axis.set_yticks(range(len(rows)), rows)
     axis.set(ylim=(len(rows) - 0.4, -0.6), xlabel="difference in AP at IoU 0.5 (points)")
-    _legend(axis)
+    legend_below(figure, [axis], columns=3)
     return figure
 
 

@@ -6,7 +6,7 @@ A panel never mixes layers, as in :mod:`doamlib.book.figures`. Taught in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from doamlib.book import plots
-from doamlib.book.figures import Layers, arm_colours, bands, by_epoch, handles
+from doamlib.book.figures import Layers, arm_colours, bands, by_epoch, legend_below
 from doamlib.claims.admission import ACTS
 from doamlib.claims.comparison import arms_in
 from doamlib.claims.findings_attention import EXCHANGES, losses
@@ -65,7 +65,7 @@ def exchanges(layers: Layers) -> Figure:
             _points(axis, rows, offset, color=colours[arm], label=arm)
         axis.set(title=title, xlabel="change in mAP (points)", ylim=(len(EXCHANGES) - 0.5, -0.5))
     axes[0, 0].set_yticks(range(len(EXCHANGES)), [NAMES[name] for name in EXCHANGES])
-    _legend_below(figure, axes.flat)
+    legend_below(figure, axes.flat)
     return figure
 
 
@@ -78,14 +78,10 @@ def _points(axis: Axes, table: pd.DataFrame, offset: float, **style: str) -> Non
     axis.errorbar(-table["lost"].to_numpy(), np.array(rows) + offset, xerr=reach, **style)
 
 
-def _legend_below(figure: Figure, axes: Iterable[Axes]) -> None:
-    if names := handles(axes):
-        place = {"loc": "outside lower center", "ncols": 2, "fontsize": "small"}
-        figure.legend(names.values(), names, **place)
-
-
 def gamma_curves(readings: Mapping[str, Mapping[str, Any]], recipes: Sequence[str]) -> Figure:
     """Gamma, and the gradient that each step gives it, over a training: a column a recipe.
+
+    Where some readings stay near 0 the axis fits these; the legend says where the others are.
 
     Args:
         readings: reading -> recipe -> ``gamma``, ``gradient_mean``, ``gradient_sd`` (one number
@@ -97,19 +93,43 @@ def gamma_curves(readings: Mapping[str, Mapping[str, Any]], recipes: Sequence[st
     figure, axes = plt.subplots(
         2, max(1, len(recipes)), figsize=(9, 4.6), sharex="col", squeeze=False
     )
+    colours = arm_colours(readings)
+    beyond = _beyond(readings, recipes)
     for column, recipe in zip(axes.T, recipes, strict=False):
-        for nth, (reading, found) in enumerate(readings.items()):
-            run = found.get(recipe)
-            if run and run["gamma"]:
-                _gamma(column, run, plots.PALETTE[nth % len(plots.PALETTE)], reading)
         for axis in column:
             axis.axhline(0, color=plots.INK, lw=0.8)
+        for reading in sorted(readings, key=beyond.__contains__):
+            run = readings[reading].get(recipe)
+            if run and run["gamma"]:
+                limits = column[0].get_ylim()
+                _gamma(column, run, colours[reading], beyond.get(reading, reading))
+                if reading in beyond:
+                    column[0].set_ylim(limits)
         column[0].set(title=f"recipe: {recipe}")
         column[1].set(xlabel="step")
     axes[0, 0].set_ylabel("gamma")
     axes[1, 0].set_ylabel("its gradient")
-    _legend_below(figure, axes[0])
+    legend_below(figure, axes[0])
     return figure
+
+
+def _beyond(readings: Mapping[str, Mapping[str, Any]], recipes: Sequence[str]) -> dict[str, str]:
+    """Readings whose gamma stays nearer 1 than 0 beside others that do not -> what to call them."""
+    curves = {
+        (reading, recipe): found[recipe]["gamma"]
+        for reading, found in readings.items()
+        for recipe in recipes
+        if found.get(recipe, {}).get("gamma")
+    }
+    near = {key for key, gamma in curves.items() if min(gamma) <= 0.5}
+    fitted = {recipe for _, recipe in near}
+    names = {}
+    for reading in readings:
+        own = {recipe: gamma for (name, recipe), gamma in curves.items() if name == reading}
+        if own and own.keys() <= fitted and not any((reading, recipe) in near for recipe in own):
+            values = [value for gamma in own.values() for value in gamma]
+            names[reading] = f"{reading}: {min(values):.2f} to {max(values):.2f}, above the axis"
+    return names
 
 
 def _gamma(column: Sequence[Axes], run: Mapping[str, Any], colour: str, reading: str) -> None:

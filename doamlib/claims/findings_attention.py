@@ -105,21 +105,24 @@ def finding(runs: Runs) -> str:
         return f"These networks find too little to tell: with DOAM all stay below {ABLE:g} mAP."
     if not maps:
         return "No attention map has been exchanged in these runs, so nothing is known yet."
-    told = f"The attention map {_acts(maps, 'reading of DOAM', 'readings of DOAM')}"
-    told += f" (another image's map changes the mAP by {', '.join(map(str, maps))})"
+    of_map, of_edges = "another image's map changes the mAP by", "another image's edges:"
+    told = f"The attention map {_acts(maps, 'readings of DOAM', of_map)}"
     if not edges:
         return f"{told}; the edge channel was not exchanged."
-    told += f"; the edge channel {_acts(edges, 'network', 'networks')}"
-    return f"{told} (another image's edges: {', '.join(map(str, edges))})."
+    return f"{told}; the edge channel {_acts(edges, 'networks', of_edges)}."
 
 
-def _acts(found: list[Effect], one: str, several: str) -> str:
+def _acts(found: list[Effect], several: str, changes: str) -> str:
     acting, total = sum(effect.acts for effect in found), len(found)
     if total == 1:
-        return f"{'acts' if acting else 'does not act'} in the one {one}"
+        (only,) = found
+        where = f"{SHORT[only.arm]} reading of DOAM" if only.arm in SHORT else only.arm
+        acts = "acts" if only.acts else "does not act"
+        return f"{acts} in {where} ({changes} {_signed(-only.loss.mean)})"
+    many = f"{acting or 'none'} of the {total}"
     if acting == total:
-        return f"acts in {'both' if total == 2 else f'all {total}'} {several}"
-    return f"acts in {acting or 'none'} of the {total} {several}"
+        many = "both" if total == 2 else f"all {total}"
+    return f"acts in {many} {several} ({changes} {', '.join(map(str, found))})"
 
 
 def how_sure(runs: Runs) -> str:

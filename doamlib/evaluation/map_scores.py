@@ -28,6 +28,7 @@ from doamlib.evaluation.statistics import bootstrap_mean
 from doamlib.evaluation.test_set import TestSet
 from doamlib.models.detector import Detector, Target
 from doamlib.models.edges import SobelEdges
+from doamlib.models.priors import map_sizes
 
 with warnings.catch_warnings():  # its progress bars, never shown here, miss a notebook extension
     warnings.filterwarnings("ignore", message="IProgress not found")
@@ -90,6 +91,29 @@ def gradcam_maps(detector: Detector, images: Tensor, targets: Sequence[Target]) 
     inputs = (pixels / 255).requires_grad_()
     small = cam.attribute(inputs, additional_forward_args=(targets,), relu_attributions=True)
     return LayerAttribution.interpolate(small.detach(), pixels.shape[-2:], "bilinear")[:, 0]
+
+
+def seen_by_last_layer(detector: Detector, cached: CachedDataset) -> NDArray[np.bool_]:
+    """Which items have a matched prior behind VGG16's last convolution, the layer of Grad-CAM.
+
+    Of the others `gradcam_maps` draws blank maps, whatever was learned: SSD finds them on its
+    finest map, conv4_3, whose priors come first in its list.
+
+    Args:
+        detector: an SSD.
+        cached: images at its input size.
+
+    Returns:
+        bool (items,), in the order of the annotations.
+    """
+    network, device = detector.network, detector.mean.device
+    finest = network.head.classification_head.module_list[0].out_channels
+    per_place = finest // (detector.config.num_classes + 1)
+    first = map_sizes(network.image_size)[0] ** 2 * per_place
+    targets = [cached.batch([index])[1][0] for index in range(len(cached))]
+    boxes, labels = (torch.cat([t[name] for t in targets])[:, None] for name in ("boxes", "labels"))
+    _, matched = network.match(boxes.to(device), labels.to(device))
+    return (matched[:, first:] > 0).any(dim=1).cpu().numpy()
 
 
 @torch.no_grad()

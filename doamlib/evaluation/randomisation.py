@@ -6,9 +6,9 @@ learning.
 
 One draw is no baseline: what an untrained DOAM prefers depends on the signs of its last weights,
 and its lift may be a tenth of an even spread or three times it. So there are ``DRAWS`` draws, and
-batch normalisations drawn anew get statistics of training images first: at their start, mean 0 and
-variance 1, they let values of several hundred through and saturate the sigmoid of M, which no
-network in use does.
+batch normalisations drawn anew get statistics of training images first, as training would give
+them. At their start, mean 0 and variance 1, they pass on whatever comes: that saturates the sigmoid
+of M in few draws of the code's reading, and in most of the paper's, which has one a convolution.
 """
 
 from __future__ import annotations

@@ -149,6 +149,10 @@ def test_a_forest_shows_ours_the_papers_and_no_interval_for_one_seed(runs):
         several["high"].item() - several["low"].item()
     )
     assert spans["this run"] == 0
+    assert axis.get_legend() is None  # below the axes, where its signs are no points
+    (legend,) = axis.figure.legends
+    names = {text.get_text() for text in legend.get_texts()}
+    assert names == {figures.PAPER, "stored reference", "this run"}
 
 
 def test_a_forest_of_nothing_is_empty():

@@ -98,6 +98,17 @@ def test_gamma_is_drawn_in_the_middle_of_its_stretches_and_a_missing_recipe_is_e
     assert "no gamma" not in labels
 
 
+def test_the_axis_fits_what_stays_near_0_and_the_legend_says_where_the_rest_is():
+    high = {"gradient_mean": [0.0] * 3, "gradient_sd": [0.0] * 3, "steps": 30}
+    high = {"ours": high | {"gamma": [1.0, 0.98, 0.97]}}
+    figure = figures_attention.gamma_curves(PROBE | {"starts at 1": high}, ["ours", "official"])
+    assert 0.3 < figure.axes[0].get_ylim()[1] < 0.4
+    named(figure.axes[0], "starts at 1: 0.97 to 1.00, above the axis")
+    alone = figures_attention.gamma_curves({"starts at 1": high}, ["ours"]).axes[0]
+    assert alone.get_ylim()[1] > 1
+    assert named(alone, "starts at 1").get_ydata().tolist() == [1.0, 0.98, 0.97]
+
+
 def test_an_empty_probe_draws_empty_panels():
     assert len(figures_attention.gamma_curves({}, ["ours"]).axes) == 2
 

@@ -112,15 +112,15 @@ OUTCOMES = {
     ),
     "nothing acts": (
         runs(CODE, lost=(0.1, -0.1), edges_lost=(0.1, 0.0)),
-        "does not act in the one reading of DOAM",
-        "channel does not act in the one network",
+        "map does not act in the code's reading of DOAM (another image's map changes the mAP by 0",
+        "channel does not act in the code's reading of DOAM",
         "open: map in the code's",
         "needs neither its map nor its edge channel",
     ),
     "both act": (
         runs(CODE, lost=(2.0, 2.1, 2.2), edges_lost=(9.0, 9.1, 9.2)),
-        "map acts in the one reading",
-        "channel acts in the one network",
+        "map acts in the code's reading of DOAM",
+        "channel acts in the code's reading of DOAM",
         "2 of these 2 answers",
         "both of its gifts are used",
     ),
@@ -160,7 +160,7 @@ def test_the_sentence_tells_the_change_not_the_loss():
     given = runs(CODE, lost=(1.5,), edges_lost=(-0.25,)) | runs(PAPER, lost=(0.001,))
     told = findings.finding(given)
     assert "another image's map changes the mAP by −1.50 in the code's, 0.00 in the paper" in told
-    assert "another image's edges: +0.25 in the code's)" in told
+    assert "the code's reading of DOAM (another image's edges: +0.25)" in told
 
 
 def test_a_network_that_finds_next_to_nothing_is_not_judged():
@@ -173,7 +173,9 @@ def test_a_network_that_finds_next_to_nothing_is_not_judged():
     assert len(findings.losses(weak)) == 2  # the table still shows what was measured
     assert findings.effects(runs(CODE, own=findings.ABLE, lost=(0.0,)), "other")
     both = weak | runs(PAPER, lost=(3.0, 3.1))
-    assert "map acts in the one reading" in findings.finding(both)
+    assert "map acts in the paper's reading" in findings.finding(both)
+    alone = runs(PAPER, lost=(3.0, 3.1)) | {(CONCAT, 0): run(own=20, edges_other=10)}
+    assert "channel acts in SSD+Concat (another image's edges" in findings.finding(alone)
 
 
 def test_one_seed_is_called_one_and_several_are_counted():

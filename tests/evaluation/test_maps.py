@@ -152,6 +152,16 @@ def test_gradcam_is_empty_where_only_the_finest_map_matches():
     assert not map_scores.gradcam_maps(make(), photos(1), [SMALL]).any()
 
 
+def test_what_the_last_layer_cannot_see_is_what_gradcam_draws_blank():
+    class Cached(list):
+        def batch(self, indices):
+            return None, [self[index] for index in indices]
+
+    nothing = {name: values[:0] for name, values in LARGE.items()}
+    cached = Cached([LARGE, nothing, SMALL])
+    assert map_scores.seen_by_last_layer(make(), cached).tolist() == [True, False]
+
+
 def test_gradcam_does_not_depend_on_the_other_images():
     detector, images = make(), photos(2)
     together = map_scores.gradcam_maps(detector, images, [LARGE, SMALL])
