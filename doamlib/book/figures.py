@@ -235,8 +235,7 @@ def forest(frames: Mapping[str, pd.DataFrame]) -> Figure:
 
     Args:
         frames: title -> table of :func:`doamlib.claims.comparison.differences`. A difference
-        without an
-            interval (one seed) is a bare point.
+            without an interval (one seed) is a bare point.
     """
     frames = {title: frame for title, frame in frames.items() if len(frame)}
     rows = list(dict.fromkeys(name for frame in frames.values() for name in frame.index))
