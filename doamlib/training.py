@@ -32,9 +32,9 @@ EXPLODED = 1.0e4
 """A loss above this is taken for a run that has diverged."""
 
 STOPS = 60
-"""A run is evaluated and saved after every epoch, but no oftener than this (the paper's number of
-epochs): few images make many short epochs. What came after the last stop is repeated after a kill,
-with the same bits."""
+"""A run is evaluated and saved after every epoch, but no oftener than this (the epochs of
+params/paper.yaml): few images make many short epochs. What came after the last stop is repeated
+after a kill, with the same bits."""
 
 
 class TrainingError(Refusal, RuntimeError):

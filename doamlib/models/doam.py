@@ -67,9 +67,9 @@ class DOAMConfig(Config):
             the code starts, nothing but gamma itself receives a gradient until gamma has moved.
             Nothing keeps it within 0..1.
         branch_inputs: what the branches read: pixels of 0..255 and edges of up to 1140 (code), or
-            both shifted and scaled to a variance near 1 (neither code nor paper). Values of several
-            hundred reach the sigmoid through Edge Guidance, which has no activation; the material
-            branch ends in a batch normalisation, which in training holds them back.
+            both shifted and scaled to a variance near 1 (neither code nor paper). Edge Guidance
+            has no normalisation and hands the scale of its input on; the material branch ends in
+            one.
     """
 
     edge_guidance: bool = True
