@@ -76,9 +76,11 @@ def main() -> None:
     target = paths.measurements() / "attention_probe.json"
     stored = json.loads(target.read_text()) if target.is_file() else {}
     found = stored["readings"] if stored.get("data") == study.fingerprint else {}
+    made = record(study.device)  # now, since the file that is written here is a tracked one
     for reading in options.readings:
         for recipe in options.recipes:
-            found.setdefault(reading, {})[recipe] = probe(reading, recipe, study, data)
+            one = probe(reading, recipe, study, data) | {"provenance": made}
+            found.setdefault(reading, {})[recipe] = one
             print(reading, recipe, found[reading][recipe]["effect"], flush=True)
             content = {"readings": found, "epochs": EPOCHS, "gamma_rate": GAMMA_RATE}
             content["data"] = study.fingerprint
@@ -123,7 +125,6 @@ def probe(reading: str, recipe: str, study: Study, data) -> dict:
         "steps": len(training.history.loss),
         "effect": effect,
         "learning_rate": recipe_config.learning_rate,
-        "provenance": record(device),
     }
 
 

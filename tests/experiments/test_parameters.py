@@ -9,10 +9,10 @@ import torch
 import yaml
 
 from doamlib.claims import outcomes
-from doamlib.claims.admission import FLAT
+from doamlib.claims.admission import ACTS, FLAT
 from doamlib.claims.verdict import MORE_SEEDS
 from doamlib.core import paths
-from doamlib.experiments.arms import ARMS
+from doamlib.experiments.arms import ARMS, READINGS
 from doamlib.experiments.data import data_config
 from doamlib.experiments.parameters import (
     HEADINGS,
@@ -59,6 +59,18 @@ def test_every_small_difference_of_the_paper_gets_its_further_seeds():
         arm for name in small for arm in name.removeprefix("its rise a level, over ").split(" − ")
     }
     assert {"SSD+SE", "SSD+EG", "FCOS"} < arms <= set(from_file(PARAMS / "more-seeds.yaml").arms)
+
+
+def test_the_acting_variant_was_chosen_with_the_rate_of_the_reference_runs_and_by_its_rule():
+    file = paths.measurements() / "attention_probe.json"
+    ours = {name: of["ours"] for name, of in json.loads(file.read_text())["readings"].items()}
+    rates = {run["learning_rate"] for run in ours.values()}
+    assert rates == {from_file(PARAMS / "reference.yaml").learning_rate}
+    lost = {n: 100 * (r["effect"]["own"] - r["effect"]["other"]) for n, r in ours.items()}
+    fed_or_blended = ["gamma starts at 1", "no gamma", "standardised inputs"]
+    assert all(lost[name] < ACTS for name in [*fed_or_blended, "standardised inputs, no gamma"])
+    assert lost["normalised steps, no gamma"] >= ACTS
+    assert READINGS[2] == "SSD+DOAM-T, normalised steps" and ARMS[READINGS[2]].doam.gamma is None
 
 
 def test_extended_arms_are_trained_like_the_reference_and_all_start_from_one_warm_start():
