@@ -143,10 +143,13 @@ def judge_cost(runs: Runs) -> Verdict:
     }
     fewer = ", ".join(f"{n:,.0f} fewer than the smallest rival {p}" for p, n in more.items())
     time, memory = _measured_cost()
-    cost = f"a step of SSD300 takes {time:.2f} times the time, {memory:.2f} times the memory"
+    cost = (
+        f"with DOAM a training step of SSD300 takes {time:.2f} times the time and {memory:.2f} "
+        "times the memory"
+    )
     parts = {
         "adds what the text says": judge_fact(as_said, added),
-        "cheap in use": judge_fact(max(time, memory) <= CHEAP, f"{cost} (limit {CHEAP:g})"),
+        "cheap in use": judge_fact(max(time, memory) <= CHEAP, f"{cost} (cheap: up to {CHEAP:g})"),
         "fewer parameters than SE, Non-local, DA": judge_fact(min(more.values()) > 0, fewer),
     }
     return judge_facts(parts)
