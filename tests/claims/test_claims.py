@@ -116,7 +116,7 @@ def test_what_a_claim_says_about_cost_is_judged_in_three_parts():
         "parameters 0.10% (said 0.41%), size 0.10% (said 0.11%), GFLOPs 7.15% (said 7.14%)" in said
     )
     time, memory = map(float, re.findall(r"([0-9.]+) times", used))
-    assert 1.1 < time < 1.5 and 1.1 < memory < 1.9 and "(limit 1.1)" in used
+    assert 1.1 < time < 1.5 and 1.1 < memory < 1.9 and "(cheap: up to 1.1)" in used
     counts = [int(n.replace(",", "")) for n in re.findall(r"([0-9,]+) fewer than", fewer)]
     assert len(counts) == 2 and min(counts) > 0
     assert fewer.count("rival as counted, ") == 1 and fewer.endswith("rival at the text's places")
