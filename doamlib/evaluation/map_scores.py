@@ -28,7 +28,6 @@ from doamlib.evaluation.statistics import bootstrap_mean
 from doamlib.evaluation.test_set import TestSet
 from doamlib.models.detector import Detector, Target
 from doamlib.models.edges import SobelEdges
-from doamlib.models.priors import map_sizes
 
 with warnings.catch_warnings():  # its progress bars, never shown here, miss a notebook extension
     warnings.filterwarnings("ignore", message="IProgress not found")
@@ -106,6 +105,8 @@ def seen_by_last_layer(detector: Detector, cached: CachedDataset) -> NDArray[np.
     Returns:
         bool (items,), in the order of the annotations.
     """
+    from doamlib.models.priors import map_sizes  # torchvision is not on every machine that trains
+
     network, device = detector.network, detector.mean.device
     finest = network.head.classification_head.module_list[0].out_channels
     per_place = finest // (detector.config.num_classes + 1)
