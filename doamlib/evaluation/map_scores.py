@@ -105,7 +105,7 @@ def seen_by_last_layer(detector: Detector, cached: CachedDataset) -> NDArray[np.
     Returns:
         bool (items,), in the order of the annotations.
     """
-    from doamlib.models.priors import map_sizes  # torchvision is not on every machine that trains
+    from doamlib.models.priors import map_sizes  # imports torchvision, which takes a second
 
     network, device = detector.network, detector.mean.device
     finest = network.head.classification_head.module_list[0].out_channels
