@@ -61,6 +61,14 @@ def test_every_small_difference_of_the_paper_gets_its_further_seeds():
     assert {"SSD+SE", "SSD+EG", "FCOS"} < arms <= set(from_file(PARAMS / "more-seeds.yaml").arms)
 
 
+def test_what_the_stopped_seed_scored_is_told_the_same_in_both_places():
+    choice, stopped = (
+        json.loads((paths.measurements() / f"{name}.json").read_text())
+        for name in ("schedule_choice", "stopped_seed")
+    )
+    assert choice["stopped"]["rise_of_first_seed"] == stopped["arms"]["SSD"]["rise"] > FLAT
+
+
 def test_the_acting_variant_was_chosen_with_the_rate_of_the_reference_runs_and_by_its_rule():
     file = paths.measurements() / "attention_probe.json"
     ours = {name: of["ours"] for name, of in json.loads(file.read_text())["readings"].items()}
