@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from doamlib.core.determinism import reproducible
 from doamlib.core.precision import forward_in
 from doamlib.core.report import Refusal, Report, clock
-from doamlib.data.batches import Batch, flip_some, to_device
+from doamlib.data.batches import Batch, flip_some
 from doamlib.data.cache import CachedDataset
+from doamlib.models.graphs import graphed
 from doamlib.models.weight_average import WeightAverage
 from doamlib.recipe import SamplingConfig, TrainingConfig
 from doamlib.sampling import make_strategy
@@ -112,7 +113,11 @@ class Training:
             OutOfTime: the deadline has passed before the last epoch.
         """
         self._resume()
-        with reproducible(self.device):
+        size, precision = self.config.batch_size, self.config.precision
+        with (
+            reproducible(self.device),
+            graphed(self.detector, size, precision, self.device, report),
+        ):
             while not self.strategy.finished():
                 if time.monotonic() > deadline:
                     self._checkpoint()
@@ -171,7 +176,7 @@ class Training:
         return order
 
     def _loaded(self, batches: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], Batch]]:
-        """Each batch with its images and targets on the device, the next one read meanwhile."""
+        """Each batch, its images on the device, the next one read meanwhile."""
         with ThreadPoolExecutor(max_workers=1) as reader:
             pending = [reader.submit(self._read, indices) for indices in batches[:1]]
             for number, indices in enumerate(batches):
@@ -180,7 +185,7 @@ class Training:
                 start = time.perf_counter()
                 images, targets = pending.pop(0).result()
                 self.waited += time.perf_counter() - start
-                yield list(indices), to_device(images, targets, self.device)
+                yield list(indices), (images.to(self.device, non_blocking=True), targets)
 
     def _read(self, indices: Sequence[int]) -> Batch:
         images, targets = self.dataset.batch(indices)

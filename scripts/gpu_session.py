@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import tarfile
+import time
 import zlib
 from collections import defaultdict
 from importlib.metadata import PackageNotFoundError, version
@@ -79,16 +80,102 @@ def machine(file: Path) -> None:
     )
 
 
+GRAPHED = ("SSD", "SSD+Non-local", "SSD+DA", "SSD+DOAM-T", "YOLOv3", "FCOS+DOAM-T")
+"""Arms whose recorded step is compared with the ordinary one."""
+
+ALLOWED = 0.05
+"""Of the gradient's length: by so much the two steps may differ in bfloat16."""
+
+
+def graphs(file: Path) -> None:
+    """A step by CUDA graph must be the step without; prints both times. Does nothing on a CPU."""
+    import torch
+
+    from doamlib.experiments.arms import ARMS
+    from doamlib.experiments.parameters import from_file
+    from doamlib.experiments.study import run_config
+    from doamlib.models.detector import build_detector
+    from doamlib.models.graphs import graphed
+
+    if not torch.cuda.is_available():
+        return
+    device, wanted = torch.device("cuda"), from_file(file)
+    for arm in (arm for arm in GRAPHED if arm in wanted.arms):
+        config = run_config(wanted, ARMS[arm], 0)
+        detector = build_detector(config.detector, 0).to(device)
+        step = _step_of(detector, config.training.precision, wanted.batch_size)
+        (plain, again), slow = (step(), step()), _milliseconds(step)
+        with graphed(detector, wanted.batch_size, config.training.precision, device):
+            ours, fast = step(), _milliseconds(step)
+        noise, off = ((x - plain).norm() / plain.norm() for x in (again, ours))
+        print(
+            f"  {arm:16} {slow:6.2f} ms a step, {fast:6.2f} by graph; gradients differ by {off:.1e}"
+        )
+        print(f"  {'':16} (two ordinary steps by {noise:.1e})")
+        if not off < ALLOWED:
+            sys.exit(f"{arm}: the graph's gradient is another one")
+
+
+def _step_of(detector, precision: str, images: int):
+    """Forward, loss and backward of one made-up batch; gives the gradient as one vector."""
+    import torch
+
+    from doamlib.core.precision import forward_in
+
+    device = detector.mean.device
+    shape = (images, 3, detector.image_size, detector.image_size)
+    batch = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+    box = torch.tensor([[10.0, 12, 50, 40], [30, 20, 80, 90]])
+    targets = [
+        {"boxes": box[: 1 + i % 2], "labels": torch.tensor([1, 3])[: 1 + i % 2]}
+        for i in range(images)
+    ]
+    detector.train()
+
+    def step():
+        detector.zero_grad(set_to_none=True)
+        with forward_in(precision, device):
+            loss = sum(detector(batch, targets).values())
+        loss.backward()
+        return torch.cat([p.grad.flatten() for p in detector.parameters()])
+
+    return step
+
+
+def _milliseconds(step, times: int = 20) -> float:
+    import torch
+
+    step()
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(times):
+        step()
+    torch.cuda.synchronize()
+    return (time.perf_counter() - start) / times * 1000
+
+
 def write_trial(file: Path, to: Path) -> None:
     """The parameters with a handful of images and one seed."""
     _write(for_this_machine(file) | TRIAL, to)
 
 
+def write_brief(file: Path, to: Path) -> None:
+    """The trial from the shipped starting weights: no warm start is trained."""
+    few = {name: value for name, value in TRIAL.items() if not name.startswith("warm_")}
+    _write(for_this_machine(file) | few | {"epochs": 2}, to)
+
+
 def for_this_machine(file: Path) -> dict:
-    """The validated parameters as plain values, with a process a core: small runs share a GPU."""
+    """The validated parameters as plain values, with a process a core: small runs share a GPU.
+
+    Of a seed the dearest arms come first, so that none begins when all others end.
+    """
     from doamlib.experiments.parameters import from_file
 
-    return from_file(file).model_dump(mode="json") | {"processes": os.cpu_count()}
+    values = from_file(file).model_dump(mode="json")
+    dear = ("FCOS+", "YOLOv3+", "FCOS", "SSD+DOAM-T", "SSD+DOAM-O", "YOLOv3", "SSD+DOAM", "")
+    turn = {arm: next(i for i, d in enumerate(dear) if arm.startswith(d)) for arm in values["arms"]}
+    return values | {"processes": os.cpu_count(), "arms": sorted(values["arms"], key=turn.get)}
 
 
 def _write(values: dict, to: Path) -> None:
@@ -267,7 +354,7 @@ def main() -> int:
     elif options.step == "resumed":
         resumed(json.loads(options.paths[0].read_text()))
     else:
-        steps = (machine, write_trial, check, rates, write_missing, pack, keep)
+        steps = (machine, graphs, write_trial, write_brief, check, rates, write_missing, pack, keep)
         named = {step.__name__.removeprefix("write_"): step for step in steps}
         return named[options.step](*options.paths) or 0
     return 0

@@ -9,12 +9,14 @@
 # then trains the seeds that book/reference_results does not hold yet. MINUTES after its start it
 # begins no further epoch; leave two minutes more for the epochs that run, and for packing.
 #
-# OUT gets the archives, log.txt, and kept.tar.gz where a seed is unfinished: laid into build/gpu, the
-# next `run` goes on from it. Files stay below 16 MB. Exit status: 0 everything is trained, 3 time is
-# over and what is finished is packed, anything else a failure, told in the last line.
+# OUT gets the archives, log.txt, detectors.tar.gz (weights for `doam detect`), and kept.tar.gz where
+# a seed is unfinished: laid into build/gpu, the next `run` goes on from it. Files stay below 16 MB.
+# Exit status: 0 everything is trained, 3 time is over and what is finished is packed, anything else
+# a failure, told in the last line.
 #
-# PYTHON names another interpreter, REFERENCE another parameter file, DOAM_HOME where runs lie;
-# TRIAL=no leaves the trial out, for a second call with the same files on the same machine.
+# PYTHON names another interpreter, REFERENCE another parameter file, DOAM_HOME where runs lie.
+# TRIAL=brief tries every arm without killing anything; TRIAL=no leaves the trial out, for a second
+# call with the same files on the same machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -81,6 +83,7 @@ install() {
       --disable-pip-version-check --root-user-action=ignore --target "$scratch/site" $lacking
   fi
   export PYTHONPATH="$scratch/site:$PWD${PYTHONPATH:+:$PYTHONPATH}"
+  export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 # every run has one core
   helper machine "$REFERENCE"
 }
 
@@ -100,8 +103,31 @@ share_gpu() {
   fi
 }
 
+watch_gpu() {
+  command -v nvidia-smi > /dev/null || return 0
+  while sleep 20; do
+    echo "  $SECONDS s: GPU $(nvidia-smi --query-gpu=utilization.gpu,memory.used --format=csv,noheader)," \
+      "load $(cut -d' ' -f1 /proc/loadavg)"
+  done &
+  watcher=$!
+}
+
 stop_sharing() {
+  [ -z "${watcher:-}" ] || kill "$watcher" 2> /dev/null || true
   [ ! -d "$scratch/mps" ] || echo quit | timeout 20 nvidia-cuda-mps-control > "$scratch/mps/quit" 2>&1 || true
+}
+
+brief_trial() {
+  local file=$scratch/trial.yaml
+  share_gpu
+  helper graphs "$REFERENCE"
+  export DOAM_HOME=$scratch/trial
+  helper brief "$REFERENCE" "$file"
+  echo "brief trial: every arm, a handful of images, after $SECONDS s"
+  train -f "$file" --pack "$scratch/archives"
+  helper check "$file" "$scratch/archives"
+  helper rates "$file"
+  echo "the trial has passed after $SECONDS s"
 }
 
 trial() {
@@ -129,7 +155,12 @@ trial() {
 run() {
   local out=$1 minutes=$2 home=${DOAM_HOME:-$PWD} file left status=0
   install
-  if [ "${TRIAL:-yes}" = no ]; then share_gpu; else trial; fi
+  case "${TRIAL:-yes}" in
+    no) share_gpu ;;
+    brief) brief_trial ;;
+    *) trial ;;
+  esac
+  watch_gpu
   export DOAM_HOME=$home
   file=$scratch/reference.yaml
   helper missing "$REFERENCE" "$file"
@@ -139,10 +170,18 @@ run() {
   [ "$left" -gt 0 ] || fail "MINUTES is $minutes, but $SECONDS s are gone already: give more"
   train -f "$file" --time-budget "${left}s" || status=$?
   helper pack "$REFERENCE" "$out"
+  ship "$out"
   helper keep "$REFERENCE" "$out/kept.tar.gz"
   helper rates "$file"
   [ "$status" -eq 0 ] || fail "training failed with status $status"
   helper check "$file" "$out"
+}
+
+# Weights for `doam detect`, of the first seed, as soon as it has them.
+ship() {
+  [ "$REFERENCE" = params/reference.yaml ] || return 0
+  "$PYTHON" scripts/ship_detectors.py -f "$REFERENCE" --to "$scratch/detectors" || return 0
+  tar -czf "$1/detectors.tar.gz" -C "$scratch/detectors" .
 }
 
 # What the script prints goes to OUT/log.txt as well; its last line tells the exit status.

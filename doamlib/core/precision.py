@@ -42,10 +42,19 @@ def has_bfloat16(device: torch.device) -> bool:
     return bool(CPU_FLAGS & set(cpu_says("flags").split()))
 
 
-def forward_in(precision: Precision, device: torch.device) -> AbstractContextManager:
-    """Inside, convolutions and matrix products of a forward pass run in this format."""
-    bfloat16 = chosen(precision, device) == "bfloat16"
-    return torch.autocast(device.type, torch.bfloat16) if bfloat16 else nullcontext()
+def forward_in(
+    precision: Precision, device: torch.device, keep_casts: bool = True
+) -> AbstractContextManager:
+    """Inside, convolutions and matrix products of a forward pass run in this format.
+
+    Args:
+        precision: of the parameters.
+        device: that computes.
+        keep_casts: cast a weight once for all its uses; the numbers are the same.
+    """
+    if chosen(precision, device) == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=keep_casts)
 
 
 def full_precision(device: str) -> AbstractContextManager:

@@ -10,19 +10,6 @@ Batch = tuple[Tensor, list[dict[str, Tensor]]]
 ``labels`` (int64 G, from 1)."""
 
 
-def to_device(images: Tensor, targets: list[dict[str, Tensor]], device: torch.device) -> Batch:
-    """A batch on the device; the boxes of all images travel together."""
-    if device.type == "cpu":
-        return images, targets
-    counts = [len(target["boxes"]) for target in targets]
-    boxes, labels = (
-        torch.cat([target[name] for target in targets]).to(device).split(counts)
-        for name in ("boxes", "labels")
-    )
-    moved = [{"boxes": b, "labels": n} for b, n in zip(boxes, labels, strict=True)]
-    return images.to(device, non_blocking=True), moved
-
-
 def flip_some(images: Tensor, targets: list[dict[str, Tensor]], which: Tensor) -> None:
     """Mirror the images (uint8 N,3,H,W) where ``which`` (bool N) says so, boxes too, in place.
 

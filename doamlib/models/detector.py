@@ -62,7 +62,7 @@ class Detector(nn.Module):
         Returns:
             Training: scalar losses by name, to be added up. Evaluation: a dict an image with
             ``boxes`` (R, 4) in pixels of the image, ``labels`` (R,), ``scores`` (R,), strongest
-            first.
+            first; of a GPU they lie on the CPU.
 
         Raises:
             ValueError: an image has not three channels, targets are missing in training mode, their
@@ -73,14 +73,22 @@ class Detector(nn.Module):
             if targets is None:
                 raise ValueError("a detector in training mode needs targets")
             boxes, labels = self._padded(targets, scale)
-        outputs = self.network(self.network_input(pixels))
+        outputs = self.outputs(pixels)
         if self.training:
             with full_precision(pixels.device.type):
                 return self.network.loss(outputs, boxes, labels)
         detections = self.network.detect(outputs)
+        scale = scale.to(detections[0]["boxes"].device) if detections else scale
         for detection, factors in zip(detections, scale, strict=True):
             detection["boxes"] = detection["boxes"] / factors
         return detections
+
+    def plain_outputs(self, pixels: Tensor) -> dict[str, Tensor]:
+        """What the network makes of :meth:`pixels`, by name."""
+        return self.network(self.network_input(pixels))
+
+    outputs = plain_outputs
+    """What is called; :func:`doamlib.models.graphs.graphed` puts a faster way in its place."""
 
     def pixels(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Images at the network's size, N,3,S,S in 0..255; and by how much x and y were scaled.
@@ -122,9 +130,9 @@ class Detector(nn.Module):
         labels = pad_sequence([t["labels"] for t in targets], batch_first=True)
         if boxes.shape[1] == 0:  # no item in the whole batch; one padded box keeps the shapes
             boxes, labels = boxes.new_zeros(len(targets), 1, 4), labels.new_zeros(len(targets), 1)
-        boxes, labels = boxes.to(scale), labels.to(scale.device)
-        self._check(boxes, labels, targets)
-        return boxes * scale[:, None], labels
+        boxes = boxes.to(scale.dtype)
+        self._check(boxes, labels, targets)  # before they travel: a GPU would have to be waited for
+        return boxes.to(scale) * scale[:, None], labels.to(scale.device)
 
     def _check(self, boxes: Tensor, labels: Tensor, targets: Sequence[Target]) -> None:
         real = torch.arange(labels.shape[1], device=labels.device) < torch.tensor(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torchvision.ops import nms
 
@@ -28,10 +29,13 @@ def select_detections(
 
     Returns:
         One dict an image: ``boxes`` (R, 4), ``labels`` int64 (R,) from 1 to K, ``scores`` (R,).
+        Those of a GPU lie on the CPU.
     """
     candidates = min(CANDIDATES_PER_CLASS, scores.shape[1])
-    strongest, prior = scores.transpose(1, 2).topk(candidates, dim=2)
+    strongest, prior = scores.transpose(1, 2).topk(candidates, dim=2)  # N,K,C
     boxes = boxes.clamp(0, image_size)
+    if boxes.is_cuda:
+        return all_at_once(boxes, strongest, prior, config)
     detections = []
     for image in range(len(boxes)):
         label, rank = (strongest[image] > config.score_threshold).nonzero(as_tuple=True)
@@ -72,3 +76,62 @@ def class_wise_nms(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, li
     if len(kept) < limit and len(first) < len(order):
         kept = order[nms(apart[order], scores[order], iou)]
     return kept[:limit]
+
+
+def all_at_once(
+    boxes: Tensor, strongest: Tensor, prior: Tensor, config: DetectorConfig
+) -> list[dict[str, Tensor]]:
+    """The detections of a batch without a loop over its images, which a GPU would wait in.
+
+    Args:
+        boxes: (N, P, 4), clipped.
+        strongest: (N, K, C), the C largest scores of each class, falling.
+        prior: int64 (N, K, C), whose scores they are.
+        config: thresholds and limits.
+
+    Returns:
+        As :func:`select_detections`.
+    """
+    images, classes, count = strongest.shape
+    own = boxes.gather(1, prior.flatten(1)[..., None].expand(-1, -1, 4))  # N,K*C,4
+    stands = strongest > config.score_threshold
+    kept = suppressed_within(own.view(images, classes, count, 4), stands, config.nms_iou)
+    kept = kept.flatten(1)
+    # Class after class, so that of equal scores the smaller label comes first, as above.
+    left = strongest.flatten(1).masked_fill(~kept, -1.0)
+    order = left.argsort(dim=1, descending=True, stable=True)
+    order = order[:, : config.detections_per_image]
+    found = own.gather(1, order[..., None].expand(-1, -1, 4)).cpu()
+    scores = strongest.flatten(1).gather(1, order).cpu()
+    order, counts = order.cpu(), kept.sum(1).clamp(max=order.shape[1]).tolist()
+    return [
+        {"boxes": found[i, :n], "labels": order[i, :n] // count + 1, "scores": scores[i, :n]}
+        for i, n in enumerate(counts)
+    ]
+
+
+def suppressed_within(boxes: Tensor, stands: Tensor, iou: float) -> Tensor:
+    """Non-maximum suppression within many lists of boxes at once, strongest first: who is kept.
+
+    A box falls if a stronger one that is kept overlaps it. Applied to all boxes again and again
+    this settles: after n rounds at the latest for the first n of each list.
+
+    Args:
+        boxes: (..., C, 4), x1, y1, x2, y2, strongest first.
+        stands: bool (..., C), which of them take part.
+        iou: the overlap from which on, exclusively, a box falls.
+
+    Returns:
+        bool (..., C).
+    """
+    low = torch.maximum(boxes[..., :, None, :2], boxes[..., None, :, :2])
+    high = torch.minimum(boxes[..., :, None, 2:], boxes[..., None, :, 2:])
+    common = (high - low).clamp(min=0).prod(dim=-1)  # ...,C,C
+    area = (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1)
+    union = area[..., :, None] + area[..., None, :] - common
+    beats = (common / union > iou).triu(diagonal=1)  # row beats column; 0 / 0 beats nobody
+    kept, before = stands, None
+    while before is None or not torch.equal(kept, before):
+        before = kept
+        kept = stands & ~(beats & before[..., :, None]).any(dim=-2)
+    return kept

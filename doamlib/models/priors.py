@@ -114,8 +114,9 @@ def match_priors(priors: Tensor, boxes: Tensor, present: Tensor, iou_threshold: 
     matched = best_box.masked_fill_(best_overlap < iou_threshold, MATCHED_NOTHING)
     best_prior = overlap.argmax(dim=2)
     for box in range(present.shape[1]):  # in order, so that the last of two rivals always wins
-        images = present[:, box].nonzero().squeeze(1)
-        matched[images, best_prior[images, box]] = box
+        own = best_prior[:, box : box + 1]
+        kept = matched.gather(1, own)  # no indexing by a mask: a GPU would have to be waited for
+        matched.scatter_(1, own, torch.where(present[:, box : box + 1], box, kept))
     return matched
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from doamlib.data.batches import _mirror_on_gpu, flip_some, to_device
+from doamlib.data.batches import _mirror_on_gpu, flip_some
 
 
 def test_images_in_a_gpus_memory_are_mirrored_as_those_in_the_file_are():
@@ -27,13 +27,3 @@ def test_flips_are_mirrors_of_pixels_and_boxes():
     assert targets[1]["boxes"].tolist() == [[0.0, 1.0, 3.0, 2.0]]
     flip_some(images, targets, torch.tensor([True, False]))
     torch.testing.assert_close(images, before, rtol=0, atol=0)
-
-
-def test_to_device_keeps_each_images_boxes():
-    images = torch.zeros(2, 3, 1, 1, dtype=torch.uint8)
-    targets = [
-        {"boxes": torch.zeros(count, 4), "labels": torch.ones(count, dtype=torch.int64)}
-        for count in (1, 0)
-    ]
-    moved, split = to_device(images, targets, torch.device("meta"))
-    assert moved.device.type == "meta" and [len(t["boxes"]) for t in split] == [1, 0]

@@ -7,7 +7,8 @@ import torch
 from torchvision.ops import batched_nms, nms
 
 from doamlib.models import postprocess
-from doamlib.models.postprocess import class_wise_nms
+from doamlib.models.config import DetectorConfig
+from doamlib.models.postprocess import all_at_once, class_wise_nms, select_detections
 
 
 def boxes_of(number: int, spread: float, seed: int = 0):
@@ -48,3 +49,22 @@ def test_boxes_of_two_classes_do_not_suppress_each_other():
     same = torch.tensor([[10.0, 10, 50, 50]]).repeat(3, 1)
     scores, labels = torch.tensor([0.5, 0.9, 0.7]), torch.tensor([0, 1, 1])
     assert class_wise_nms(same, scores, labels, 0.45, 5).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("spread", [300.0, 60.0, 5.0])
+def test_a_batch_at_once_keeps_what_each_image_by_itself_does(spread):
+    """The way that a GPU takes, on the CPU: equal scores, empty images and full ones too."""
+    config = DetectorConfig(num_classes=5, score_threshold=0.3, detections_per_image=40)
+    generator = torch.Generator().manual_seed(int(spread))
+    corner = spread * torch.rand(4, 300, 2, generator=generator)
+    boxes = torch.cat([corner, corner + 10 + 20 * torch.rand(4, 300, 2, generator=generator)], 2)
+    scores = torch.randint(0, 500, (4, 300, 5), generator=generator) / 500
+    scores[1] = 0.1
+    wanted = select_detections(boxes, scores, config, 300)
+    strongest, prior = scores.transpose(1, 2).topk(200, dim=2)
+    found = all_at_once(boxes.clamp(0, 300), strongest, prior, config)
+    assert [len(image["scores"]) for image in found] == [len(i["scores"]) for i in wanted]
+    assert [len(image["scores"]) for image in wanted][1] == 0
+    for ours, theirs in zip(found, wanted, strict=True):
+        for name, values in theirs.items():
+            assert torch.equal(ours[name], values)

@@ -1,0 +1,98 @@
+"""The way to a GPU's graph: what is recorded, when it is used, and what it leaves alone.
+
+No GPU is needed: PyTorch's recorder is replaced by one that runs the module as it is.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from doamlib.models import graphs
+from doamlib.models.detector import DetectorConfig, build_detector
+from doamlib.models.doam import DOAMConfig
+
+CPU = torch.device("cpu")
+ON_GPU = SimpleNamespace(type="cuda")
+TARGETS = [{"boxes": torch.tensor([[5.0, 5, 40, 60]]), "labels": torch.tensor([2])}] * 2
+
+
+def detector_of(name):
+    doam = DOAMConfig().slimmed(0.25)
+    config = DetectorConfig(name=name, image_size=96, width=0.1, num_classes=5, doam=doam)
+    return build_detector(config, 0)
+
+
+def images(number=2, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (number, 3, 96, 96), generator=generator, dtype=torch.uint8)
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    """Stands in for a GPU: counts how often the recorded way is taken."""
+    used = []
+
+    def record(module, sample, allow_unused_input):
+        for _ in range(3):
+            module(*sample)
+
+        def replay(pixels):
+            used.append(tuple(pixels.shape))
+            return module(pixels)
+
+        return replay
+
+    monkeypatch.setattr(graphs.torch.cuda, "make_graphed_callables", record)
+    return used
+
+
+@pytest.mark.parametrize("name", ["ssd", "yolov3", "fcos"])
+def test_the_recorded_way_gives_the_same_losses_gradients_and_statistics(recorder, name):
+    plain, ours = detector_of(name).train(), detector_of(name)
+    expected = plain(images(), TARGETS)
+    sum(expected.values()).backward()
+    with graphs.graphed(ours, 2, "float32", ON_GPU):
+        found = ours(images(), TARGETS)
+        sum(found.values()).backward()
+    assert recorder == [(2, 3, 96, 96)]
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[part], expected[part]) for part in expected)
+    for (key, a), b in zip(plain.named_parameters(), ours.parameters(), strict=True):
+        assert torch.equal(a.grad, b.grad), key
+    for key, value in plain.state_dict().items():  # running statistics moved once, not four times
+        assert torch.equal(value, ours.state_dict()[key]), key
+
+
+def test_other_batches_and_evaluation_are_computed_as_ever(recorder):
+    detector = detector_of("ssd")
+    with graphs.graphed(detector, 2, "float32", ON_GPU):
+        detector(images(1), TARGETS[:1])
+        detector.eval()(images())
+        detector.train()
+        with torch.no_grad():
+            detector(images(), TARGETS)
+    assert recorder == []
+    detector(images(), TARGETS)
+    assert recorder == [] and "outputs" not in vars(detector)
+
+
+def test_where_nothing_can_be_recorded_training_goes_on_and_says_so(recorder, monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    monkeypatch.setattr(graphs.torch.cuda, "make_graphed_callables", refuse)
+    detector, lines = detector_of("yolov3"), []
+    before = {key: value.clone() for key, value in detector.state_dict().items()}
+    with graphs.graphed(detector, 2, "float32", ON_GPU, lines.append):
+        assert all(torch.equal(v, before[k]) for k, v in detector.state_dict().items())
+        detector(images(), TARGETS)
+    assert len(lines) == 1 and "stream is capturing" in lines[0] and "more" not in lines[0]
+
+
+def test_on_a_cpu_nothing_is_recorded(recorder):
+    detector = detector_of("ssd")
+    with graphs.graphed(detector, 2, "float32", CPU):
+        assert "outputs" not in vars(detector)
