@@ -226,5 +226,5 @@ def test_the_trial_has_every_arm_and_a_handful_of_images(tmp_path):
         from_file(f) for f in (tmp_path / "trial.yaml", REPOSITORY / "params/reference.yaml")
     )
     assert trial.processes == os.cpu_count()
-    assert trial.arms == whole.arms and trial.image_size == whole.image_size
+    assert {*trial.arms} == {*whole.arms} and trial.image_size == whole.image_size
     assert len(trial.seeds) == 1 and trial.train_images < 100 > trial.warm_images
