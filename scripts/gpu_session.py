@@ -105,7 +105,7 @@ def graphs(file: Path) -> None:
         detector = build_detector(config.detector, 0).to(device)
         step = _step_of(detector, config.training.precision, wanted.batch_size)
         (plain, again), slow = (step(), step()), _milliseconds(step)
-        with graphed(detector, wanted.batch_size, config.training.precision, device):
+        with graphed(detector, wanted.batch_size, config.training.precision, device, sys.exit):
             ours, fast = step(), _milliseconds(step)
         noise, off = ((x - plain).norm() / plain.norm() for x in (again, ours))
         print(

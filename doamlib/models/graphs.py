@@ -89,18 +89,29 @@ def _record(
     """Pixels to outputs, by a graph."""
     buffers = [(buffer, buffer.clone()) for buffer in detector.buffers()]
     try:
-        with forward_in(precision, pixels.device):
-            found = detector.plain_outputs(pixels)
-        names = learned(found)
+        names, constant = _kinds_of_outputs(detector, pixels, precision)
         forward = torch.cuda.make_graphed_callables(
             _Forward(detector, precision), (pixels,), allow_unused_input=True
         )
     finally:
         for buffer, before in buffers:  # recording runs the network, which moves its statistics
             buffer.copy_(before)
-    constant = {name: value for name, value in found.items() if name not in names}
 
     def recorded(given: Tensor) -> Outputs:
         return dict(zip(names, forward(given), strict=True)) | constant
 
     return recorded
+
+
+def _kinds_of_outputs(
+    detector: Detector, pixels: Tensor, precision: Precision
+) -> tuple[list[str], Outputs]:
+    """The names of :func:`learned` outputs, and the others.
+
+    Nothing of the pass may outlive this function: what it leaves behind of the backward pass would
+    tie the recording to another stream, and it would fail.
+    """
+    with forward_in(precision, pixels.device):
+        found = detector.plain_outputs(pixels)
+    names = learned(found)
+    return names, {name: value for name, value in found.items() if name not in names}
