@@ -80,7 +80,7 @@ def machine(file: Path) -> None:
     )
 
 
-GRAPHED = ("SSD", "SSD+Non-local", "SSD+DA", "SSD+DOAM-T", "YOLOv3", "FCOS+DOAM-T")
+GRAPHED = ("SSD+DOAM-T", "YOLOv3+DOAM-T", "FCOS+DOAM-T")
 """Arms whose recorded step is compared with the ordinary one."""
 
 ALLOWED = 0.05

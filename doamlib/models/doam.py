@@ -315,8 +315,11 @@ class DOAM(nn.Module):
         if self.config.branch_inputs == "standardised":
             plain, edges = (plain - BRANCH_MEAN) / BRANCH_STD, edges / EDGE_STD
         if self.config.material:
-            flipped = plain[:, [2, 1, 0, 3]] if self.config.channel_order == "bgr" else plain
-            branches.append(self.material(flipped))  # B (Eq. 3 to 6)
+            if self.config.channel_order == "bgr":
+                read = torch.cat([plain[:, :3].flip(1), plain[:, 3:]], dim=1)
+            else:
+                read = plain
+            branches.append(self.material(read))  # B (Eq. 3 to 6)
         if self.config.edge_guidance:
             branches.append(self.edge_guidance(edges))  # A (Eq. 1, 2)
         if not branches:
