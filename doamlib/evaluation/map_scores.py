@@ -121,7 +121,11 @@ def seen_by_last_layer(detector: Detector, cached: CachedDataset) -> NDArray[np.
 def plain_maps(images: Tensor, kind: Literal["edges", "darkness"]) -> Tensor:
     """What needs no learning, N,S,S in 0..255 or more: Sobel edges, or 255 minus brightness."""
     pixels = images.float()
-    return SobelEdges()(pixels)[:, 0] if kind == "edges" else 255 - pixels.mean(dim=1)
+    return (
+        SobelEdges().to(pixels.device)(pixels)[:, 0]
+        if kind == "edges"
+        else 255 - pixels.mean(dim=1)
+    )
 
 
 def item_maps(

@@ -83,8 +83,8 @@ def detect_each(
             with change():
                 outputs = detector(images)
             for index, output in zip(indices, outputs, strict=True):
-                boxes = dataset.to_original(index, output["boxes"].float())
-                found[name].append((output["labels"], output["scores"].float(), boxes))
+                boxes = dataset.to_original(index, output["boxes"].float().cpu())
+                found[name].append((output["labels"].cpu(), output["scores"].float().cpu(), boxes))
     return {name: Detections.from_images(parts) for name, parts in found.items()}
 
 

@@ -72,23 +72,25 @@ class Detector(nn.Module):
         if self.training:
             if targets is None:
                 raise ValueError("a detector in training mode needs targets")
-            boxes, labels = self._padded(targets, scale)
-        outputs = self.outputs(pixels)
-        if self.training:
-            with full_precision(pixels.device.type):
-                return self.network.loss(outputs, boxes, labels)
-        detections = self.network.detect(outputs)
+            return self.losses(pixels, *self._padded(targets, scale))
+        detections = self.network.detect(self.outputs(pixels))
         scale = scale.to(detections[0]["boxes"].device) if detections else scale
         for detection, factors in zip(detections, scale, strict=True):
             detection["boxes"] = detection["boxes"] / factors
         return detections
 
-    def plain_outputs(self, pixels: Tensor) -> dict[str, Tensor]:
+    def outputs(self, pixels: Tensor) -> dict[str, Tensor]:
         """What the network makes of :meth:`pixels`, by name."""
         return self.network(self.network_input(pixels))
 
-    outputs = plain_outputs
-    """What is called; :func:`doamlib.models.graphs.graphed` puts a faster way in its place."""
+    def plain_losses(self, pixels: Tensor, boxes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Losses by name, from :meth:`pixels` and padded boxes (N,G,4) and labels (N,G)."""
+        outputs = self.outputs(pixels)
+        with full_precision(pixels.device.type):
+            return self.network.loss(outputs, boxes, labels)
+
+    losses = plain_losses
+    """What training calls; :func:`doamlib.models.graphs.graphed` puts a faster way in its place."""
 
     def pixels(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Images at the network's size, N,3,S,S in 0..255; and by how much x and y were scaled.

@@ -134,6 +134,9 @@ class SSD(nn.Module):
 
     first_layer = "backbone.features.0"
     output_layers = ("head",)
+    loss_of_fixed_shapes = True
+    """Whether shapes in :meth:`loss` depend on the padded targets alone, not on what they hold."""
+
     keeps_image_losses = False
     """Whether :meth:`loss` also leaves ``image_losses`` (N,): each image as a batch of its own."""
 
@@ -220,11 +223,12 @@ class SSD(nn.Module):
         """The loss, given each prior's box (N,P,4) and class (N,P)."""
         positive = label > 0  # (N,P): the prior stands for an item
         matched = positive.sum().clamp(min=1)  # N of the SSD paper
-        priors = self.priors.expand_as(box)
-        # Both sums run over the whole batch: offsets of the positives (n,4) against encoded boxes.
-        localisation = F.smooth_l1_loss(
-            outputs["offsets"][positive], encode(box[positive], priors[positive]), reduction="sum"
-        )
+        # All shapes are the batch's, whatever it holds: nothing here waits for a GPU. Where a prior
+        # stands for no item, its offsets are compared with themselves, which adds nothing.
+        wanted = encode(box.flatten(0, 1), self.priors.repeat(len(box), 1)).view_as(box)
+        offsets = outputs["offsets"]
+        wanted = torch.where(positive[..., None], wanted, offsets.detach())
+        localisation = F.smooth_l1_loss(offsets, wanted, reduction="sum")
         classification = self._focal if self.config.focal_loss else self._hard_negatives
         return {
             "bbox_regression": localisation / matched,
@@ -236,12 +240,11 @@ class SSD(nn.Module):
         entropy = F.cross_entropy(logits.transpose(1, 2), label, reduction="none")  # (N,P)
         positive = label > 0
         wanted = NEGATIVES_PER_POSITIVE * positive.sum(dim=1, keepdim=True)  # (N,1)
-        negatives = entropy.masked_fill(positive, 0.0)
-        hardest = negatives.topk(min(int(wanted.max()), negatives.shape[1]), dim=1).values
-        # Sorted (N,W) for the image that wants most; of each, as many count as it wants itself.
-        # Where it has fewer, masked positives come last, and their zeros add nothing.
+        # Positives come last as zeros; where an image has too few negatives, they add nothing.
+        hardest = entropy.masked_fill(positive, 0.0).sort(dim=1, descending=True).values
         rank = torch.arange(hardest.shape[1], device=hardest.device)
-        return entropy[positive].sum() + hardest[rank < wanted].sum()
+        hardest = hardest.masked_fill(rank >= wanted, 0.0)
+        return entropy.masked_fill(~positive, 0.0).sum() + hardest.sum()
 
     def _focal(self, logits: Tensor, label: Tensor) -> Tensor:
         """-alpha_t (1 - p_t)^gamma log(p_t) over all priors (Eq. 20)."""

@@ -24,10 +24,11 @@ class WeightAverage:
     def add(self, detector: nn.Module) -> None:
         """Take the present weights into the mean."""
         self.steps += 1
-        for name, value in detector.state_dict().items():
-            if value.is_floating_point():
-                mean = self.tensors.setdefault(name, torch.zeros_like(value))
-                mean.lerp_(value, 1 / self.steps)
+        values = {n: v for n, v in detector.state_dict().items() if v.is_floating_point()}
+        if not self.tensors:
+            self.tensors.update({name: torch.zeros_like(value) for name, value in values.items()})
+        means = [self.tensors[name] for name in values]
+        torch._foreach_lerp_(means, list(values.values()), 1 / self.steps)  # each mean.lerp_(value)
 
     def load_into(self, detector: nn.Module) -> None:
         """Give the detector the mean; what is no float, or an empty mean, leaves it as it is."""

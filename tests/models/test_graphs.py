@@ -39,9 +39,9 @@ def recorder(monkeypatch):
         for _ in range(3):
             module(*sample)
 
-        def replay(pixels):
-            used.append(tuple(pixels.shape))
-            return module(pixels)
+        def replay(*given):
+            used.append(tuple(given[0].shape))
+            return module(*given)
 
         return replay
 
@@ -59,7 +59,8 @@ def test_the_recorded_way_gives_the_same_losses_gradients_and_statistics(recorde
         sum(found.values()).backward()
     assert recorder == [(2, 3, 96, 96)]
     assert found.keys() == expected.keys()
-    assert all(torch.equal(found[part], expected[part]) for part in expected)
+    for part in expected:
+        assert torch.equal(found[part], expected[part]), part
     for (key, a), b in zip(plain.named_parameters(), ours.parameters(), strict=True):
         assert torch.equal(a.grad, b.grad), key
     for key, value in plain.state_dict().items():  # running statistics moved once, not four times
@@ -76,7 +77,7 @@ def test_other_batches_and_evaluation_are_computed_as_ever(recorder):
             detector(images(), TARGETS)
     assert recorder == []
     detector(images(), TARGETS)
-    assert recorder == [] and "outputs" not in vars(detector)
+    assert recorder == [] and "losses" not in vars(detector)
 
 
 def test_where_nothing_can_be_recorded_training_goes_on_and_says_so(recorder, monkeypatch):
@@ -95,4 +96,25 @@ def test_where_nothing_can_be_recorded_training_goes_on_and_says_so(recorder, mo
 def test_on_a_cpu_nothing_is_recorded(recorder):
     detector = detector_of("ssd")
     with graphs.graphed(detector, 2, "float32", CPU):
-        assert "outputs" not in vars(detector)
+        assert "losses" not in vars(detector)
+
+
+@pytest.mark.parametrize(("items", "recorded"), [(1, True), (4, True), (5, False)])
+def test_more_items_than_a_recorded_loss_has_room_for(recorder, items, recorded):
+    detector = detector_of("ssd").train()
+    boxes = torch.tensor([[5.0, 5, 40, 60]]) + 7 * torch.arange(items)[:, None]
+    targets = [{"boxes": boxes, "labels": torch.full((items,), 3)}, TARGETS[0]]
+    expected = detector(images(), targets)
+    with graphs.graphed(detector, 2, "float32", ON_GPU):
+        found = detector(images(), targets)
+    assert bool(recorder) == recorded
+    for part in expected:
+        assert torch.equal(found[part], expected[part]), part
+
+
+def test_where_single_images_losses_are_asked_for_the_loss_is_not_recorded(recorder):
+    detector = detector_of("ssd").train()
+    detector.network.keeps_image_losses = True
+    with graphs.graphed(detector, 2, "float32", ON_GPU):
+        detector(images(), TARGETS)
+    assert len(detector.network.image_losses) == 2 and recorder == [(2, 3, 96, 96)]
