@@ -171,8 +171,8 @@ run() {
   train -f "$file" --time-budget "${left}s" || status=$?
   helper pack "$REFERENCE" "$out"
   ship "$out"
-  helper keep "$REFERENCE" "$out/kept.tar.gz"
   helper rates "$file"
+  helper keep "$REFERENCE" "$out/kept.tar.gz"
   [ "$status" -eq 0 ] || fail "training failed with status $status"
   helper check "$file" "$out"
 }
