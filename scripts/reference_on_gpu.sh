@@ -166,7 +166,7 @@ run() {
   helper missing "$REFERENCE" "$file"
   [ -s "$file" ] || { echo "every seed is in book/reference_results"; return 0; }
   [ ! -f "$KIT/kept.tar.gz" ] || { mkdir -p "$DOAM_HOME/runs" && tar -xzf "$KIT/kept.tar.gz" -C "$DOAM_HOME/runs"; }
-  left=$((minutes * 60 - SECONDS))
+  left=$(awk "BEGIN { print int($minutes * 60) - $SECONDS }")
   [ "$left" -gt 0 ] || fail "MINUTES is $minutes, but $SECONDS s are gone already: give more"
   train -f "$file" --time-budget "${left}s" || status=$?
   helper pack "$REFERENCE" "$out"
@@ -206,7 +206,7 @@ end() {
 case "${1:-}" in
   wheels) wheels ;;
   run)
-    [[ $# -eq 3 && $3 =~ ^[0-9]+$ ]] || fail "usage: $0 run OUT MINUTES"
+    [[ $# -eq 3 && $3 =~ ^[0-9]+([.][0-9]+)?$ ]] || fail "usage: $0 run OUT MINUTES"
     out=$(realpath -m "$2")
     begin "$out"
     run "$out" "$3"
