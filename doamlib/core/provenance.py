@@ -24,10 +24,9 @@ def record(device: torch.device) -> dict[str, Any]:
         device: the one that is computed on.
 
     Returns:
-        ``commit`` (hex digits; outside the book's own checkout what ``DOAM_COMMIT`` says, or
-        ``unknown``), ``dirty`` (uncommitted changes to tracked files; ``DOAM_COMMIT`` then ends in
-        ``-dirty``),
-        ``packages``, ``python``, ``hardware``, ``started`` (UTC).
+        ``commit`` (hex digits; what ``DOAM_COMMIT`` says where it is set, else of the book's own
+        checkout, else ``unknown``), ``dirty`` (uncommitted changes to tracked files;
+        ``DOAM_COMMIT`` then ends in ``-dirty``), ``packages``, ``python``, ``hardware``, ``started`` (UTC).
     """
     commit, dirty = _commit()
     return {
@@ -47,12 +46,13 @@ def packages() -> dict[str, str]:
 
 def _commit() -> tuple[str, bool]:
     """Of the book's own repository: a zip of it may lie inside somebody else's."""
+    if told := os.environ.get("DOAM_COMMIT", ""):  # by whoever compared a copy with that commit
+        return told.removesuffix("-dirty"), told.endswith("-dirty")
     top = _git("rev-parse", "--show-toplevel")
     ours = bool(top) and Path(top).resolve() == paths.repository()
     if ours and (commit := _git("rev-parse", "HEAD")):
         return commit, bool(_git("status", "--porcelain", "--untracked-files=no"))
-    told = os.environ.get("DOAM_COMMIT", "")  # a copy of the files on another machine
-    return told.removesuffix("-dirty"), told.endswith("-dirty")
+    return "", False
 
 
 def _hardware(device: torch.device) -> dict[str, Any]:

@@ -71,6 +71,13 @@ def test_a_result_holds_everything(result, config, study):
     assert np.isfinite(result.test_set().occlusion).all()
 
 
+def test_a_copy_that_was_compared_with_a_commit_is_told_which(monkeypatch):
+    """Whatever checkout it was laid over: that one's commit is not what runs."""
+    monkeypatch.setenv("DOAM_COMMIT", "abc123")
+    record = provenance.record(torch.device("cpu"))
+    assert (record["commit"], record["dirty"]) == ("abc123", False)
+
+
 def test_a_copy_without_git_is_told_its_commit(monkeypatch):
     monkeypatch.setattr(provenance, "_git", lambda *arguments: "")
     for told, commit, dirty in (
