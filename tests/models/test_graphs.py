@@ -9,7 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from doamlib.experiments.arms import ARMS
+from doamlib.experiments.parameters import Parameters
+from doamlib.experiments.study import run_config
 from doamlib.models import graphs
 from doamlib.models.detector import DetectorConfig, build_detector
 from doamlib.models.doam import DOAMConfig
@@ -118,3 +124,41 @@ def test_where_single_images_losses_are_asked_for_the_loss_is_not_recorded(recor
     with graphs.graphed(detector, 2, "float32", ON_GPU):
         detector(images(), TARGETS)
     assert len(detector.network.image_losses) == 2 and recorder == [(2, 3, 96, 96)]
+
+
+class _Cpu(TorchDispatchMode):
+    """Notes every operation on a tensor of the CPU, and every look at a value."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        tensors = [t for t in tree_leaves((args, kwargs, result)) if isinstance(t, torch.Tensor)]
+        waits = any(word in str(function) for word in ("_local_scalar", "nonzero", "is_nonzero"))
+        if waits or any(tensor.device.type == "cpu" for tensor in tensors):
+            self.seen.add(str(function))
+        return result
+
+
+CONFIGS = {run_config(Parameters(), arm, 0).detector: name for name, arm in ARMS.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", CONFIGS, ids=CONFIGS.values())
+def test_what_is_recorded_neither_waits_for_the_gpu_nor_meets_the_cpu(config):
+    """With tensors that only pretend to be on a GPU: either would end a recording."""
+    detector = build_detector(config, 0).train()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        detector.to("cuda")
+        pixels = torch.empty(16, 3, 96, 96, device="cuda")
+        boxes = torch.empty(16, graphs.SLOTS, 4, device="cuda")
+        labels = torch.ones(16, graphs.SLOTS, dtype=torch.int64, device="cuda")
+        detector.outputs(pixels)  # anchors are made on the CPU once
+        with _Cpu() as cpu:
+            if config.name == "ssd":
+                detector.plain_losses(pixels, boxes, labels)
+            else:
+                detector.outputs(pixels)
+    assert not cpu.seen
