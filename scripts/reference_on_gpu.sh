@@ -9,6 +9,10 @@
 # then trains the seeds that book/reference_results does not hold yet. MINUTES after its start it
 # begins no further epoch; leave two minutes more for the epochs that run, and for packing.
 #
+# Generating the data takes minutes of the GPU's time. `scripts/carry_data.py pack FILE PARTS` packs
+# them here; before `run`, `scripts/carry_data.py unpack PARTS DOAM_HOME` lays them out there (the
+# checkout, where DOAM_HOME is not set).
+#
 # OUT gets the archives, log.txt, detectors.tar.gz (weights for `doam detect`), and kept.tar.gz where
 # a seed is unfinished: laid into build/gpu, the next `run` goes on from it. Files stay below 16 MB.
 # Exit status: 0 everything is trained, 3 time is over and what is finished is packed, anything else
