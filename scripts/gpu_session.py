@@ -9,13 +9,16 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 import tarfile
 import time
+import zipfile
 import zlib
 from collections import defaultdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import SimpleNamespace
 
 IMPORTED = (
     *("doamlib.cli", "doamlib.experiments.archive"),
@@ -264,15 +267,79 @@ def rates(file: Path) -> None:
         print(f"  in all {together:.0f} images/s while training, {images:.0f} images trained on")
 
 
+def take_up(file: Path, folder: Path | None = None) -> None:
+    """Put the runs of unfinished seeds, which the checkout brings as archives, into the run store.
+
+    Only those that this kind of processor trained, because arms of one seed are compared: the
+    others are trained anew. They have no weights, which only `doam detect` would want.
+    """
+    from doamlib.core import paths
+    from doamlib.experiments.parameters import from_file
+    from doamlib.experiments.study import Study
+
+    study, done = Study(from_file(file)), committed()
+    for path in sorted((folder or paths.reference_results() / "unfinished").glob("*.zip")):
+        print(f"{path.name}: {_taken(path, study, done)}")
+
+
+def _taken(path: Path, study, done: set[str]) -> str:
+    """Put one archive's runs into the study's store; says what came of it."""
+    from doamlib.experiments.archive import read_archive
+    from doamlib.experiments.results import processor
+
+    plan = {run.config.key(study.fingerprint): run for run in study.plan()}
+    layer = read_archive(zipfile.Path(path), path.name)
+    asked = [result for result in layer.results.values() if result.key in plan]
+    runs = [result for result in asked if result.config.digest() not in done]
+    if not asked:
+        return f"no run that these parameters ask for, {len(layer.stale)} stale"
+    if not runs:
+        return "its seeds are whole in book/reference_results: delete it"
+    here, kinds = _processor(study, runs[0]), {processor(result) for result in runs}
+    if kinds != {here}:
+        return f"left, because {', '.join(sorted(kinds))} trained it and here is {here}"
+    new = [result for result in runs if plan[result.key].result is None]
+    for result in new:
+        _put(path, result, study.store)
+    return f"{len(new)} runs taken up, {len(runs) - len(new)} were there"
+
+
+def _processor(study, result) -> str:
+    """What `processor` would say of this result, were it trained here."""
+    from doamlib.core import provenance
+    from doamlib.core.precision import chosen
+    from doamlib.experiments.results import processor
+
+    precision = chosen(result.config.training.precision, study.device)
+    made_by = provenance.record(study.device) | {"precision": precision}
+    return processor(SimpleNamespace(provenance=made_by))
+
+
+def _put(path: Path, result, store) -> None:
+    with store.making(result.key) as partial:
+        made = partial / "result"
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
+        for file in (zipfile.Path(path) / result.key).iterdir():
+            (made / file.name).write_bytes(file.read_bytes())
+        store.put(result.key, made, result.test_set().as_bytes())
+
+
+def committed() -> set[str]:
+    """Digests of the configurations that the committed results hold; these are whole seeds."""
+    from doamlib.experiments.archive import references
+
+    return {r.config.digest() for layer in references() for r in layer.results.values()}
+
+
 def write_missing(file: Path, to: Path) -> None:
     """The parameters with the seeds that the committed results lack; an empty file if none."""
-    from doamlib.experiments.archive import references
     from doamlib.experiments.arms import ARMS
     from doamlib.experiments.parameters import from_file
     from doamlib.experiments.study import run_config
 
     wanted = from_file(file)
-    done = {r.config.digest() for layer in references() for r in layer.results.values()}
+    done = committed()
     seeds = [
         seed
         for seed in wanted.seeds
@@ -354,7 +421,8 @@ def main() -> int:
     elif options.step == "resumed":
         resumed(json.loads(options.paths[0].read_text()))
     else:
-        steps = (machine, graphs, write_trial, write_brief, check, rates, write_missing, pack, keep)
+        steps = (machine, graphs, write_trial, write_brief, check, rates, take_up, write_missing)
+        steps += (pack, keep)
         named = {step.__name__.removeprefix("write_"): step for step in steps}
         return named[options.step](*options.paths) or 0
     return 0

@@ -7,7 +7,8 @@
 # That machine brings Python 3.12 with torch, torchvision, numpy, scipy, pandas, pillow, OpenCV and
 # matplotlib. `run` tries every arm with a handful of images first, kill and resumption included, and
 # then trains the seeds that book/reference_results does not hold yet. MINUTES after its start it
-# begins no further epoch; leave two minutes more for the epochs that run, and for packing.
+# begins no further epoch; leave two minutes more for the epochs that run, and for packing. Runs of
+# book/reference_results/unfinished are not trained again if this kind of GPU trained them.
 #
 # Generating the data takes minutes of the GPU's time. `scripts/carry_data.py pack FILE PARTS` packs
 # them here; before `run`, `scripts/carry_data.py unpack PARTS DOAM_HOME` lays them out there (the
@@ -167,6 +168,7 @@ run() {
   watch_gpu
   export DOAM_HOME=$home
   file=$scratch/reference.yaml
+  helper take_up "$REFERENCE"
   helper missing "$REFERENCE" "$file"
   [ -s "$file" ] || { echo "every seed is in book/reference_results"; return 0; }
   [ ! -f "$KIT/kept.tar.gz" ] || { mkdir -p "$DOAM_HOME/runs" && tar -xzf "$KIT/kept.tar.gz" -C "$DOAM_HOME/runs"; }
