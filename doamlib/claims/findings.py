@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from doamlib.claims.admission import acts
-from doamlib.claims.claims import Outcome
+from doamlib.claims.claims import AtScale, Outcome
 from doamlib.claims.comparison import map_losses
 from doamlib.claims.verdict import MIN_SEEDS, Status, Verdict
 from doamlib.core.report import counted
@@ -45,7 +45,7 @@ def found(outcome: Outcome) -> str:
     at = outcome.best
     if at is None:
         return f"{claim} was not run yet, at any scale."
-    verdict, numbers = at.verdict, _numbers(at.verdict, outcome.claim.unit)
+    verdict, numbers = at.verdict, _numbers(at.verdict, outcome.claim.unit, both=_both(at))
     if verdict.status == "not run yet":
         numbers = "none of its arms share a seed"
     tally = "" if verdict.headline == verdict.status else f" ({verdict.headline})"
@@ -106,9 +106,25 @@ def _about(outcome: Outcome, question: str) -> str:
     if verdict.status == "contradicted" and "supported" in states:
         answer = "Not everywhere"
     tally = "" if verdict.headline == verdict.status else f" ({verdict.headline})"
-    numbers = _numbers(verdict, outcome.claim.unit, shown=1)
-    code = f"; the code's own reading: {at.code.headline}" if at.code is not None else ""
-    return f"{question} {answer}{tally}, on {at.scale.data}: {numbers}{code}."
+    numbers = _numbers(verdict, outcome.claim.unit, shown=1, both=_both(at))
+    return f"{question} {answer}{tally}, on {at.scale.data}: {numbers}."
+
+
+def _in_reading(at: AtScale) -> str:
+    """How the module was read, where it is not as the code has it: behind a verb."""
+    if at.code is None:
+        return ""
+    words = at.reading.partition(", ")[2]
+    return f" {words}" if words.startswith("as ") else f" with {words}"
+
+
+def _both(at: AtScale) -> str:
+    """Behind the first number, where another reading than the code's was judged: the code's too."""
+    if at.code is None:
+        return ""
+    first = next((part.estimate for part in at.code.parts.values() if part.estimate), None)
+    code = "nothing yet" if first is None else _interval(first)
+    return f"{_in_reading(at)} and {code} as the code says"
 
 
 def _about_attention(outcome: Outcome) -> str:
@@ -120,7 +136,7 @@ def _about_attention(outcome: Outcome) -> str:
         return f"{question} Not run yet."
     acting = [arm for arm in known if acts(at.reference.results, arm)]
     numbers = "; ".join(
-        f"{arm} loses {_interval(summarise(values))} mAP with another image's map"
+        f"{_interval(summarise([-value for value in values]))} in {arm}"
         for arm, values in known.items()
     )
     answer = f"Only in {' and '.join(acting)}" if acting else "In no reading of the module"
@@ -130,7 +146,8 @@ def _about_attention(outcome: Outcome) -> str:
         answer = ANSWERS["not admitted"]
     elif max(map(len, known.values())) < MIN_SEEDS:
         answer = f"Open, at a first look: {answer[0].lower()}{answer[1:]}"
-    return f"{question} {answer}, on {at.scale.data}: {numbers}."
+    changes = f"another image's map changes the mAP by {numbers}"
+    return f"{question} {answer}, on {at.scale.data}: {changes}."
 
 
 def _about_cost(outcomes: Mapping[int, Outcome]) -> str:
@@ -152,22 +169,28 @@ def _of_parts(fact: Verdict) -> str:
     return f" ({fact.headline}); {side} {'; '.join(deciding)}"
 
 
-def _numbers(verdict: Verdict, unit: str, shown: int = SHOWN) -> str:
-    """The first parts with their intervals and the paper's numbers; the others counted."""
+def _numbers(verdict: Verdict, unit: str, shown: int = SHOWN, both: str = "") -> str:
+    """The first parts with their intervals and the paper's numbers; the others counted.
+
+    ``both`` stands behind the first.
+    """
     known = {name: part for name, part in verdict.parts.items() if part.estimate}
     if not known:
         return verdict.reason
     listed = []
     for name, part in list(known.items())[:shown]:
         theirs = "" if part.paper is None else f" (paper {part.paper:+z.2f})"
-        listed.append(f"{name} {_interval(part.estimate)} {unit}{theirs}".replace("  ", " "))
+        readings = "" if listed else both
+        said = f"{name} {_interval(part.estimate)} {unit}{readings}{theirs}"
+        listed.append(said.replace("  ", " "))
     if len(known) > shown:
         listed.append(f"and {len(known) - shown} more")
     return "; ".join(listed)
 
 
 def _interval(estimate: Estimate) -> str:
-    return estimate.in_brackets + (" (one seed)" if estimate.low is None else "")
+    text = estimate.in_brackets.replace("-", "\N{MINUS SIGN}")
+    return text + (" (one seed)" if estimate.low is None else "")
 
 
 def _judged_by(verdict: Verdict) -> str:

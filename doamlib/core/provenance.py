@@ -26,7 +26,8 @@ def record(device: torch.device) -> dict[str, Any]:
     Returns:
         ``commit`` (hex digits; what ``DOAM_COMMIT`` says where it is set, else of the book's own
         checkout, else ``unknown``), ``dirty`` (uncommitted changes to tracked files;
-        ``DOAM_COMMIT`` then ends in ``-dirty``), ``packages``, ``python``, ``hardware``, ``started`` (UTC).
+        ``DOAM_COMMIT`` then ends in ``-dirty``), ``packages``, ``python``, ``hardware``,
+        ``started`` (UTC).
     """
     commit, dirty = _commit()
     return {

@@ -6,6 +6,7 @@ import pytest
 from fabricated import FULL, TRAINED, fabricate, reference
 
 from doamlib.claims.claims import outcomes
+from doamlib.claims.comparison import map_losses
 from doamlib.claims.findings import found, how_sure, summary
 from doamlib.experiments.archive import Reference
 from doamlib.experiments.arms import READINGS
@@ -53,10 +54,9 @@ def test_every_outcome_has_its_words(smoke, options, verb, answers):
     judged = outcomes([reference(smoke, changes=SMALL, **options)])
     said = found(judged[1])
     assert said.startswith(f"On small networks on generated images, claim 1 {verb}: ")
-    mean, low, high, paper = map(
-        float,
-        re.search(r"SSD\+DOAM-T − SSD (\S+) \[(\S+), (\S+)\] mAP \(paper (\S+)\)", said).groups(),
-    )
+    told = said.replace("\N{MINUS SIGN}", "-")
+    pattern = r"SSD\+DOAM-T - SSD (\S+) \[(\S+), (\S+)\] mAP \(paper (\S+)\)"
+    mean, low, high, paper = map(float, re.search(pattern, told).groups())
     estimate = judged[1].verdict.parts["SSD+DOAM-T − SSD"].estimate
     assert (mean, low, high) == pytest.approx(
         (estimate.mean, estimate.low, estimate.high), abs=6e-3
@@ -97,7 +97,12 @@ def test_the_attention_sentence_names_the_readings_that_act(smoke):
             result.metrics = fabricate(arm, seed).metrics
     one = summary(outcomes([layer]))[3]
     assert one.startswith(f"Does the attention act? Only in {READINGS[1]}, on")
-    assert one.count("with another image's map") == len(READINGS)
+    assert all(f" in {reading}" in one.split("changes the mAP by")[1] for reading in READINGS)
+    losses = map_losses(layer.results, READINGS[1], "other").values()
+    change = -sum(losses) / len(losses)
+    assert f"{change:+.2f}".replace("-", "\N{MINUS SIGN}") in one
+    told = found(outcomes([layer])[1])
+    assert re.search(r"mAP as the paper says and \S+ \[\S+ \S+\] as the code says \(paper", told)
     assert f"the code's own reading {'holds'}" in how_sure(outcomes([layer])[1])
 
 
