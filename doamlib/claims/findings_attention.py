@@ -35,6 +35,9 @@ EXCHANGES = (*(name for name in SWAPS if name != "own"), "edge_map", *EDGE_SWAPS
 """Every exchange that :func:`doamlib.evaluation.map_swaps.map_effect` reports."""
 
 CODE, CONCAT = READINGS[0], "SSD+Concat"
+OTHERS = ("YOLOv3+DOAM-T", "FCOS+DOAM-T")
+"""The code's reading in front of the paper's other detectors."""
+
 SHORT = dict(zip(READINGS, ("the code's", "the paper's", "the normalised"), strict=True))
 
 
@@ -125,6 +128,21 @@ def _acts(found: list[Effect], several: str, changes: str) -> str:
     return f"acts in {many} {several} ({changes} {', '.join(map(str, found))})"
 
 
+def elsewhere(runs: Runs) -> str:
+    """The same of the other detectors behind the code's reading, in one sentence.
+
+    Args:
+        runs: of `OTHERS`, of one profile; those that are not there are not spoken of.
+    """
+    maps, edges = effects(runs, MAP, OTHERS), effects(runs, EDGES, OTHERS)
+    if not maps or not edges:
+        return "Of the other detectors nothing is known yet."
+    of_map, of_edges = "another image's map changes the mAP by", "another image's edges:"
+    told = f"Behind the same module in other detectors the map {_acts(maps, 'networks', of_map)}"
+    told += f"; the edge channel {_acts(edges, 'networks', of_edges)}"
+    return told + (", by one seed each." if {e.loss.n for e in maps + edges} == {1} else ".")
+
+
 def how_sure(runs: Runs) -> str:
     """A second sentence: for which of the finding's parts chance over seeds is ruled out."""
     judged = [(effect, "map") for effect in effects(runs, MAP)]
@@ -163,9 +181,9 @@ def meaning(runs: Runs) -> str:
     told = {
         (True, True): "both of its gifts are used, the map and the edge channel",
         (True, False): "its map is used, and the edge channel that it weighs is not",
-        (False, True): "it hands its detector a channel of edges and little else: in effect it is "
+        (False, True): "it hands SSD a channel of edges and little else: in effect it is "
         "the Concat of Table IX, whatever its map looks like",
-        (False, False): "the detector needs neither its map nor its edge channel, and reads the "
+        (False, False): "SSD behind it needs neither its map nor its edge channel, and reads the "
         "colours as it would without the module",
     }[acts, uses]
     sure = "" if settled else " (not settled: more seeds could change this)"

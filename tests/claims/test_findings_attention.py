@@ -178,6 +178,22 @@ def test_a_network_that_finds_next_to_nothing_is_not_judged():
     assert "channel acts in SSD+Concat (another image's edges" in findings.finding(alone)
 
 
+def test_the_other_detectors_have_a_sentence_of_their_own():
+    yolo, fcos = findings.OTHERS
+    assert findings.elsewhere({}) == "Of the other detectors nothing is known yet."
+    one = runs(yolo, lost=(0.1,), edges_lost=(0.2,))
+    told = findings.elsewhere(one)
+    assert (
+        "map does not act in YOLOv3+DOAM-T (another image's map changes the mAP by −0.10)" in told
+    )
+    assert told.endswith("(another image's edges: −0.20), by one seed each.")
+    both = findings.elsewhere(one | runs(fcos, lost=(0.2, 0.3), edges_lost=(1.4, 1.5)))
+    assert "map acts in none of the 2 networks" in both and "FCOS" in both
+    assert "channel acts in 1 of the 2 networks" in both
+    assert both.endswith("−1.45 in FCOS+DOAM-T).") and "by one seed" not in both
+    assert findings.elsewhere(runs(CODE, lost=(5.0, 5.1))) == findings.elsewhere({})
+
+
 def test_one_seed_is_called_one_and_several_are_counted():
     assert "One seed says nothing about chance" in findings.how_sure(runs(CODE, lost=(5.0,)))
     given = runs(CODE, lost=(5.0, 5.1, 5.2)) | runs(PAPER, lost=(0.0, 0.0))
