@@ -1,4 +1,4 @@
-"""A batch of training images on its way to the network: mirrored, and moved to the device."""
+"""A batch of training images on its way to the network: mirrored where the epoch says so."""
 
 from __future__ import annotations
 
