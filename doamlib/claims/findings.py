@@ -110,21 +110,15 @@ def _about(outcome: Outcome, question: str) -> str:
     return f"{question} {answer}{tally}, on {at.scale.data}: {numbers}."
 
 
-def _in_reading(at: AtScale) -> str:
-    """How the module was read, where it is not as the code has it: behind a verb."""
-    if at.code is None:
-        return ""
-    words = at.reading.partition(", ")[2]
-    return f" {words}" if words.startswith("as ") else f" with {words}"
-
-
 def _both(at: AtScale) -> str:
     """Behind the first number, where another reading than the code's was judged: the code's too."""
     if at.code is None:
         return ""
+    words = at.reading.partition(", ")[2]
+    judged = words if words.startswith("as ") else f"with {words}"
     first = next((part.estimate for part in at.code.parts.values() if part.estimate), None)
     code = "nothing yet" if first is None else _interval(first)
-    return f"{_in_reading(at)} and {code} as the code says"
+    return f" {judged} and {code} as the code says"
 
 
 def _about_attention(outcome: Outcome) -> str:

@@ -35,9 +35,10 @@ def graphed(
 ) -> Iterator[None]:
     """Inside, ``detector`` computes batches of this size by a CUDA graph while it is trained.
 
-    Other sizes, evaluation, and all that runs on a CPU are computed as ever. So is everything where
-    the graph cannot be recorded, which is reported. The loss is part of the graph where its shapes
-    do not depend on the items.
+    Other sizes, evaluation, and all that runs on a CPU are computed as ever. So is a network of
+    full width, whose kernels take longer than their launches, and for which the memory that a graph
+    holds may be wanting. So is everything where the graph cannot be recorded, which is reported.
+    The loss is part of the graph where its shapes do not depend on the items.
 
     Args:
         detector: on ``device``; put in training mode, its weights and running statistics left as
@@ -47,7 +48,7 @@ def graphed(
         device: where the detector is.
         report: gets a line where there is no graph.
     """
-    if device.type != "cuda":
+    if device.type != "cuda" or detector.config.width == 1:
         yield
         return
     shape = (batch_size, 3, detector.image_size, detector.image_size)

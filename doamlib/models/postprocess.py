@@ -10,6 +10,9 @@ from doamlib.models.config import DetectorConfig
 
 CANDIDATES_PER_CLASS = 200
 
+PAIRS = 2**24
+"""Of boxes that are compared at once on a GPU, where many classes would fill its memory."""
+
 ENOUGH = 3
 """Suppression looks at so many times the detections that are wanted, and at more only in need."""
 
@@ -95,8 +98,9 @@ def all_at_once(
     images, classes, count = strongest.shape
     own = boxes.gather(1, prior.flatten(1)[..., None].expand(-1, -1, 4))  # N,K*C,4
     stands = strongest > config.score_threshold
-    kept = suppressed_within(own.view(images, classes, count, 4), stands, config.nms_iou)
-    kept = kept.flatten(1)
+    lists, some = own.view(images, classes, count, 4), max(1, PAIRS // (classes * count**2))
+    parts = zip(lists.split(some), stands.split(some), strict=True)
+    kept = torch.cat([suppressed_within(*part, config.nms_iou) for part in parts]).flatten(1)
     # Class after class, so that of equal scores the smaller label comes first, as above.
     left = strongest.flatten(1).masked_fill(~kept, -1.0)
     order = left.argsort(dim=1, descending=True, stable=True)

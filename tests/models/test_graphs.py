@@ -99,9 +99,12 @@ def test_where_nothing_can_be_recorded_training_goes_on_and_says_so(recorder, mo
     assert len(lines) == 1 and "stream is capturing" in lines[0] and "more" not in lines[0]
 
 
-def test_on_a_cpu_nothing_is_recorded(recorder):
+def test_on_a_cpu_nothing_is_recorded_and_of_a_full_network_neither(recorder):
     detector = detector_of("ssd")
     with graphs.graphed(detector, 2, "float32", CPU):
+        assert "losses" not in vars(detector)
+    detector.config = detector.config.model_copy(update={"width": 1.0})
+    with graphs.graphed(detector, 2, "float32", ON_GPU):
         assert "losses" not in vars(detector)
 
 

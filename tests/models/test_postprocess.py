@@ -51,9 +51,11 @@ def test_boxes_of_two_classes_do_not_suppress_each_other():
     assert class_wise_nms(same, scores, labels, 0.45, 5).tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("pairs", [2**24, 450_000, 1])
 @pytest.mark.parametrize("spread", [300.0, 60.0, 5.0])
-def test_a_batch_at_once_keeps_what_each_image_by_itself_does(spread):
+def test_a_batch_at_once_keeps_what_each_image_by_itself_does(spread, pairs, monkeypatch):
     """The way that a GPU takes, on the CPU: equal scores, empty images and full ones too."""
+    monkeypatch.setattr(postprocess, "PAIRS", pairs)  # all images, two, or one at a time
     config = DetectorConfig(num_classes=5, score_threshold=0.3, detections_per_image=40)
     generator = torch.Generator().manual_seed(int(spread))
     corner = spread * torch.rand(4, 300, 2, generator=generator)
