@@ -6,6 +6,7 @@ FILE ?= params/quick.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile  # one process a core; each needs 2 GB
 
 .PHONY: help book check-book pdf test test-fast lab notebook lint lock clean hooks
 .DEFAULT_GOAL := help
@@ -43,10 +44,10 @@ check-book: $(READY)
 	@$(BIN)/python scripts/check_book.py
 
 test: $(READY)
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --cov --cov-report=term:skip-covered
 
 test-fast: $(READY)
-	@$(BIN)/python -m pytest -m "not slow" --hypothesis-profile=fast
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow" --hypothesis-profile=fast
 
 lab: $(READY)
 	@JUPYTER_CONFIG_PATH=.jupyter $(BIN)/jupyter lab

@@ -1,6 +1,10 @@
 """Shared by the tests of the house: one home folder, one smoke study, trained once a session."""
 
+import os
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported, here and in what tests start
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings

@@ -122,7 +122,7 @@ def test_the_window_cuts_cutters_and_look_alikes_alike():
     """Were cutters always whole, a detector could learn "whole" in place of "cutter"."""
     width, height = window_size(0.3)
     cut: dict[str, list[bool]] = {"cutter": [], "look-alike": []}
-    for index in range(400):
+    for index in range(240):
         composition = compose([41, index], [CLASSES[index % 5]], 0.3)
         boxes = [("cutter", found.box) for found in composition.subjects]
         for item in composition.scene.items:
@@ -134,7 +134,7 @@ def test_the_window_cuts_cutters_and_look_alikes_alike():
             cut[name].append(min(x0, y0, width - x1, height - y1) == 0)
     shares = {name: np.mean(touched) for name, touched in cut.items()}
     error = sum(share * (1 - share) / len(cut[name]) for name, share in shares.items()) ** 0.5
-    assert len(cut["look-alike"]) > 100 and shares["cutter"] > 0.2
+    assert len(cut["look-alike"]) > 60 and shares["cutter"] > 0.2
     assert abs(shares["cutter"] - shares["look-alike"]) < 2.5 * error
 
 
