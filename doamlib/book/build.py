@@ -195,6 +195,8 @@ def execute(source: Path, target: Path, parameters: Parameters) -> None:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    from doamlib.book.kernels import ForkedKernels
+
     # All parameters go to every page; what it does not declare, it does not read.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # the kernel of this environment, not the user's
@@ -208,6 +210,7 @@ def execute(source: Path, target: Path, parameters: Parameters) -> None:
             str(attempt),
             parameters.model_dump(mode="json"),
             kernel_name="python3",
+            kernel_manager_class=ForkedKernels,
             progress_bar=False,
             request_save_on_cell_execute=False,  # nobody reads an attempt before its end
             extra_arguments=["--log-level=CRITICAL"],  # of the kernel's own messages

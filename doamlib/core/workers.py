@@ -41,11 +41,18 @@ def worker_processes(
 
 def _begin(begin: Callable[..., None], *arguments: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops us
-    Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     begin(*arguments)
 
 
-def _end_with_parent() -> None:
-    """A worker waits for work on a pipe that stays open when its parent is killed."""
-    connection.wait([parent_process().sentinel])
-    os._exit(1)
+def end_with_parent() -> None:
+    """From now on this process ends at once when the one that started it does, even by a kill.
+
+    A worker would wait for ever for work, on a pipe that stays open.
+    """
+
+    def watch() -> None:
+        connection.wait([parent_process().sentinel])
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
