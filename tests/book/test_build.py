@@ -97,10 +97,11 @@ def test_links_lead_somewhere_and_nothing_is_loaded_from_a_network(built):
     assert faults == []
 
 
-def test_a_second_build_executes_nothing(built, smoke):
-    lines = []
+def test_a_second_build_executes_nothing(built, smoke, monkeypatch):
+    lines, rendered = [], []
+    monkeypatch.setattr("doamlib.book.build._render", lambda *folders: rendered.append(folders))
     build(smoke, lines.append)
-    assert lines == ["rendering the pages"]
+    assert lines == ["rendering the pages"] and len(rendered) == 1
 
 
 def test_parameters_are_shown_once_with_the_values_that_were_used(built, smoke):
