@@ -12,6 +12,7 @@ import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from doamlib.book.build import execute
 from doamlib.book.kernels import SAFE, ForkedKernels
 
 pytestmark = [
@@ -19,13 +20,16 @@ pytestmark = [
     pytest.mark.skipif(not SAFE, reason="processes are forked on Linux only"),
 ]
 CELLS = (
-    "import os, sys, random\nprint(os.getcwd(), os.environ['TOLD'], sys.argv[0].split('/')[-1])",
+    "import os, sys\nprint(os.getcwd(), os.environ['TOLD'], sys.argv[0].split('/')[-1])",
     "import pandas as pd\npd.DataFrame([range(30)])",
     "import matplotlib.pyplot as plt\nprint(plt.get_backend())\nplt.plot([1, 2]);",
     "import torch\ntorch.manual_seed(3)\nprint(torch.get_num_threads(), torch.rand(2))",
     "from doamlib.core.workers import worker_processes\n"
     "with worker_processes(1, print) as pool:\n    print(pool.submit(abs, -3).result())",
     "import signal\nprint(signal.getsignal(signal.SIGINT) is signal.default_int_handler)",
+    "from doamlib.book import quoting\n"
+    "started = int(open('/proc/self/stat').read().rsplit(')', 1)[1].split()[19])\n"
+    "print(quoting.IMPORTED_AT > started / os.sysconf('SC_CLK_TCK') - 1)",
 )
 
 
@@ -53,6 +57,15 @@ def test_it_begins_with_everything_imported_and_pages_do_not_meet(tmp_path):
     assert forked == [["True False\n"]]
     assert executed(tmp_path, [ask], kernel_manager_class=ForkedKernels) == forked
     assert executed(tmp_path, [ask]) == [["False False\n"]]
+
+
+def test_a_build_forks_its_pages(tmp_path, smoke):
+    cell = new_code_cell("import sys\nprint('torch' in sys.modules)")
+    python = {"kernelspec": {"name": "python3", "display_name": "x", "language": "python"}}
+    nbformat.write(new_notebook(cells=[cell], metadata=python), tmp_path / "page.ipynb")
+    execute(tmp_path / "page.ipynb", tmp_path / "made.ipynb", smoke)
+    (made,) = nbformat.read(tmp_path / "made.ipynb", as_version=4).cells
+    assert made.outputs[0].text == "True\n"
 
 
 def test_an_error_is_papermills_and_a_kernel_that_dies_is_noticed(tmp_path):
