@@ -24,8 +24,8 @@ QUICK = Path("params/quick.yaml")
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
-    print(line, flush=True)
+    """Print a line at once; a folder's name that is not UTF-8 with escapes."""
+    print(line.encode(errors="backslashreplace").decode(), flush=True)
 
 
 def study_of(file: Path, elsewhere: bool = False):
@@ -167,6 +167,10 @@ def convert(
         pattern = {"group": re.compile(group)} if group else {}
     except re.error as wrong:
         raise typer.BadParameter(f"--group {group!r}: {wrong}") from None
+    if pattern and not pattern["group"].groups:
+        raise typer.BadParameter(
+            f"--group {group!r} has no group: put brackets, e.g. '^(bag[0-9]+)'"
+        )
     made = converter.convert(source, target, share=split, names=names, **pattern)
     counts = ", ".join(f"{part.split} {len(part):,}" for part in made.splits)
     say(f"{made.format} in {source} -> COCO JSON in {target}: images {counts}")
@@ -199,8 +203,9 @@ def export(
     Example: doam data export ~/xray-coco -f params/quick.yaml --detections
 
     Boxes, classes and occlusion levels (occlusion_level of a COCO image; level lists of OPIXray)
-    are kept, masks stay in the dataset's sidecar. Detections go to detections/ARM-seed0.json in
-    COCO's format of results, one file a run, which pycocotools' loadRes reads beside test.json.
+    are kept, masks stay in the dataset's sidecar. Detections go to detections/ARM-seed0.json (of
+    an ARM with a slash: a hyphen) in COCO's format of results, one file a run, which pycocotools'
+    loadRes reads beside test.json.
     """
     from doamlib.data import export as exporter
     from doamlib.data.judge import first_error, judge
@@ -232,7 +237,8 @@ def _write_detections(file: Path, target: Path) -> list[Path]:
     written = []
     for run in study_of(file).plan():
         if run.result is not None and run.result.keeps_detections:
-            path = target / "detections" / f"{run.arm}-seed{run.seed}.json"
+            name = f"{run.arm}-seed{run.seed}.json".replace("/", "-")
+            path = target / "detections" / name
             write_text(path, json.dumps(run.result.detections().as_coco()) + "\n")
             written.append(path)
     return written

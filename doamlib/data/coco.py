@@ -10,13 +10,20 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from doamlib.core.files import write_text
 from doamlib.data.classes import CLASSES, unfit
 from doamlib.data.dataset import Dataset
 from doamlib.data.faults import DataError, FaultLog, error
-from doamlib.data.folder import MAX_ENTRIES, Folder, too_many
+from doamlib.data.folder import MAX_ENTRIES, Folder, too_many, unfit_path
 from doamlib.data.images import image_size
 from doamlib.data.layouts import image_folder, split_files
 from doamlib.data.sample import Annotation, Row, boxes_within
@@ -26,8 +33,6 @@ BACKGROUNDS = ("_background_", "__background__", "background")
 
 SAMPLED = 9
 """File names that decide which folder the images of an annotation file lie in."""
-
-LONGEST_PATH = 1000
 
 OUTSIDE = 0.1
 """Share of boxes that reach out of their images from which they may be corners."""
@@ -48,14 +53,15 @@ class _Image(BaseModel):
     file_name: str
     width: int | None = None
     height: int | None = None
-    occlusion_level: int | None = None  # ours: COCO knows no such thing
+    occlusion_level: int | None = Field(None, ge=1, le=3)  # ours: COCO knows no such thing
 
     @field_validator("file_name")
     @classmethod
     def _forward_slashes(cls, name: str) -> str:
-        if not name.isprintable() or len(name) > LONGEST_PATH:
-            raise ValueError(f"not a printable path of at most {LONGEST_PATH:,} characters")
-        return name.replace("\\", "/")  # tools on Windows write the other ones
+        name = name.replace("\\", "/")  # tools on Windows write the other ones
+        if why := unfit_path(name):
+            raise ValueError(why)
+        return name
 
 
 class _Category(BaseModel):

@@ -68,13 +68,14 @@ def convert(
             must stay in one split (a bag, a patient, a video).
 
     Raises:
-        DataError: nothing to convert, no split and no ``share``, or the target is in use.
+        DataError: nothing to convert, no split and no ``share``, too little to divide, an image's
+            name is no printable text, or the target is in use.
     """
     folder, names = Folder(source), dict(names or {})
     target = new_folder(target)
     kind, classes, records, losses = _read(folder, names)
     if share is not None:
-        records = _divided(records, share, group)
+        records = _divided(records, share, group, classes)
     parts = _by_split(records, folder)
     splits = tuple(Dataset(folder.path, name, classes, tuple(own)) for name, own in parts.items())
     export(splits, target)
@@ -86,21 +87,27 @@ Divided = list[tuple[str | None, Annotation]]
 
 def _read(folder: Folder, names: dict[str, str]) -> tuple[str, tuple[str, ...], Divided, Losses]:
     """The source's format, classes, records with their splits, and what was lost so far."""
-    source = Source(folder)
+    source, tried = Source(folder), []
     for kind, read in FORMATS.items():
         source.losses = Losses()
-        if found := list(read(source)):
+        found = list(read(source))
+        if any(item.boxes for item in found):
             used = {names.get(name, name) for item in found for name, *_ in item.boxes} - {""}
             classes = _fitting(CLASSES if used <= set(CLASSES) else sorted(used))
             records = as_records(found, classes, names, source)
             if records:
                 return kind, classes, records, source.losses
-    return _read_coco(folder, source, names)
+        elif found:
+            source.losses.add(f"images without a box as {kind}", found[0].path, len(found))
+        tried += source.losses.lines()
+    source.losses = Losses()
+    return _read_coco(folder, source, names, tried)
 
 
 def _read_coco(
-    folder: Folder, source: Source, names: dict[str, str]
+    folder: Folder, source: Source, names: dict[str, str], tried: list[str]
 ) -> tuple[str, tuple[str, ...], Divided, Losses]:
+    """As :func:`_read`, of the last format; ``tried`` says why it is none of the others."""
     records, classes = [], None
     for file in source.of_kind(".json"):
         log = FaultLog()
@@ -116,7 +123,7 @@ def _read_coco(
         _count_coco(file, folder, log, source.losses)
     if not records:
         fix = "known are Pascal VOC XML, YOLO text, LabelMe and COCO JSON, each with its images"
-        lost = "".join(f"; {line}" for line in source.losses.lines()[:3])
+        lost = "".join(f"; {line}" for line in (*tried, *source.losses.lines()))
         message = f"nothing to convert: found {describe(folder)}{lost}"
         raise error("nothing-known", message, ".", fix=fix)
     return "COCO", classes, records, source.losses
@@ -138,21 +145,28 @@ def _fitting(classes: Sequence[str]) -> tuple[str, ...]:
     return tuple(classes)
 
 
-def _divided(records: Divided, share: float, group: re.Pattern[str] | str) -> Divided:
+def _divided(
+    records: Divided, share: float, group: re.Pattern[str] | str, classes: Sequence[str]
+) -> Divided:
     """Train and test anew; a group's images stay together."""
     groups: dict[str, list[Annotation]] = defaultdict(list)
     for _, record in records:
         stem = PurePosixPath(record.path).stem
         match = re.search(group, stem)
-        groups[match[1] if match and match.groups() else stem].append(record)
+        name = match[1] if match and match.groups() else None
+        groups[stem if name is None else name].append(record)
     strata: dict[int, list[str]] = defaultdict(list)
     for name, own in groups.items():
         labels = [int(label) for record in own for label in record.labels[:1]]
         strata[labels[0] if labels else 0].append(name)
+    if all(len(own) == 1 for own in strata.values()):
+        few = ", ".join(("background", *classes)[label] for label in sorted(strata))[:200]
+        message = f"nothing is left to test on: there is one image or group each of {few}"
+        raise error("no-split", message, ".", fix="add images, or make smaller groups with --group")
     train: set[str] = set()
     for own in strata.values():
         ordered = sorted(own, key=lambda name: hashlib.sha256(name.encode()).digest())
-        train.update(ordered[: min(len(own), max(1, round(share * len(own))))])
+        train.update(ordered[: max(1, min(len(own) - 1, round(share * len(own))))])
     return [("train" if name in train else "test", r) for name, own in groups.items() for r in own]
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from doamlib.core.paths import at_home
 from doamlib.data.faults import DataError, error
@@ -16,6 +16,8 @@ MAX_BYTES = 500_000_000
 
 MAX_ENTRIES = 1_000_000
 """The same of a text's lines and a JSON's list: each may be at fault (COCO has 860,001 boxes)."""
+
+LONGEST_PATH = 1000
 
 
 class Folder:
@@ -129,6 +131,13 @@ def too_many(count: int, what: str, name: str) -> DataError:
     """The refusal of a file with more than :data:`MAX_ENTRIES` of something."""
     message = f"has {count:,} {what}, and {MAX_ENTRIES:,} are read at most"
     return error("huge-file", message, name, fix="divide it")
+
+
+def unfit_path(path: str) -> str:
+    """Why annotations cannot call an image by this path; empty if they can."""
+    if path.isprintable() and len(path) <= LONGEST_PATH and PurePosixPath(path).name:
+        return ""
+    return f"{path!r:.200} is not a file's printable path of at most {LONGEST_PATH:,} characters"
 
 
 def _leads_out(name: str) -> bool:

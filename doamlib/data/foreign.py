@@ -6,6 +6,7 @@ and what our records do not keep.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -16,8 +17,8 @@ import globox
 import yaml
 
 from doamlib.core.report import one_line
-from doamlib.data.faults import DataError, FaultLog
-from doamlib.data.folder import Folder
+from doamlib.data.faults import DataError, FaultLog, error
+from doamlib.data.folder import Folder, unfit_path
 from doamlib.data.images import image_size
 from doamlib.data.layouts import SPLITS, files_of, is_image, kind_of, split_of
 from doamlib.data.sample import Annotation, Row, boxes_within
@@ -25,8 +26,14 @@ from doamlib.data.sample import Annotation, Row, boxes_within
 FLAGS = ("difficult", "truncated", "occluded", "pose")
 """What VOC's objects say besides their box."""
 
-BROKEN = (globox.errors.ParsingError, ValueError, AssertionError, KeyError, IndexError, OSError)
-"""What globox raises on a file that is not what it should be."""
+PARTS = ("attribute", "part", "polygon")
+"""What they may hold besides it: CVAT's attributes, VOC's own parts, Roboflow's outlines."""
+
+BROKEN = (
+    *(globox.errors.ParsingError, yaml.YAMLError, ArithmeticError, AssertionError, AttributeError),
+    *(LookupError, OSError, RecursionError, TypeError, ValueError),
+)
+"""What globox and PyYAML raise on a file that is not what it should be."""
 
 YOLO_LISTS = ("classes.txt", "obj.names", "predefined_classes.txt")
 
@@ -72,6 +79,9 @@ class Source:
 
     Attributes:
         losses: what reading lost so far.
+
+    Raises:
+        DataError: an image has a name that COCO JSON could not tell.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -79,6 +89,10 @@ class Source:
         self.files = files_of(folder)
         self.images: dict[str, list[str]] = defaultdict(list)
         for path in filter(is_image, self.files):
+            why = unfit_path(path) or ("\\" in path and f"{path!r:.200} has a backslash")
+            if why:
+                fix = "rename it; names in a zip may need another encoding: unzip -O GBK"
+                raise error("bad-path", why, path, fix=fix)
             self.images[PurePosixPath(path).stem].append(path)
 
     def of_kind(self, suffix: str) -> list[str]:
@@ -123,9 +137,9 @@ def read_voc(source: Source) -> Iterator[Found]:
         parsed = source.parse(globox.Annotation.from_pascal_voc, file)
         if parsed is None:
             continue
-        _count_flags(source, file)
         image = source.image_of(file, parsed[0])
         if image is not None:
+            _count_flags(source, file)
             stem = PurePosixPath(file).stem
             split = listed.get(stem) or split_of(file) or split_of(image)
             yield Found(image, split, parsed[1], file)
@@ -146,6 +160,8 @@ def _count_flags(source: Source, file: str) -> None:
     for flag in FLAGS:
         set_ = re.findall(rf"<{flag}>\s*(?!0\s*<|Unspecified\s*<|<)[^<]+<", text, re.IGNORECASE)
         source.losses.add(f"flags {flag!r} are not kept", file, len(set_))
+    for part in PARTS:
+        source.losses.add(f"entries {part!r} are not kept", file, text.count(f"<{part}>"))
 
 
 def read_yolo(source: Source) -> Iterator[Found]:
@@ -160,7 +176,7 @@ def read_yolo(source: Source) -> Iterator[Found]:
         taken.add(image)
         boxes = tuple(_yolo_boxes(source, file, image, names))
         yield Found(image, split_of(file) or split_of(image), boxes, file)
-    if files:
+    if taken:  # else it was a README in a folder named labels
         for image in filter(is_image, source.files):
             if image not in taken:
                 source.losses.add("images without a text file became backgrounds", image)
@@ -195,7 +211,7 @@ def _yolo_names(source: Source) -> dict[str, str]:
     for file in (*source.of_kind(".yaml"), *source.of_kind(".yml")):
         try:
             content = yaml.safe_load(source.folder.text(file))
-        except (yaml.YAMLError, RecursionError, DataError):
+        except BROKEN:
             source.losses.add("YAML files that cannot be read", file)
             continue
         names = content.get("names") if isinstance(content, dict) else None
@@ -218,10 +234,19 @@ def read_labelme(source: Source) -> Iterator[Found]:
         parsed = source.parse(lambda p: globox.Annotation.from_labelme(p, include_poly=True), file)
         if parsed is None:
             continue
-        polygons = source.folder.text(file).count('"polygon"')
-        source.losses.add("polygons became boxes around them", file, polygons)
+        _count_shapes(source, file)
         if (image := source.image_of(file, parsed[0])) is not None:
             yield Found(image, split_of(file) or split_of(image), parsed[1], file)
+
+
+def _count_shapes(source: Source, file: str) -> None:
+    """What a LabelMe file that was parsed draws otherwise than as a rectangle."""
+    for shape in json.loads(source.folder.text(file))["shapes"]:
+        if (kind := shape["shape_type"]) == "polygon":
+            source.losses.add("polygons became boxes around them", file)
+        elif kind != "rectangle":
+            example = f"{file} ({shape.get('label')!r:.40} is a {kind!s:.40})"
+            source.losses.add("shapes other than rectangles and polygons are left out", example)
 
 
 def as_records(

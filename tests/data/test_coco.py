@@ -176,6 +176,28 @@ def test_every_fault_is_found_in_one_pass(coco):
 
 
 @pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("file_name", "", "'' is not a file's printable path of at most 1,000 characters"),
+        ("file_name", ".\\", "'./' is not a file's printable path"),
+        ("file_name", "a\ud800.png", r"'a\ud800.png' is not a file's printable path"),
+        ("occlusion_level", 0, "greater than or equal to 1"),
+        ("occlusion_level", 7, "less than or equal to 3"),
+    ],
+)
+def test_an_image_with_a_value_that_cannot_be_is_at_fault_and_no_other(coco, field, value, words):
+    for number in (3, 4):
+        coco.image(f"xray_{number}.png", (2, 1, 1, 5, 5))
+        coco.content["images"][-1][field] = value
+    coco.write()
+    found = read_coco(coco.root, "train", strict=False)
+    assert found.image_ids == ("xray_1", "xray_2")
+    for position in (2, 3):
+        (fault,) = [f for f in found.faults if f.message.startswith(f"images[{position}].{field}:")]
+        assert fault.code == "bad-entry" and words in fault.message
+
+
+@pytest.mark.parametrize(
     ("text", "code", "line"),
     [
         ('{"images": [],\n}', "bad-json", 2),

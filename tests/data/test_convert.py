@@ -152,7 +152,7 @@ def test_what_voc_says_beside_boxes_is_counted_as_lost(tmp_path):
     assert told == {
         "annotation files that cannot be read": 2,
         "annotation files without their image": 1,
-        "flags 'occluded' are not kept": 2,  # of the lonely file too
+        "flags 'occluded' are not kept": 1,  # of the lonely file nothing is
         "boxes without area": 1,
         "boxes clipped": 1,
         "boxes of 'toy'": 1,
@@ -295,6 +295,7 @@ def test_the_command_converts_reports_and_checks(tmp_path, monkeypatch, capsys):
         (["--classes", "{knife: [1]}"], "write a mapping of names"),
         (["--classes", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
         (["--split", "0.8", "--group", "(bag"], "--group '(bag': "),
+        (["--split", "0.8", "--group", "bag[0-9]+"], "'bag[0-9]+' has no group: put brackets"),
     ],
 )
 def test_the_commands_refusals(tmp_path, monkeypatch, capsys, arguments, words):

@@ -10,8 +10,9 @@ import os
 from pathlib import Path
 
 import jsonschema
+from coco_tools import edit, write_coco
 
-from doamlib.data.coco import write_coco
+from doamlib.data import coco
 from doamlib.data.doctor.doctor import check
 from doamlib.data.doctor.published import compare, known
 from doamlib.data.doctor.report import SHOWN, Report, SplitReport
@@ -211,7 +212,7 @@ def test_a_broken_manifest_is_said_once(sound):
 def test_coco_is_recognised_and_checked(sound):
     for split in ("train", "test"):
         data = read_opixray(sound.root, split)
-        write_coco(data, sound.root.parent / f"coco/{split}.json")
+        coco.write_coco(data, sound.root.parent / f"coco/{split}.json")
         for record in data.records:
             target = sound.root.parent / "coco" / record.path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -236,6 +237,14 @@ def test_a_json_file_that_names_no_split_is_asked_about(layout):
     layout.append("result.json", "{}")
     report = check(layout.root)
     assert (report.format, codes(report)) == ("coco", [("no-annotations", ".", None)])
+
+
+def test_coco_images_without_a_name_are_faults_and_no_crash(tmp_path):
+    root = write_coco(tmp_path / "set")
+    edit(root / "train.json", lambda d: [d["images"][n].update(file_name="") for n in (0, 1)])
+    report = check(root)
+    assert not report.ok
+    assert [code for code, *_ in codes(report)].count("bad-entry") == 2
 
 
 def counted(counts: list[int], images: int, dropped: int = 0, levels=None) -> SplitReport:

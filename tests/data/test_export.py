@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from coco_tools import edit, write_coco
@@ -15,6 +16,7 @@ from doamlib.data.doctor.doctor import check
 from doamlib.data.export import export
 from doamlib.data.faults import DataError
 from doamlib.data.opixray import read_opixray
+from doamlib.experiments.arms import ARMS
 
 
 def content(dataset):
@@ -72,6 +74,18 @@ def test_other_classes_and_a_folder_in_use_are_refused(tmp_path):
 def test_generated_data_keep_their_levels(study, tmp_path):
     made = export([study.data.train, study.data.test], tmp_path / "made")
     assert content(read_coco(made, "test")) == content(study.data.test)
+
+
+def test_every_run_has_its_file_of_detections(tmp_path, monkeypatch):
+    from doamlib import cli_data
+
+    found = SimpleNamespace(keeps_detections=True, detections=lambda: SimpleNamespace(as_coco=list))
+    plan = [SimpleNamespace(arm=arm, seed=0, result=found) for arm in ARMS]
+    monkeypatch.setattr(cli_data, "study_of", lambda file: SimpleNamespace(plan=lambda: plan))
+    written = cli_data._write_detections(tmp_path / "any.yaml", tmp_path)
+    assert sorted((tmp_path / "detections").iterdir()) == sorted(written)
+    assert len(set(written)) == len(ARMS)
+    assert tmp_path / "detections/SSD+EG+MA-G-seed0.json" in written
 
 
 def test_detections_are_what_pycocotools_reads(study, tmp_path):
