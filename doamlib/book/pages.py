@@ -10,6 +10,7 @@ from IPython.display import display
 
 from doamlib.claims import scoreboard
 from doamlib.claims.claims import Outcome, outcomes
+from doamlib.claims.rules import DOAM_T
 from doamlib.core.report import counted
 from doamlib.evaluation.statistics import summarise
 from doamlib.experiments.archive import Reference, Runs, references
@@ -48,6 +49,13 @@ def stored_runs(arms: Iterable[str]) -> tuple[Reference | None, Runs]:
         fate = "shown all the same" if shown is stale else "left out"
         print(f"STALE: {len(stale)} of them no longer count and are {fate} ({why}).")
     return layer, shown
+
+
+def judged_readings(numbers: Iterable[int]) -> list[str]:
+    """Readings of the module, other than the code's, by which stored results judge these claims."""
+    found = outcomes(references(), list(numbers)).values()
+    scales = [at for outcome in found for at in outcome.scales.values() if at.reference]
+    return list(dict.fromkeys(at.reading for at in scales if at.reading != DOAM_T))
 
 
 def label(parameters: Parameters, runs: Runs) -> str:

@@ -60,14 +60,20 @@ def quote_findings(outcomes: Mapping[int, Outcome]) -> None:
         quote(f"sure-{number}", findings.how_sure(outcome), *sources)
 
 
-def colophon(parameters: Parameters, results: Iterable[Result] = ()) -> None:
+def colophon(
+    parameters: Parameters,
+    results: Iterable[Result] = (),
+    judged: Mapping[int, Outcome] | None = None,
+) -> None:
     """Close a page: where its numbers come from, and what it cost (quoted at the page's top).
 
     Args:
         parameters: this page's.
         results: every stored result that its tables and figures show.
+        judged: the claims whose verdicts it shows; what these were read from is listed too.
     """
-    results = list(results)
+    behind = [result for outcome in (judged or {}).values() for result in outcome.runs.values()]
+    results = list({result.name: result for result in [*results, *behind]}.values())
     rows = [
         {
             "result": result.key,

@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from doamlib.book import figures, pages, samples
 from doamlib.book.quoting import colophon, quote_findings
 from doamlib.claims import comparison
+from doamlib.claims.claims import Outcome
+from doamlib.claims.rules import DOAM_T
 from doamlib.experiments.arms import TABLES
 from doamlib.experiments.parameters import Parameters
 from doamlib.experiments.results import Result, Runs, of_arms
@@ -38,7 +40,9 @@ class TablePage:
 
     Attributes:
         results: this run's, after :meth:`run`.
-        reference: the stored ones, after :meth:`run`.
+        reference: the stored ones, after :meth:`run`; among them the reading of DOAM by which
+            claims are judged, where that is not the table's own.
+        judged: the page's claims, after :meth:`verdicts`.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class TablePage:
         self.study = Study(parameters)
         self.results: Runs = {}
         self.reference: Runs = {}
+        self.judged: dict[int, Outcome] = {}
 
     @cached_property
     def printed(self) -> pd.DataFrame:
@@ -73,7 +78,10 @@ class TablePage:
             known = "is shown" if of_arms(found, [arm]) else "has not been trained"
             print(f"{arm}: {known} in this run")
         self.results = results | found
-        _, self.reference = pages.stored_runs(self.arms)
+        readings = pages.judged_readings(self.claims)
+        _, self.reference = pages.stored_runs([*self.arms, *readings])
+        more = [(own, base) for own in readings for arm, base in self.pairs if arm == DOAM_T]
+        self.pairs = list(dict.fromkeys([*self.pairs, *more]))
 
     @property
     def label(self) -> str:
@@ -82,8 +90,14 @@ class TablePage:
 
     @property
     def layers(self) -> dict[str, Runs]:
-        """Title -> runs of each layer; they never share a column, a bar or a line."""
-        return {"stored reference": self.reference, "this run": self.results}
+        """Title -> runs of each layer; they never share a column, a bar or a line.
+
+        Of the page's own arms: a reading that only judges stands in tables, not in figures.
+        """
+        return self._layers(of_arms(self.reference, self.arms))
+
+    def _layers(self, reference: Runs) -> dict[str, Runs]:
+        return {"stored reference": reference, "this run": self.results}
 
     @property
     def sources(self) -> list[Result]:
@@ -103,7 +117,10 @@ class TablePage:
         """Display mean and standard deviation over seeds, a table a layer."""
         columns = None if columns is None else list(columns)
         pages.show(
-            {title: comparison.measured(runs, columns) for title, runs in self.layers.items()}
+            {
+                title: comparison.measured(runs, columns)
+                for title, runs in self._layers(self.reference).items()
+            }
         )
 
     def differences(self, pairs: Pairs | None = None, name: str = "mAP") -> dict[str, pd.DataFrame]:
@@ -111,7 +128,7 @@ class TablePage:
         asked = self.pairs if pairs is None else pairs
         return {
             title: comparison.differences(runs, asked, self.table, name)
-            for title, runs in self.layers.items()
+            for title, runs in self._layers(self.reference).items()
         }
 
     def forest(self, pairs: Pairs | None = None, name: str = "mAP") -> Figure:
@@ -134,8 +151,9 @@ class TablePage:
 
     def verdicts(self) -> None:
         """Display the scoreboard's rows of the page's claims; quote what was found at its top."""
-        quote_findings(pages.show_verdicts(*self.claims))
+        self.judged = pages.show_verdicts(*self.claims)
+        quote_findings(self.judged)
 
     def colophon(self) -> None:
         """Close the page: where its numbers come from, and what it cost."""
-        colophon(self.parameters, self.sources)
+        colophon(self.parameters, self.sources, self.judged)

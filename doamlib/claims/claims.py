@@ -23,10 +23,10 @@ from doamlib.claims.admission import (
     scale_of,
 )
 from doamlib.claims.rules import DOAM_O, DOAM_T, RIVALS, Judge, difference_claim, gains
-from doamlib.claims.verdict import Status, Verdict
+from doamlib.claims.verdict import MIN_SEEDS, Status, Verdict
 from doamlib.experiments.archive import Reference
 from doamlib.experiments.arms import READINGS, TABLES
-from doamlib.experiments.results import Runs
+from doamlib.experiments.results import Runs, of_arms
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Claim:
         readings: whether ``SSD+DOAM-T`` may be any reading of the module: then the one whose
             attention acts is judged, and the code's beside it. Claims 5 and 9 compare arms that
             only the code's reading has: other detectors, and over-sampling.
-        unit: of its numbers.
+        unit: of its numbers; empty where each part's name says its own.
     """
 
     number: int
@@ -56,6 +56,12 @@ class Claim:
     pool: bool = False
     readings: bool = False
     unit: str = "mAP"
+
+    @property
+    def reads(self) -> list[str]:
+        """Every arm that its verdict and their admission look at."""
+        readings = READINGS if self.readings else ()
+        return list(dict.fromkeys([*self.arms, *plain_detectors(self.arms), *readings]))
 
 
 @dataclass(frozen=True)
@@ -95,10 +101,11 @@ class Outcome:
 
     @property
     def best(self) -> AtScale | None:
-        """What the largest scale says that decides; else the largest that measured anything."""
+        """What the largest scale says that decides; else that measured anything; else that ran."""
         found = [at for at in reversed(self.scales.values()) if at.reference]
         decided = [at for at in found if at.verdict.status in DECIDED]
-        return next(iter(decided or found), None)
+        measured = [at for at in found if any(p.estimate for p in at.verdict.parts.values())]
+        return next(iter(decided or measured or found), None)
 
     @property
     def verdict(self) -> Verdict:
@@ -110,12 +117,10 @@ class Outcome:
     @property
     def runs(self) -> Runs:
         """The results that its verdicts and their admission were read from, of all scales."""
-        arms = dict.fromkeys([*self.claim.arms, *plain_detectors(self.claim.arms)])
-        arms |= dict.fromkeys(READINGS if self.claim.readings else ())
         found = {}
         for name, at in self.scales.items():
             if at.reference:
-                own = at.reference.of(arms)
+                own = at.reference.of(self.claim.reads)
                 found |= {(f"{name}: {arm}", seed): r for (arm, seed), r in own.items()}
         return found
 
@@ -223,7 +228,7 @@ CLAIMS: tuple[Claim, ...] = (
         "map_quality",
         rules.judge_gradcam,
         arms=(DOAM_T, "SSD"),
-        unit="%",
+        unit="",
         readings=True,
     ),
     Claim(
@@ -234,17 +239,17 @@ CLAIMS: tuple[Claim, ...] = (
         "map_quality",
         rules.judge_attention,
         arms=(DOAM_T,),
-        unit="% above an even spread",
+        unit="",
         readings=True,
     ),
     Claim(
         12,
         "Batches with a large loss are the heavily occluded ones.",
-        "Section IV-B",
+        "Section IV-B, I",
         "pool_contents",
         rules.judge_pool,
         arms=(DOAM_O,),
-        unit="% occlusion above the average",
+        unit="points of occlusion",
         pool=True,
     ),
     Claim(
@@ -294,14 +299,23 @@ def _outcome(claim: Claim, layers: dict[str, tuple[Scale, Reference]]) -> Outcom
 
 def _at_scale(claim: Claim, scale: Scale, reference: Reference | None) -> AtScale:
     runs = reference.results if reference else {}
-    reading = next((arm for arm in READINGS if acts(runs, arm)), DOAM_T)
-    if not claim.readings:
-        reading = DOAM_T
+    reading = judged_reading(runs) if claim.readings else DOAM_T
     verdict, checks = _judged(claim, scale, runs, reading)
     if not checks:
         return AtScale(scale, verdict)
     code = None if reading == DOAM_T else _judged(claim, scale, runs, DOAM_T)[0]
     return AtScale(scale, verdict, reference, tuple(checks), reading, code)
+
+
+def judged_reading(runs: Runs) -> str:
+    """The reading that stands for ``SSD+DOAM-T``: the first whose attention acts, else the code's.
+
+    One of fewer seeds than the code's needs enough for a verdict, or one early seed of it would
+    take the place of results that decide.
+    """
+    needed = min(MIN_SEEDS, len(of_arms(runs, [DOAM_T])))
+    known = [arm for arm in READINGS if len(of_arms(runs, [arm])) >= needed]
+    return next((arm for arm in known if acts(runs, arm)), DOAM_T)
 
 
 def _judged(claim: Claim, scale: Scale, runs: Runs, reading: str) -> tuple[Verdict, list[Check]]:

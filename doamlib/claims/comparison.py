@@ -54,17 +54,20 @@ def scores(runs: Runs, arm: str, name: str = "mAP") -> dict[int, float]:
         runs: results.
         arm: its name; without results the mapping is empty.
         name: mAP, a class's abbreviation, OL1 to OL3 for the mAP on that occlusion level, or one
-            of ``OTHER_RULES``. A class or a level without items has no entry.
+            of ``OTHER_RULES``. A class or a level without items has no entry, nor has a class that
+            the runs' data do not have.
     """
     found = {}
     for (own, seed), result in runs.items():
         if own == arm:
             metrics = result.metrics
-            values = metrics["levels"].get(name, {}) if name in LEVELS else metrics["AP"]
-            stored = class_names(result).get(name, "mAP")
-            if name in OTHER_RULES:
+            if name in LEVELS:
+                values, stored = metrics["levels"].get(name, {}), "mAP"
+            elif name in OTHER_RULES:
                 table, stored = OTHER_RULES[name]
                 values = metrics[table]
+            else:
+                values, stored = metrics["AP"], class_names(result).get(name, name)
             if stored in values:
                 found[seed] = 100 * values[stored]
     return found

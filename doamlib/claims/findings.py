@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from doamlib.claims.admission import acts
-from doamlib.claims.claims import AtScale, Outcome
+from doamlib.claims.claims import AtScale, Claim, Outcome
 from doamlib.claims.comparison import map_losses
+from doamlib.claims.findings_attention import Effect
+from doamlib.claims.rules import DOAM_T
 from doamlib.claims.verdict import MIN_SEEDS, Status, Verdict
 from doamlib.core.report import counted
 from doamlib.evaluation.statistics import Estimate, summarise
 from doamlib.experiments.arms import READINGS
+from doamlib.experiments.results import processor
 
 SHOWN = 3
 """Parts that a sentence names; the rest are counted."""
@@ -47,10 +49,22 @@ def found(outcome: Outcome) -> str:
         return f"{claim} was not run yet, at any scale."
     verdict, numbers = at.verdict, _numbers(at.verdict, outcome.claim.unit, both=_both(at))
     if verdict.status == "not run yet":
-        numbers = "none of its arms share a seed"
+        numbers = _why_nothing(at, outcome.claim)
     tally = "" if verdict.headline == verdict.status else f" ({verdict.headline})"
     said = f"claim {outcome.claim.number} {VERBS[verdict.status]}{tally}"
     return f"On {at.scale.data}, {said}: {numbers}."
+
+
+def _why_nothing(at: AtScale, claim: Claim) -> str:
+    """Why runs of a claim's arms give none of its numbers."""
+    arms = [at.reading if arm == DOAM_T else arm for arm in claim.arms]
+    own = at.reference.of(arms)
+    seeds = {arm: {seed for of, seed in own if of == arm} for arm in arms}
+    if not set.intersection(*seeds.values()):
+        return "none of its arms share a seed"
+    if len({processor(result) for result in own.values()}) > 1:
+        return "its arms were trained on different kinds of processor"
+    return "these data do not hold what it takes to tell"
 
 
 def how_sure(outcome: Outcome) -> str:
@@ -125,20 +139,20 @@ def _about_attention(outcome: Outcome) -> str:
     question = "Does the attention act?"
     at = outcome.best
     lost = {arm: map_losses(at.reference.results, arm, "other") for arm in READINGS} if at else {}
-    known = {arm: list(values.values()) for arm, values in lost.items() if values}
+    known = [Effect(arm, summarise(values)) for arm, values in lost.items() if values]
     if not known:
         return f"{question} Not run yet."
-    acting = [arm for arm in known if acts(at.reference.results, arm)]
+    acting = [effect.arm for effect in known if effect.acts]
     numbers = "; ".join(
-        f"{_interval(summarise([-value for value in values]))} in {arm}"
-        for arm, values in known.items()
+        f"{_interval(summarise([-value for value in lost[effect.arm].values()]))} in {effect.arm}"
+        for effect in known
     )
     answer = f"Only in {' and '.join(acting)}" if acting else "In no reading of the module"
     if len(acting) == len(known):
         answer = "Yes"
     if at.verdict.status == "not admitted":
         answer = ANSWERS["not admitted"]
-    elif max(map(len, known.values())) < MIN_SEEDS:
+    elif not all(effect.settled and effect.loss.n >= MIN_SEEDS for effect in known):
         answer = f"Open, at a first look: {answer[0].lower()}{answer[1:]}"
     changes = f"another image's map changes the mAP by {numbers}"
     return f"{question} {answer}, on {at.scale.data}: {changes}."
@@ -175,15 +189,14 @@ def _numbers(verdict: Verdict, unit: str, shown: int = SHOWN, both: str = "") ->
     for name, part in list(known.items())[:shown]:
         theirs = "" if part.paper is None else f" (paper {part.paper:+z.2f})"
         readings = "" if listed else both
-        said = f"{name} {_interval(part.estimate)} {unit}{readings}{theirs}"
-        listed.append(said.replace("  ", " "))
+        listed.append(f"{name} {_interval(part.estimate, unit)}{readings}{theirs}")
     if len(known) > shown:
         listed.append(f"and {len(known) - shown} more")
     return "; ".join(listed)
 
 
-def _interval(estimate: Estimate) -> str:
-    text = estimate.in_brackets.replace("-", "\N{MINUS SIGN}")
+def _interval(estimate: Estimate, unit: str = "") -> str:
+    text = estimate.in_brackets.replace("-", "\N{MINUS SIGN}") + (f" {unit}" if unit else "")
     return text + (" (one seed)" if estimate.low is None else "")
 
 

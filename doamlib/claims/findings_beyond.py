@@ -33,7 +33,7 @@ def _alarms(alarms: Mapping[str, float]) -> str:
     if not alarms:
         return "False alarms were not counted in these runs"
     told = [
-        f"{arm} never does" if math.isnan(count) else f"{count:.2f} with {arm}"
+        f"{arm} never finds that many" if math.isnan(count) else f"{count:.2f} with {arm}"
         for arm, count in alarms.items()
     ]
     return (

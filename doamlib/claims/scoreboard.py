@@ -12,7 +12,7 @@ import pandas as pd
 from IPython.display import display
 
 from doamlib.claims.admission import SCALES
-from doamlib.claims.claims import AtScale, Outcome
+from doamlib.claims.claims import AtScale, Claim, Outcome
 from doamlib.claims.rules import DOAM_T
 from doamlib.claims.verdict import Status, Verdict
 from doamlib.core import paths
@@ -163,7 +163,7 @@ def _row_html(outcome: Outcome) -> str:
         pills = [f"<td>{_pill(at.verdict, name)}</td>" for name, at in outcome.scales.items()]
         nowhere = f"<td colspan='{len(SCALES)}'>{_pill(outcome.verdict)} at any scale</td>"
         cells = nowhere if outcome.best is None else "".join(pills)
-        folded = "".join(_scale_html(at, claim.unit) for at in outcome.scales.values())
+        folded = "".join(_scale_html(at, claim) for at in outcome.scales.values())
     return (
         f"<tr id='claim-{claim.number}'><th scope='row'><b>{claim.number}.</b> "
         f"{escape(claim.statement)} <small>{escape(claim.where)}, {_link(claim.page)}</small></th>"
@@ -180,17 +180,18 @@ def _pill(verdict: Verdict, scale: str = "") -> str:
     return f"{where}<span class='verdict {word}'>{verdict.status}</span>{counted}"
 
 
-def _scale_html(at: AtScale, unit: str) -> str:
+def _scale_html(at: AtScale, claim: Claim) -> str:
     """Numbers of one scale; where nothing ran, the paper's alone, and only once (small)."""
     title = f"<b>{at.scale.name}</b>, {at.scale.data}"
     if at.reference is None:
-        paper = _numbers_html(at.verdict, unit) if at.scale is SCALES[0] else ""
+        paper = _numbers_html(at.verdict, claim.unit) if at.scale is SCALES[0] else ""
         return f"<section><p>{title}: not run yet.</p>{paper}</section>"
     reading = f" Judged: {escape(at.reading)}." if at.reading != DOAM_T else ""
-    said = f"<p>{title}. {_made(at)}.{reading}</p>" + _numbers_html(at.verdict, unit)
+    made = _made(at.reference, claim)
+    said = f"<p>{title}. {made}.{reading}</p>" + _numbers_html(at.verdict, claim.unit)
     if at.code is not None:
         said += f"<p>Beside it, the code's reading: {_pill(at.code)}</p>"
-        said += _numbers_html(at.code, unit)
+        said += _numbers_html(at.code, claim.unit)
     return f"<section>{said}</section>"
 
 
@@ -269,17 +270,17 @@ def _ends(parts: Iterable[Verdict]) -> tuple[float, float]:
     return min(found), max(found)
 
 
-def _made(at: AtScale) -> str:
-    """Profile, seeds, processors and commits of the results behind a scale's verdict."""
-    runs = at.reference.results
+def _made(reference: Reference, claim: Claim) -> str:
+    """Profile, seeds, processors and commits of the results that a claim reads."""
+    runs = reference.of(claim.reads)
     seeds = {seed for _, seed in runs}
     made = [result.provenance for result in runs.values()]
     # Shortened; +: with uncommitted changes.
     commits = sorted({p["commit"][:7] + ("+" if p["dirty"] else "") for p in made})
     machines = sorted({processor(result) for result in runs.values()})
-    data = DATA[at.reference.parameters.dataset]
+    data = DATA[reference.parameters.dataset]
     parts = (
-        f"profile {at.reference.parameters.profile} on {data}",
+        f"profile {reference.parameters.profile} on {data}",
         counted(len(seeds), "seed"),
         ", ".join(machines),
         f"commit {', '.join(commits)}",

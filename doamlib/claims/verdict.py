@@ -66,7 +66,8 @@ class Verdict(Record):
         parts: those that decide the claim, by name.
         beside: further differences that are shown and do not decide.
         power: how often, 0 to 1, a study with as many seeds and this spread would find every part
-            supported if the paper's differences were true; None where that cannot be told.
+            supported if the paper's differences were true; None where that cannot be told, and
+            while a part has too few seeds for any verdict.
     """
 
     status: Status
@@ -130,7 +131,9 @@ def judge_all(
         name: _part(by_seed, paper.get(name), margins.get(name, NO_EFFECT), together.get(name, 1.0))
         for name, by_seed in claims.items()
     }
-    return judge_facts(parts).model_copy(update={"power": power(claims, paper)})
+    enough = all(len(of) >= seeds_needed(paper.get(name)) for name, of in claims.items())
+    known = power(claims, paper) if enough else None
+    return judge_facts(parts).model_copy(update={"power": known})
 
 
 def power(claims: Mapping[str, BySeed], paper: Mapping[str, float]) -> float | None:
@@ -227,11 +230,20 @@ def _whole(states: list[Status]) -> Status:
     return "open"
 
 
+STAND: dict[Status, str] = {
+    "supported": "hold",
+    "contradicted": "do not hold",
+    "no effect": "show no effect",
+    "open": "are not supported",
+    "not run yet": "have no results",
+}
+
+
 def _why(status: Status, parts: Mapping[str, Verdict]) -> str:
     deciding = [f"{name}: {part.reason}" for name, part in parts.items() if part.status == status]
     if status == "open":
         deciding = [f"{n}: {p.reason}" for n, p in parts.items() if p.status != "supported"]
-    return f"{len(deciding)} of {len(parts)} parts ({'; '.join(deciding)})"
+    return f"{len(deciding)} of {len(parts)} parts {STAND[status]} ({'; '.join(deciding)})"
 
 
 def _holm(claims: Mapping[str, BySeed]) -> dict[str, float]:

@@ -260,5 +260,6 @@ def test_other_data_have_columns_of_their_own():
     runs = {("SSD", 0): own}
     assert comparison.scores(runs, "SSD", "BA") == {0: pytest.approx(30)}
     assert comparison.scores(runs, "SSD", "MP") == {0: pytest.approx(50)}
+    assert comparison.scores(runs, "SSD", "SC") == {}  # a class of other data, not the mAP
     table = comparison.measured(runs)
     assert list(table) == ["mAP", "BA", "MP", "n"] and table.loc["SSD", "MP"] == "50.0"

@@ -149,6 +149,48 @@ def test_arms_without_a_common_seed_decide_nothing(smoke):
     assert how_sure(judged[4]).startswith("No seed has all that it compares; ")
 
 
+def test_arms_of_two_kinds_of_processor_are_not_said_to_share_no_seed(smoke):
+    layer = reference(smoke, changes=SMALL)
+    for (arm, _), result in layer.results.items():
+        if arm == "SSD":
+            result.provenance["hardware"] = {"device": "a GPU", "cpu": "", "cores": 2}
+    said = found(outcomes([layer], [4])[4])
+    assert said.endswith(": its arms were trained on different kinds of processor.")
+
+
+def test_data_that_cannot_tell_hide_no_other_scale_and_are_named_where_there_is_none(smoke):
+    """Real data know no occlusion, so nothing about a pool's can be measured on them."""
+    real = reference(smoke, changes=FULL | {"dataset": "opixray"}, seeds=5)
+    for result in real.results.values():
+        result.metrics["pool"] = {}
+    small = reference(smoke, changes=SMALL, seeds=3)
+    both = outcomes([small, real], [12])[12]
+    assert both.best.scale.name == "small" and both.verdict.status == "open"
+    assert found(both).startswith("On small networks on generated images, claim 12 stays open")
+    alone = found(outcomes([real], [12])[12])
+    assert alone.endswith(
+        "claim 12 was not run whole yet: these data do not hold what it takes to tell."
+    )
+
+
+def test_the_attention_sentence_is_open_until_every_reading_is_settled(smoke):
+    layer = reference(smoke, changes=SMALL, seeds=5, acts=False)
+    assert "Open" not in summary(outcomes([layer]))[3]
+    for seed, lost in enumerate((8, -2, 7, -1, 3)):  # a mean of 3, and anything may be true
+        own = layer.results[READINGS[0], seed].metrics["attention"]["own"]
+        layer.results[READINGS[0], seed].metrics["attention"]["other"] = own - lost / 100
+    assert "Open, at a first look: in no reading" in summary(outcomes([layer]))[3]
+    layer = reference(smoke, changes=SMALL, seeds=5)
+    for seed in range(1, 5):
+        del layer.results[READINGS[1], seed]
+    assert "Open, at a first look: yes" in summary(outcomes([layer]))[3]
+
+
+def test_parts_with_units_of_their_own_leave_no_gap(smoke):
+    for sentence in told(reference(smoke, changes=SMALL)):
+        assert not re.search(r"  | [.;,]", sentence)
+
+
 def test_one_seed_and_refused_runs_answer_nothing_about_the_attention(smoke):
     one = outcomes([reference(smoke, changes=SMALL, seeds=1)])
     assert summary(one)[3].startswith("Does the attention act? Open, at a first look: yes, on ")

@@ -15,9 +15,9 @@ def test_each_question_has_its_part():
     )
     assert said == (
         "False alarms a harmless bag when 50% of the cutters are found: 2.00 with SSD, SSD+DOAM-T "
-        "never does; mAP gained over SSD on the smallest quarter of items minus that on the "
-        "others: SSD+DOAM-T +1.50, SSD+DOAM-O +0.00 [-12.71, +12.71]; mAP gained by DOAM-T over "
-        "SSD by images a class: +0.25 with 5."
+        "never finds that many; mAP gained over SSD on the smallest quarter of items minus that "
+        "on the others: SSD+DOAM-T +1.50, SSD+DOAM-O +0.00 [-12.71, +12.71]; mAP gained by DOAM-T "
+        "over SSD by images a class: +0.25 with 5."
     )
 
 

@@ -178,11 +178,11 @@ def test_the_headline_is_the_weakest_statement_that_the_parts_allow(parts, statu
 
 def test_the_reason_names_the_parts_that_decide():
     verdict = judge_all({"good": STRONG, "bad": AGAINST}, {"bad": 4.0})
-    assert verdict.reason.startswith("1 of 2 parts (bad: -3.00 (")
+    assert verdict.reason.startswith("1 of 2 parts do not hold (bad: -3.00 (")
     assert "good" not in verdict.reason and "the paper's +4.00 lies above" in verdict.reason
     assert set(verdict.parts) == {"good", "bad"}
     open_one = judge_all({"good": STRONG, "vague": WEAK, "zero": NONE})
-    assert open_one.reason.startswith("2 of 3 parts (vague: +0.60 (")
+    assert open_one.reason.startswith("2 of 3 parts are not supported (vague: +0.60 (")
     assert "; zero: +0.00" in open_one.reason
 
 
@@ -298,6 +298,15 @@ def test_power_is_not_told_without_a_spread_or_without_the_papers_number():
     assert judge_all({"a": around(1)}, {"a": 9.0}).power == pytest.approx(1.0, abs=0.01)
 
 
+def test_no_power_is_told_while_no_verdict_is_possible():
+    few, five, ten = ({seed: 2.0 + 0.1 * seed for seed in range(n)} for n in (3, 5, 10))
+    assert judge_all({"a": few}, {"a": 2.0}).power is None
+    assert judge_all({"a": five}, {"a": 2.0}).power == 1.0
+    # Below one point the rule asks for ten seeds, of one part as of all.
+    assert judge_all({"a": five, "b": five}, {"a": 2.0, "b": 0.9}).power is None
+    assert judge_all({"a": ten, "b": ten}, {"a": 2.0, "b": 0.9}).power == 1.0
+
+
 # --- the paper's claims, each in a form that these functions judge --------------------------------
 
 
@@ -324,7 +333,7 @@ def test_facts_need_no_seeds():
     )
     both = judge_facts({"a": judge_fact(True, "one"), "b": judge_fact(False, "two")})
     assert (both.status, both.headline) == ("contradicted", "1 of 2 hold, 1 against")
-    assert both.reason == "1 of 2 parts (b: two)"
+    assert both.reason == "1 of 2 parts do not hold (b: two)"
     assert judge_facts({"a": judge_fact(True, "one")}).status == "supported"
 
 

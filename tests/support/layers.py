@@ -126,10 +126,13 @@ def loses(arm, points):
     return change
 
 
-def a_reading_has_fewer_seeds(layer):
-    only(PAPER)(layer)
-    for seed in (0, 1, 2):
-        del layer.results[PAPER, seed]
+def a_reading_has_fewer_seeds(fewer):
+    def change(layer):
+        only(PAPER)(layer)
+        for seed in range(fewer):
+            del layer.results[PAPER, seed]
+
+    return change
 
 
 READING = {
@@ -141,7 +144,9 @@ READING = {
     "the code's loses a point": (loses(DOAM, [1.0] * 10), DOAM),
     "the code's loses almost a point": (loses(DOAM, [1.0] * 9 + [0.99]), PAPER),
     "the code's loses much, and not surely": (loses(DOAM, [9.0, -1.0] * 3 + [-1.0] * 4), PAPER),
-    "the acting one has fewer seeds": (a_reading_has_fewer_seeds, PAPER),
+    "the acting one has fewer seeds": (a_reading_has_fewer_seeds(3), PAPER),
+    "the acting one has as few as a verdict needs": (a_reading_has_fewer_seeds(5), PAPER),
+    "the acting one has too few seeds": (a_reading_has_fewer_seeds(6), DOAM),
 }
 """Name -> the change, and the reading that is to be judged."""
 

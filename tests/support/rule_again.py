@@ -51,11 +51,14 @@ def has_spread(part):
     return len(part.values) > 1 and not alike(part.values.values())
 
 
+def has_seeds_enough(part):
+    return len(part.values) >= (10 if part.paper is not None and abs(part.paper) < 1 else 5)
+
+
 def status_of(part, is_rejected):
     if not part.values:
         return "not run yet"
-    enough = 10 if part.paper is not None and abs(part.paper) < 1 else 5
-    if len(part.values) < enough or not has_spread(part):
+    if not has_seeds_enough(part) or not has_spread(part):
         return "open"
     _, _, low, high = interval(part.values.values())
     if low > 0:
@@ -94,6 +97,8 @@ def power_of(parts):
     seeds = set.intersection(*(set(part.values) for part in parts.values()))
     if len(seeds) < 3 or None in [part.paper for part in parts.values()]:
         return None
+    if not all(map(has_seeds_enough, parts.values())):
+        return None  # whatever is true, nothing would be supported yet
     measured = [[part.values[seed] for seed in sorted(seeds)] for part in parts.values()]
     covariance, n = np.atleast_2d(np.cov(measured)), len(seeds)
     theirs = [part.paper for part in parts.values()]
