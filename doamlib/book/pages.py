@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from html import escape
 
 import pandas as pd
@@ -93,10 +94,15 @@ def show(frames: Mapping[str, pd.DataFrame], digits: int = 2) -> None:
         if frame.index.nlevels == frame.columns.nlevels == 1:  # its name in the corner, not a row
             frame = frame.rename_axis(index=None, columns=frame.index.name)
         styled = frame.rename(columns=HEADS).style
-        styled = styled.format(precision=digits, na_rep="–", escape="html")
+        styled = styled.format(partial(_as_text, digits=digits), na_rep="–", escape="html")
         for axis in (0, 1):  # class names are strangers' text
             styled = styled.format_index(escape="html", axis=axis)
         display(styled.set_caption(escape(title)))
+
+
+def _as_text(value: object, digits: int) -> object:
+    """A number with so many decimals, and without a sign where all of them are zero."""
+    return f"{value:z.{digits}f}" if isinstance(value, float) else value
 
 
 def show_verdicts(*numbers: int) -> dict[int, Outcome]:

@@ -54,6 +54,12 @@ def test_a_column_that_holds_one_number_stays(shown):
     assert rows[0] == ["", "ours, mean", "from (95%)"] and rows[1] == ["a", "1.00", "–"]
 
 
+def test_what_rounds_to_zero_has_no_sign_and_words_stay_words(shown):
+    frame = pd.DataFrame({"gain": [-0.001, -0.5, 0.001], "arm": ["-0.001", "<b>", "c"]})
+    ((_, rows),) = shown({"gains": frame})
+    assert [row[1:] for row in rows[1:]] == [["0.00", "-0.001"], ["-0.50", "<b>"], ["0.00", "c"]]
+
+
 def test_zero_is_something(shown):
     ((_, rows),) = shown({"zeros": pd.DataFrame({"gain": [0.0, 0.0]})})
     assert rows[0] == ["", "gain"]

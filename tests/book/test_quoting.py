@@ -94,13 +94,10 @@ def test_a_number_edited_in_the_executed_copy_is_seen(executed):
     assert "the quoted number is not the one that was computed" in fault
 
 
-@pytest.mark.parametrize(("number", "folded"), [(1, False), (7, False), (8, True), (30, True)])
-def test_many_sources_are_folded_and_none_is_left_out(monkeypatch, smoke, number, folded):
-    shown = []
-    monkeypatch.setattr(quoting, "display", lambda data, **rest: shown.append((data, rest)))
+def stored_results(number):
     made = {"seed": 0, "commit": "abcdef0123456", "dirty": False, "training_seconds": 900.0}
     made["hardware"] = {"device": "cpu", "cpu": "a processor"}
-    results = [
+    return [
         SimpleNamespace(
             **{"key": f"k{n}", "name": f"r{n}", "origin": "reference", "provenance": made},
             identity={"fingerprint": "<data>"},
@@ -108,6 +105,23 @@ def test_many_sources_are_folded_and_none_is_left_out(monkeypatch, smoke, number
         )
         for n in range(number)
     ]
+
+
+def test_what_verdicts_were_read_from_is_a_source_too_and_once(monkeypatch, smoke):
+    shown = []
+    monkeypatch.setattr(quoting, "display", lambda data, **rest: shown.append((data, rest)))
+    drawn, both, judged = stored_results(3)
+    behind = {1: SimpleNamespace(runs={"a": judged, "b": both})}
+    quoting.colophon(smoke, [drawn, both], behind)
+    assert list(shown[0][1]["metadata"]["doam"]["sources"]) == ["r0", "r1", "r2"]
+    assert shown[0][0]["text/html"].count(">k1<") == 1
+
+
+@pytest.mark.parametrize(("number", "folded"), [(1, False), (7, False), (8, True), (30, True)])
+def test_many_sources_are_folded_and_none_is_left_out(monkeypatch, smoke, number, folded):
+    shown = []
+    monkeypatch.setattr(quoting, "display", lambda data, **rest: shown.append((data, rest)))
+    results = stored_results(number)
     quoting.colophon(smoke, results)
     html, sources = shown[0][0]["text/html"], shown[0][1]["metadata"]["doam"]["sources"]
     assert list(sources) == [f"r{n}" for n in range(number)]

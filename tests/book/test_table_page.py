@@ -3,11 +3,11 @@
 from types import SimpleNamespace
 
 import pytest
-from fabricated import fabricate
+from fabricated import FULL, fabricate, reference
 
 from doamlib.book import pages, table_page
 from doamlib.book.table_page import TablePage
-from doamlib.experiments.arms import TABLES
+from doamlib.experiments.arms import READINGS, TABLES
 
 PAIRS = [("SSD+DOAM-T", "SSD")]
 BEYOND = ("SSD+DOAM-O, equal steps", "SSD+DOAM-O, hard images")
@@ -82,3 +82,24 @@ def test_samples_are_of_the_first_seed(page, monkeypatch):
     page.samples()
     assert drawn[0] == ("the test images", [("SSD+DOAM-T", 1), ("SSD", 1)])
     assert {seed for _, seed in drawn[1][1]} == {1} and len(drawn[1][1]) == len(page.arms) - 1
+
+
+def test_the_reading_that_judges_stands_in_tables_and_not_in_figures(smoke, monkeypatch):
+    """Claims 1 and 2 are about attention: where only the paper's reading acts, that one decides."""
+    stored = reference(smoke, seeds=5, changes=FULL)
+    for (arm, seed), result in stored.results.items():
+        if arm != READINGS[1] and "DOAM" in arm:
+            result.metrics["attention"] = fabricate(arm, seed, acts=False).metrics["attention"]
+    monkeypatch.setattr(table_page, "Study", Study)
+    monkeypatch.setattr(pages, "references", lambda: [stored])
+    page = TablePage(smoke, "IV", [("SSD+DOAM-T", "SSD"), ("SSD+DOAM-O", "SSD+DOAM-T")], (1, 2))
+    page.run()
+    page.run()  # a cell may be run again
+    rows = ["SSD+DOAM-T − SSD", "SSD+DOAM-O − SSD+DOAM-T", f"{READINGS[1]} − SSD"]
+    assert list(page.differences()["stored reference"].index) == rows
+    assert list(page.differences()["this run"].index) == rows[:2]
+    assert READINGS[1] not in {arm for arm, _ in page.layers["stored reference"]}
+    assert READINGS[1] in {arm for arm, _ in page.reference}
+    others = TablePage(smoke, "VII", PAIRS, claims=[7])  # about over-sampling: the code's alone
+    others.run()
+    assert not {arm for arm, _ in others.reference} & set(READINGS[1:])
