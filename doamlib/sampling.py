@@ -204,8 +204,9 @@ class Strategy:
         Raises:
             ValueError: the state is that of another configuration, run length or seed.
         """
-        if state["identity"] != self._identity():
-            raise ValueError(f"checkpoint of {state['identity']}, but this is {self._identity()}")
+        ours, other = self._identity().items(), state["identity"].items()
+        if ours != other:
+            raise ValueError(f"checkpoint of {dict(other - ours)}, this is {dict(ours - other)}")
         self._epoch, self._steps = state["epoch"], state["steps"]
         self._threshold, self._seen = state["threshold"], state["seen"]
         self._levels = list(state["levels"])
@@ -214,9 +215,8 @@ class Strategy:
         self.history = list(state["history"])
 
     def _identity(self) -> dict[str, Any]:
-        run = {"batches": self.batches, "epochs": self.epochs, "seed": self.seed}
-        run["batch_size"] = self.batch_size
-        return self.config.model_dump(mode="json") | run
+        names = ("batches", "epochs", "seed", "batch_size")
+        return self.config.model_dump(mode="json") | {name: getattr(self, name) for name in names}
 
     def _running(self) -> int:
         """Batches of the running epoch so far."""

@@ -7,6 +7,7 @@ repeats: Algorithm 2), then ``_step`` (one batch: forward, loss, backward, updat
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import time
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import PickleError
 from typing import Any
 
 import torch
@@ -21,7 +23,7 @@ from torch import Tensor, nn
 
 from doamlib.core.determinism import reproducible
 from doamlib.core.precision import forward_in
-from doamlib.core.report import Refusal, Report, clock
+from doamlib.core.report import Refusal, Report, clock, one_line
 from doamlib.data.batches import Batch, flip_some
 from doamlib.data.cache import CachedDataset
 from doamlib.models.graphs import graphed
@@ -71,6 +73,7 @@ class Training:
         watch: called after every epoch (see `STOPS`); the numbers that it returns (such as the test
             set's mAP, 0 to 1) go into the history, where no decision ever looks at them. They are
             those of the last step's weights, also where weights are averaged.
+        processor: what computes; the bits of one run come from one kind.
 
     Raises:
         ValueError: the strategy wants the loss of single images, which this detector does not tell.
@@ -86,8 +89,9 @@ class Training:
         folder: Path,
         device: torch.device,
         watch: Callable[[], dict[str, float]] = dict,
+        processor: str = "",
     ) -> None:
-        self.watch = watch
+        self.watch, self.processor = watch, processor
         self.detector, self.dataset, self.config = detector, dataset, config
         self.seed, self.folder, self.device = seed, folder, device
         self.batches = math.ceil(len(dataset) / config.batch_size)
@@ -102,7 +106,7 @@ class Training:
         folder.mkdir(parents=True, exist_ok=True)
 
     def run(self, report: Report = print, deadline: float = math.inf) -> History:
-        """Train to the last epoch, from the checkpoint where there is one.
+        """Train to the last epoch, from the checkpoint where there is one that fits.
 
         Args:
             report: gets one line an epoch (see `STOPS`), with the remaining time.
@@ -112,12 +116,10 @@ class Training:
             TrainingError: the loss is not a number or has exploded.
             OutOfTime: the deadline has passed before the last epoch.
         """
-        self._resume()
+        self._resume(report)
         size, precision = self.config.batch_size, self.config.precision
-        with (
-            reproducible(self.device),
-            graphed(self.detector, size, precision, self.device, report),
-        ):
+        graph = graphed(self.detector, size, precision, self.device, report)
+        with reproducible(self.device), graph:
             while not self.strategy.finished():
                 if time.monotonic() > deadline:
                     self._checkpoint()
@@ -263,25 +265,37 @@ class Training:
             f"{last['images_per_second']:.1f} images/s  {clock(left)} left"
         )
 
-    def _checkpoint(self) -> None:
-        """Everything that the rest of the run depends on, replaced in one step."""
-        state = {
+    def _state(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on."""
+        return {
             "epoch": self.epoch,
             "detector": self.detector.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": vars(self.average),
             "strategy": self.strategy.state_dict(),
             "history": vars(self.history),
+            "processor": self.processor,
         }
-        temporary = self.folder / "checkpoint.tmp"
-        torch.save(state, temporary)
-        os.replace(temporary, self.folder / "checkpoint.pt")
 
-    def _resume(self) -> None:
+    def _checkpoint(self) -> None:
+        torch.save(self._state(), self.folder / "checkpoint.tmp")
+        os.replace(self.folder / "checkpoint.tmp", self.folder / "checkpoint.pt")
+
+    def _resume(self, report: Report = print) -> None:
+        """Go on from the checkpoint; begin anew where other code or another processor made it."""
         path = self.folder / "checkpoint.pt"
         if not path.is_file():
             return
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        fresh = copy.deepcopy(self._state())  # loading may fail half way
+        try:
+            self._load(torch.load(path, map_location=self.device, weights_only=True))
+        except (EOFError, LookupError, RuntimeError, TypeError, ValueError, PickleError) as failed:
+            self._load(fresh)
+            report(f"{path} is of other code or processor ({one_line(str(failed))}): begins anew")
+
+    def _load(self, state: dict[str, Any]) -> None:
+        if state.get("processor", self.processor) != self.processor:  # older ones do not tell
+            raise ValueError(f"{state['processor']}, this is {self.processor}")
         self.detector.load_state_dict(state["detector"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.strategy.load_state_dict(state["strategy"])

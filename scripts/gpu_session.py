@@ -353,11 +353,16 @@ def write_missing(file: Path, to: Path) -> None:
 
 def pack(file: Path, folder: Path) -> None:
     """Archives of what is finished, as ``doam train --pack`` writes them for all of these seeds."""
+    from doamlib.core.report import Refusal
     from doamlib.experiments.archive import pack as write_archives
     from doamlib.experiments.parameters import from_file
     from doamlib.experiments.study import Study
 
-    for path in write_archives(Study(from_file(file)), folder):
+    try:
+        written = write_archives(Study(from_file(file)), folder)
+    except Refusal as refused:
+        sys.exit(str(refused))
+    for path in written:
         print(f"wrote {path}, {path.stat().st_size / 2**20:.1f} MB")
 
 

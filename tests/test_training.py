@@ -1,6 +1,7 @@
 """The loop by itself, on a detector small enough to work out by hand."""
 
 import math
+import re
 import time
 from itertools import chain, pairwise
 from types import SimpleNamespace
@@ -198,6 +199,60 @@ def test_a_checkpoint_half_written_is_not_used(tmp_path):
     again = training(tmp_path)
     again._resume()
     assert again.epoch == 1 and again.detector.w.item() == run.detector.w.item()
+
+
+def begun(folder, change):
+    """Leave the checkpoint of a first epoch, with a change in it."""
+    run = training(folder)
+    run._run_epoch()
+    run._checkpoint()
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    change(state)
+    torch.save(state, folder / "checkpoint.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda state: state["strategy"]["identity"].pop("equal_steps"), "'equal_steps': False"),
+        (lambda state: state["detector"].update(gone=torch.ones(1)), 'Unexpected key.* "gone"'),
+        (lambda state: state["history"].update(gone=[]), "'gone'"),
+        (lambda state: state.pop("average"), "'average'"),
+        (lambda state: state.update(processor="an abacus"), r"an abacus, this is \)"),
+    ],
+)
+def test_a_checkpoint_of_other_code_or_another_processor_is_not_gone_on_from(
+    tmp_path, change, told
+):
+    """Nothing of it is taken, and the run has the bits of one that began without it."""
+    begun(tmp_path / "begun", change)
+    lines, run, whole = [], training(tmp_path / "begun"), training(tmp_path / "whole")
+    run.run(lines.append)
+    whole.run(quiet)
+    assert re.search(f"begun/checkpoint.pt is of other .*{told}.*: begins anew$", lines[0])
+    assert len(lines) == 1 + 3 and "\n" not in lines[0]
+    assert run.detector.w.item() == whole.detector.w.item()
+    assert run.history.loss == whole.history.loss
+    again = training(tmp_path / "begun")
+    again._resume()
+    assert again.epoch == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half of a zip", b"no pickle", None])
+def test_a_damaged_checkpoint_is_not_the_end(tmp_path, content):
+    begun(tmp_path, lambda state: None)
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:-500] if content is None else content)
+    lines, run = [], training(tmp_path)
+    run.run(lines.append)
+    assert lines[0].endswith(": begins anew") and len(lines) == 1 + 3
+
+
+def test_a_checkpoint_that_does_not_tell_its_processor_is_gone_on_from(tmp_path):
+    begun(tmp_path, lambda state: state.pop("processor", None))
+    lines = []
+    training(tmp_path).run(lines.append)
+    assert [line.partition("  ")[0] for line in lines] == ["epoch 2/3", "epoch 3/3"]
 
 
 def test_retrained_batches_come_after_the_epoch_and_are_marked(tmp_path):

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import active_children, connection, get_context, parent_process
 from threading import Thread
 from typing import Any
 
+from doamlib.core.report import Refusal
+
 SPAWN = get_context("spawn")
 """How workers are started: a copy of a process with threads (fork) may start with locks held."""
+
+
+class WorkerEnded(Refusal, RuntimeError):
+    """A worker was ended from outside; as a rule by the system, where memory is full."""
 
 
 @contextmanager
@@ -24,17 +30,25 @@ def worker_processes(
     After an error or interrupt inside the block the workers are stopped in the middle of what they
     do, so what they write has to be atomic. Scripts that reach this need the usual
     ``if __name__ == "__main__":``.
+
+    Raises:
+        WorkerEnded: the system or somebody ended one.
     """
     pool = ProcessPoolExecutor(number, SPAWN, _begin, (begin, *arguments))
     try:
         yield pool
-    except BaseException:
+    except BaseException as failed:
         children = active_children()
         pool.shutdown(wait=False, cancel_futures=True)
         for child in children:
             child.terminate()
         for child in children:
             child.join()
+        if isinstance(failed, BrokenExecutor):
+            raise WorkerEnded(
+                "a process was ended from outside (memory?): lower processes or, where it trained, "
+                "batch_size or image_size; the same command goes on"
+            ) from None
         raise
     pool.shutdown()
 

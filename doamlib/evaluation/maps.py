@@ -23,7 +23,8 @@ def maps_of_run(
     """A trained detector's maps beside edges, darkness and randomised weights.
 
     They are drawn on a few random test images (`explained_images`), the same for all runs on the
-    same data; the numbers say on how many images each mean rests.
+    same data; the numbers say on how many images each mean rests. Where items are rare, these
+    images may hold none, and then there are no numbers.
 
     Args:
         detector: trained; it is put in evaluation mode and stays on its device.
@@ -41,6 +42,8 @@ def maps_of_run(
     images = chosen_images(tested, explained_images(len(tested)))
     scores = map_scores(detector, tested, (*kinds_of(detector), *PLAIN), images)
     numbers = summary(tidy(scores, TestSet.of(tested.dataset)))
+    if not numbers:
+        return scores, numbers
     few = tested.subset([tested.dataset.image_ids[index] for index in images])
     checked = sanity(detector, few, calibration_images(train), RANDOM_SEED + DRAWS * seed)
     for kind, parts in checked.items():

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +161,7 @@ def pack(study: Study, folder: Path | None = None) -> list[Path]:
     Every run keeps its metrics, history, provenance and the scores of its maps. What takes most
     room, detections and pictures of maps, is kept of the smallest seed only, with what exactly
     these detections score (``kept.json``). Losses and learning rates are rounded to ``DIGITS``
-    digits. Of a real dataset's folder only the name is kept.
+    digits. Of a real dataset's folder only the name is kept. Older archives of a seed make room.
 
     Args:
         study: its parameters name the runs; what is not trained is left out.
@@ -170,25 +172,61 @@ def pack(study: Study, folder: Path | None = None) -> list[Path]:
 
     Raises:
         MixedProcessors: arms of one seed were trained on different kinds of processors.
+        PoorerArchive: an archive of a seed holds arms that are not finished here.
     """
     folder = folder or paths.reference_results()
-    written = []
-    for seed in study.parameters.seeds:
-        runs = [run for run in study.plan() if run.result is not None and run.seed == seed]
+    finished = [run for run in study.plan() if run.result is not None]
+    seeds = {seed: list(runs) for seed, runs in groupby(finished, lambda run: run.seed)}
+    old = {seed: _archives(folder, study.parameters.profile, seed) for seed in seeds}
+    for seed, runs in seeds.items():
         _one_processor(seed, runs)
-        first = seed == min(study.parameters.seeds)
-        contents = [(run, _content(run.result, whole=first)) for run in runs]
-        for part, members in enumerate(_parts(contents)):
-            listed = [{"key": run.result.key, "arm": run.arm, "seed": seed} for run, _ in members]
-            index = {"parameters": _shared(study.parameters), "runs": listed}
-            files = {"runs.json": json.dumps(index, indent=1).encode()}
-            for run, content in members:
-                files |= {f"{run.result.key}/{name}": data for name, data in content.items()}
-                files[f"test_sets/{study.fingerprint}.npz"] = run.result.test_set().as_bytes()
-            name = f"{study.parameters.profile}-seed{seed}{f'-{part}' if part else ''}.zip"
-            _write_zip(folder / name, files)
-            written.append(folder / name)
+        _no_poorer(old[seed], runs)
+    written = []
+    for seed, runs in seeds.items():
+        written += (new := _pack_seed(study, runs, folder))
+        for path in set(old[seed]) - set(new):  # it would be read before the new ones
+            path.unlink()
     return written
+
+
+def _pack_seed(study: Study, runs: Sequence[PlannedRun], folder: Path) -> list[Path]:
+    """Write the archives of one seed's finished runs."""
+    seed, written = runs[0].seed, []
+    first = seed == min(study.parameters.seeds)
+    contents = [(run, _content(run.result, whole=first)) for run in runs]
+    for part, members in enumerate(_parts(contents)):
+        listed = [{"key": run.result.key, "arm": run.arm, "seed": seed} for run, _ in members]
+        index = {"parameters": _shared(study.parameters), "runs": listed}
+        files = {"runs.json": json.dumps(index, indent=1).encode()}
+        for run, content in members:
+            files |= {f"{run.result.key}/{name}": data for name, data in content.items()}
+            files[f"test_sets/{study.fingerprint}.npz"] = run.result.test_set().as_bytes()
+        name = f"{study.parameters.profile}-seed{seed}{f'-{part}' if part else ''}.zip"
+        _write_zip(folder / name, files)
+        written.append(folder / name)
+    return written
+
+
+def _archives(folder: Path, profile: str, seed: int) -> list[Path]:
+    """What :func:`pack` wrote earlier of a seed."""
+    name = re.compile(rf"{profile}-seed{seed}(-\d+)?\.zip")
+    return [path for path in sorted(folder.glob("*.zip")) if name.fullmatch(path.name)]
+
+
+class PoorerArchive(Refusal, RuntimeError):
+    """Packing would lose runs that an archive of the same name holds."""
+
+
+def _no_poorer(old: Iterable[Path], runs: Iterable[PlannedRun]) -> None:
+    finished = {run.arm for run in runs}
+    for path in old:
+        index = json.loads((zipfile.Path(path) / "runs.json").read_text(encoding="utf-8"))
+        held = {run["arm"] for run in index["runs"]}
+        if lost := sorted(held - finished):
+            raise PoorerArchive(
+                f"{path} holds arms that are not finished here ({', '.join(lost)}): train them "
+                "too, pack to another folder, or move it away; what was trained is kept"
+            )
 
 
 class MixedProcessors(Refusal, RuntimeError):

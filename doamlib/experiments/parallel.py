@@ -71,6 +71,7 @@ class Trainer:
         Raises:
             doamlib.training.TrainingError: a loss diverged; the other runs are stopped, and go on
                 from their last epoch when they are wanted again.
+            doamlib.core.workers.WorkerEnded: one was ended from outside; likewise.
             doamlib.training.OutOfTime: the deadline passed; every run finished its epoch.
         """
         if self.limits.runs_at_once == 1:

@@ -233,9 +233,13 @@ def processor(result: Result) -> str:
     The same code and seed give other bits on another kind or in another precision: the difference
     of two arms would hold the difference of two machines.
     """
-    hardware = result.provenance["hardware"]
+    return processor_of(result.provenance)
+
+
+def processor_of(made_by: Mapping[str, Any]) -> str:
+    """The same, of a provenance."""
+    hardware, precision = made_by["hardware"], made_by.get("precision")
     name = hardware["cpu"] if hardware["device"] == "cpu" else hardware["device"]
-    precision = result.provenance.get("precision")
     return f"{name}, {precision}" if precision else name
 
 

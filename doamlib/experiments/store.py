@@ -62,6 +62,8 @@ class RunStore:
     def put(self, key: str, made: Path, test_set: bytes) -> None:
         """Move a finished result into its place, in one step; what led to it is removed.
 
+        So is a result of the same key that :meth:`find` does not take: one of another default.
+
         Args:
             key: of the run.
             made: the folder with the result's files, inside that of :meth:`making`.
@@ -69,8 +71,12 @@ class RunStore:
         """
         fingerprint = Result(made, "local").identity["fingerprint"]
         write_bytes(self.root / "test_sets" / f"{fingerprint}.npz", test_set)
-        os.replace(made, self.root / key)
-        shutil.rmtree(self.root / "partial" / key)
+        place, partial = self.root / key, self.root / "partial" / key
+        if place.exists():  # no system replaces a folder that is not empty
+            shutil.rmtree(partial / "old", ignore_errors=True)
+            os.replace(place, partial / "old")
+        os.replace(made, place)
+        shutil.rmtree(partial)
 
     def starting_weights(self, config: RunConfig) -> Path | None:
         """Where a warm run's weights lie, committed or local; none if it is not trained yet."""

@@ -25,7 +25,7 @@ from doamlib.core.precision import chosen
 from doamlib.core.report import Report
 from doamlib.experiments.data import Data, open_data
 from doamlib.experiments.estimate import too_large
-from doamlib.experiments.results import Result, RunConfig, warm_name
+from doamlib.experiments.results import Result, RunConfig, processor_of, warm_name
 from doamlib.experiments.run_end import RunEnd
 from doamlib.experiments.store import RunStore
 from doamlib.models.detector import (
@@ -106,7 +106,8 @@ def train_run(
         config: the run.
         data: its data, open.
         device: where to train.
-        folder: holds the checkpoint, from which an interrupted run goes on.
+        folder: holds the checkpoint, from which an interrupted run goes on, unless other code or
+            another kind of processor made it.
         start: weights to start from, of ``config.warm_run()``; random ones by default.
         report: gets progress lines.
         limits: of the machine.
@@ -118,6 +119,7 @@ def train_run(
     reuse_freed_memory()
     made_by = provenance.record(device)
     made_by |= {"seed": config.seed, "runs_at_once": limits.runs_at_once}
+    made_by["precision"] = chosen(config.training.precision, device)
     detector = build_detector(config.detector, config.seed)
     made_by["starting_weights"] = _begin(detector, config, start)
     detector.to(device)
@@ -126,14 +128,13 @@ def train_run(
         for split in ("train", "test")
     )
     end = RunEnd(detector, train, tested, device)
-    training = Training(
-        detector, train, config.training, config.sampling, config.seed, folder, device, end.watch
-    )
+    recipe = (config.training, config.sampling, config.seed)
+    where = (folder, device, end.watch, processor_of(made_by))
+    training = Training(detector, train, *recipe, *where)
     history = training.run(report, limits.deadline)
     end.evaluate(history)
     end.look(config.explained, config.seed, report, limits.deadline)
     made_by |= {
-        "precision": chosen(config.training.precision, device),
         "training_seconds": round(sum(entry["seconds"] for entry in history.epochs), 1),
         **end.seconds,
     }

@@ -483,6 +483,13 @@ def test_the_run_itself_is_fine(run):
     assert check_scores(run) == []
 
 
+def test_maps_of_images_without_an_item_have_no_numbers_and_none_are_asked_for(run, monkeypatch):
+    monkeypatch.setattr("doamlib.evaluation.map_scores.summary", lambda table: {})
+    assert check_scores(with_metrics(run, run.result.metrics | {"maps": {}})) == []
+    with pytest.raises(ArchiveError, match=r"metrics\.json: "):
+        check_scores(run)
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_number_that_can_be_computed_again_is_refused_when_changed(run, data):

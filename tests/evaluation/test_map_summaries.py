@@ -14,7 +14,7 @@ from doamlib.evaluation import map_scores, maps, randomisation
 from doamlib.evaluation.detections import GroundTruth
 from doamlib.evaluation.region_scores import SCORES, score_map
 from doamlib.evaluation.statistics import bootstrap_mean
-from doamlib.evaluation.test_set import TestSet
+from doamlib.evaluation.test_set import FEWEST_MAPS, TestSet
 
 ONE = [[8.0, 8.0, 32.0, 56.0]]  # an eighth of the 96 x 96 pixels
 TWO = [[8.0, 8.0, 32.0, 56.0], [60.0, 40.0, 84.0, 64.0]]
@@ -242,6 +242,18 @@ def test_what_is_stored_with_a_run(tmp_path, monkeypatch):
     assert of_doam["lift_box"] == pytest.approx(np.mean(of_doam["draws"]["lift_box"]))
     assert of_doam["lift_silhouette"] is None
     json.dumps(numbers, allow_nan=False)
+
+
+def test_where_chance_chooses_background_images_alone_there_are_no_numbers(tmp_path):
+    """One image of all holds an item, and it is the one that was not drawn."""
+    count = FEWEST_MAPS + 1
+    chosen = map_scores.chosen_images(range(count), FEWEST_MAPS)
+    tested = Pictures(tmp_path, {str(i): [] if i in chosen else ONE for i in range(count)})
+    scores, numbers = maps.maps_of_run(make(), tested, tested, seed=1)
+    assert numbers == {}
+    assert_array_equal(scores["images"], chosen)
+    assert scores["gradcam_examples"].shape == (0, 80, 80) and not len(scores["attention_blank"])
+    assert map_scores.tidy(scores, TestSet.of(tested.dataset)).empty
 
 
 def test_a_map_that_was_not_drawn_anew_correlates_with_itself(tmp_path):

@@ -2,11 +2,13 @@
 
 import io
 import json
+import shutil
 import zipfile
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from console import run
 from scipy import stats
 
 from doamlib.experiments import archive
@@ -224,6 +226,49 @@ def test_a_seed_of_two_kinds_of_processors_is_not_packed(study, tmp_path, monkey
     with pytest.raises(archive.MixedProcessors, match=r"SSD on one; SSD\+DOAM-T on another"):
         pack(own, tmp_path / "packed")
     assert not (tmp_path / "packed").exists()
+
+
+def of_arms(study, arms, store=None):
+    parameters = study.parameters.model_copy(update={"arms": arms})
+    return Study(parameters, lambda line: None, store or study.store)
+
+
+def test_a_fuller_archive_is_not_replaced_with_a_poorer_one(packed, study, tmp_path):
+    folder, _ = packed
+    (path,) = folder.glob("*.zip")
+    before = path.read_bytes()
+    with pytest.raises(archive.PoorerArchive) as refused:
+        pack(of_arms(study, ARMS[:1]), folder)
+    assert str(refused.value).startswith(
+        f"{path} holds arms that are not finished here ({ARMS[1]})"
+    )
+    assert "\n" not in str(refused.value)
+    assert pack(of_arms(study, ARMS, RunStore(tmp_path / "empty")), folder) == []
+    assert path.read_bytes() == before and [*folder.glob("*.zip")] == [path]
+
+
+def test_the_command_line_tells_in_one_line_that_an_archive_is_fuller(
+    packed, study, tmp_path, monkeypatch, capsys
+):
+    folder, results = packed
+    file = tmp_path / "one.yaml"
+    file.write_text(json.dumps(study.parameters.model_dump(mode="json") | {"arms": ARMS[:1]}))
+    arguments = ("train", "-f", file, "--no-estimate", "--pack", folder)
+    status, out, err = run(monkeypatch, capsys, *arguments)
+    assert status == 2 and results[ARMS[0], 0].key in out and "wrote" not in out
+    assert err.startswith("doam: ") and err.endswith("what was trained is kept\n")
+    assert err.count("\n") == 1
+
+
+def test_parts_that_an_earlier_packing_left_do_not_outlive_the_next(packed, study):
+    """They would be read before the new archive, and their runs be taken for today's."""
+    folder, _ = packed
+    (path,) = folder.glob("*.zip")
+    others = {f"smoke-seed{name}.zip" for name in ("1", "1-1", "0-1b-seed0")}
+    for name in {"smoke-seed0-1.zip", "smoke-seed0-12.zip"} | others:
+        shutil.copy(path, folder / name)
+    assert pack(of_arms(study, ARMS), folder) == [path]
+    assert {found.name for found in folder.glob("*.zip")} == {path.name} | others
 
 
 def test_the_plain_ssd_finds_less_where_items_are_hidden():

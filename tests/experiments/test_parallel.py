@@ -12,12 +12,13 @@ import torch
 from safetensors.numpy import load_file
 
 from doamlib.core.determinism import reproducible
-from doamlib.core.workers import worker_processes
+from doamlib.core.workers import WorkerEnded, worker_processes
 from doamlib.experiments.arms import ARMS
 from doamlib.experiments.parallel import Task, Trainer
 from doamlib.experiments.store import RunStore
 from doamlib.experiments.study import Study, run_config
 from doamlib.experiments.train_run import Limits
+from doamlib.simulation import SimulationConfig, generate
 from doamlib.training import OutOfTime, TrainingError
 
 
@@ -27,6 +28,10 @@ def quiet(line):
 
 def nothing():
     pass
+
+
+def killed(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def trainer(study, folder, **changes):
@@ -124,6 +129,23 @@ def test_a_run_that_diverges_names_itself_and_stops_the_others(study, smoke, tas
     steady = run_config(smoke.model_copy(update={"epochs": 2000}), ARMS["SSD"], 0)
     with pytest.raises(TrainingError, match=r"^wild: step .* the loss is"):
         trainer(study, tmp_path).train_all([Task("wild", config), Task("steady", steady)], quiet)
+
+
+ENDED = r"^a process was ended from outside \(memory\?\): lower processes .* goes on$"
+
+
+def test_a_run_that_the_system_kills_is_told_in_one_line(study, tasks, tmp_path, monkeypatch):
+    monkeypatch.setattr("doamlib.experiments.parallel._train_in_worker", killed)
+    with pytest.raises(WorkerEnded, match=ENDED):
+        trainer(study, tmp_path).train_all(tasks, quiet)
+
+
+@pytest.mark.slow
+def test_and_so_is_a_process_that_draws_images(tmp_path, monkeypatch):
+    monkeypatch.setattr("doamlib.simulation.dataset._produce", killed)
+    few = SimulationConfig(train_images=3, test_images=3, field_of_view=0.2)
+    with pytest.raises(WorkerEnded, match=ENDED):
+        generate(few, tmp_path / "data", 2, quiet)
 
 
 def test_one_thread_inside_and_the_former_number_after():

@@ -20,9 +20,10 @@ from doamlib.core import paths, provenance
 from doamlib.evaluation import map_scores
 from doamlib.experiments import results, run_end
 from doamlib.experiments.arms import ARMS, READINGS, SWITCHES
+from doamlib.experiments.parameters import from_file
 from doamlib.experiments.results import Result
 from doamlib.experiments.store import RunStore
-from doamlib.experiments.study import run_config
+from doamlib.experiments.study import Study, run_config
 from doamlib.experiments.train_run import Limits, result_of
 from doamlib.training import OutOfTime, Training
 
@@ -199,13 +200,35 @@ def test_which_runs_are_explained(smoke):
 def test_a_default_that_has_changed_since_is_not_mistaken_for_the_old_one(
     result, study, config, tmp_path
 ):
-    """The key leaves defaults out; the stored configuration does not."""
+    """The key leaves defaults out; the stored configuration does not. It makes room."""
     shutil.copytree(paths.runs() / result.key, tmp_path / result.key)
     path = tmp_path / result.key / "identity.json"
     identity = json.loads(path.read_text())
     identity["config"]["detector"]["nms_iou"] = 0.5
     path.write_text(json.dumps(identity))
-    assert RunStore(tmp_path).find(config, study.fingerprint) is None
+    store = RunStore(tmp_path)
+    assert store.find(config, study.fingerprint) is None
+    again = result_of(store, config, study.data, study.device, quiet)
+    assert again.key == result.key and again.config == config
+    assert again.metrics == result.metrics
+    assert not list((tmp_path / "partial").iterdir())
+
+
+def test_a_run_that_another_processor_began_begins_anew(
+    result, study, config, tmp_path, monkeypatch
+):
+    """Interrupted after its last epoch there: no epoch of it counts here."""
+    store, lines = RunStore(tmp_path, reference=tmp_path / "none"), []
+    with monkeypatch.context() as there:
+        there.setattr("doamlib.core.provenance._cpu", lambda: "Abacus 3000")
+        there.setattr(run_end, "score", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            result_of(store, config, study.data, study.device, quiet)
+    again = result_of(store, config, study.data, study.device, lines.append)
+    told = next(line for line in lines if "begins anew" in line)
+    assert "checkpoint.pt" in told and "Abacus 3000" in told and results.processor(again) in told
+    assert any(line.startswith("epoch 1/1") for line in lines)
+    assert again.metrics == result.metrics
 
 
 def test_digest_follows_the_stored_numbers(result, tmp_path):
@@ -228,7 +251,7 @@ def _parameter_file(folder, **changes):
 def _train(file, home, **options):
     doam = Path(sys.executable).with_name("doam")
     return subprocess.Popen(
-        [doam, "train", "-f", file],
+        [doam, "train", "-f", file, "--no-estimate"],
         env={**os.environ, "DOAM_HOME": str(home)},
         stdout=subprocess.PIPE,
         text=True,
@@ -239,24 +262,22 @@ def _train(file, home, **options):
 @pytest.mark.slow
 def test_killed_for_real_and_resumed_gives_the_same_bits(study, home, tmp_path):
     """kill -9 after the first checkpoint; the next call ends with an uninterrupted run's bits."""
-    file = _parameter_file(tmp_path, epochs=4, horizontal_flip=True)
-    made = {}
-    for name in ("whole", "killed"):
-        own = tmp_path / name
-        own.mkdir()
-        (own / "datasets").symlink_to(home / "datasets")
-        if name == "killed":
-            process = _train(file, own)
-            while not list((own / "runs").glob("partial/*/checkpoint.pt")):
-                assert process.poll() is None, "finished before it could be killed"
-                time.sleep(0.01)
-            os.kill(process.pid, signal.SIGKILL)
-            process.communicate()
-            assert not list((own / "runs").glob("*/identity.json"))
-        output, _ = _train(file, own).communicate()
-        assert "mAP" in output
-        ((made[name]),) = (own / "runs").glob("*/identity.json")
-    whole, killed = (results.Result(path.parent, "local") for path in made.values())
+    file, own = _parameter_file(tmp_path, epochs=3, horizontal_flip=True), tmp_path / "killed"
+    own.mkdir()
+    (own / "datasets").symlink_to(home / "datasets")
+    process = _train(file, own)
+    while not list((own / "runs").glob("partial/*/checkpoint.pt")):
+        assert process.poll() is None, "finished before it could be killed"
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not list((own / "runs").glob("*/identity.json"))
+    output, _ = _train(file, own).communicate()
+    assert "epoch 3/3" in output and "epoch 1/3" not in output
+    ((made),) = (own / "runs").glob("*/identity.json")
+    killed = results.Result(made.parent, "local")
+    uninterrupted = Study(from_file(file), quiet, RunStore(tmp_path / "whole", tmp_path / "none"))
+    ((whole),) = uninterrupted.results().values()
     assert killed.metrics == whole.metrics
     assert killed.history.loss == whole.history.loss
     one, other = load_file(killed.weights()), load_file(whole.weights())
