@@ -215,6 +215,7 @@ def execute(source: Path, target: Path, parameters: Parameters) -> None:
             request_save_on_cell_execute=False,  # nobody reads an attempt before its end
             extra_arguments=["--log-level=CRITICAL"],  # of the kernel's own messages
             shutdown_kernel="immediate",  # torch takes half a second to leave politely
+            coalesce_streams=True,  # or the moment decides into how many outputs a print is cut
         )
     except PapermillExecutionError as error:
         detail = re.sub(r"\x1b\[[0-9;]*m", "", f"{error.ename}: {error.evalue}")

@@ -37,9 +37,8 @@ def executed(folder, cells, **options):
     """Outputs of each cell, without what an execution counts or draws by chance."""
     source, target = folder / "page.ipynb", folder / "made.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell(cell) for cell in cells]), source)
-    papermill.execute_notebook(
-        source, target, kernel_name="python3", progress_bar=False, cwd=str(folder), **options
-    )
+    options |= {"kernel_name": "python3", "progress_bar": False, "coalesce_streams": True}
+    papermill.execute_notebook(source, target, cwd=str(folder), **options)
     made = nbformat.read(target, as_version=4)
     return [[output.get("data", output.get("text")) for output in c.outputs] for c in made.cells]
 
