@@ -47,12 +47,12 @@ def tasks(smoke):
 
 def test_side_by_side_gives_the_bits_of_one_after_the_other(study, smoke, tmp_path):
     """Whatever number of threads the process around has: both sides train with one."""
-    lines, threads = [], torch.get_num_threads()
+    lines, threads, arms = [], torch.get_num_threads(), ("SSD+SE", "SSD+DOAM-T")
     torch.set_num_threads(threads + 1)
     try:
         stores = {
             processes: Study(
-                smoke.model_copy(update={"processes": processes, "device": "cpu"}),
+                smoke.model_copy(update={"processes": processes, "device": "cpu", "arms": arms}),
                 lines.append,
                 RunStore(tmp_path / str(processes), reference=tmp_path / "none"),
             ).results()
@@ -70,7 +70,7 @@ def test_side_by_side_gives_the_bits_of_one_after_the_other(study, smoke, tmp_pa
         assert all(np.array_equal(one[name], other[name]) for name in other)
     told = [line for line in lines if "epoch 1/1" in line]
     assert sorted(line.partition(":")[0] for line in told) == [
-        *["[1/2] SSD, seed 0"] * 2,
+        *["[1/2] SSD+SE, seed 0"] * 2,
         *["[2/2] SSD+DOAM-T, seed 0"] * 2,
     ]
 
