@@ -55,13 +55,15 @@ def whole_book(site: Path, names: list[str]) -> str:
         site: the rendered book.
         names: its pages in reading order, without ``.html``.
     """
-    html = "<html lang='en'><head><meta charset='utf-8'></head><body></body></html>"
+    # Colours have values below a theme's name only, which a page's script would take away again.
+    html = "<html lang='en' data-theme='light'><head><meta charset='utf-8'></head><body></body>"
     whole = BeautifulSoup(html, "html.parser")
     heads = {}  # formulas are loaded by pages that have some
     for name in names:
         page = BeautifulSoup((site / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
         heads |= {str(tag): tag for tag in page.head.find_all(["link", "script", "style"])}
-    whole.head.extend(tag for text, tag in heads.items() if "DOCUMENTATION_OPTIONS" not in text)
+    unwanted = ("DOCUMENTATION_OPTIONS", "dataset.theme")
+    whole.head.extend(tag for text, tag in heads.items() if not any(u in text for u in unwanted))
     whole.head.append(_new(whole, "style", STYLE))
     title = _new(whole, "section", "")
     title["class"] = "cover"

@@ -36,6 +36,15 @@ def test_links_stay_in_the_document_and_identifiers_do_not_clash(whole):
         assert link["href"] == "https://x.y" or link["href"].removeprefix("#") in ids
 
 
+def test_the_light_colours_hold_though_a_pages_script_would_take_them_away(tmp_path):
+    """Without a theme's name no colour has a value: intervals were printed without the paper's."""
+    script = "<script>document.documentElement.dataset.theme = localStorage.theme</script>"
+    page = PAGE.format(name="a", body="<h1>A</h1>").replace("<head>", f"<head>{script}")
+    (tmp_path / "a.html").write_text(page)
+    book = BeautifulSoup(make_pdf.whole_book(tmp_path, ["a"]), "html.parser")
+    assert script in page and book.html["data-theme"] == "light" and not book.head.find("script")
+
+
 def test_solutions_stand_at_the_end_under_the_name_of_their_page(whole):
     text = whole.body.get_text(" ", strip=True)
     assert text.index("After.") < text.index("There") < text.index("Solutions")
