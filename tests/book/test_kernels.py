@@ -59,12 +59,13 @@ def test_it_begins_with_everything_imported_and_pages_do_not_meet(tmp_path):
 
 
 def test_a_build_forks_its_pages(tmp_path, smoke):
-    cell = new_code_cell("import sys\nprint('torch' in sys.modules)")
+    slow = "import sys, time\nprint('torch', flush=True)\ntime.sleep(0.5)\n"
+    cell = new_code_cell(slow + "print('torch' in sys.modules)")
     python = {"kernelspec": {"name": "python3", "display_name": "x", "language": "python"}}
     nbformat.write(new_notebook(cells=[cell], metadata=python), tmp_path / "page.ipynb")
     execute(tmp_path / "page.ipynb", tmp_path / "made.ipynb", smoke)
     (made,) = nbformat.read(tmp_path / "made.ipynb", as_version=4).cells
-    assert made.outputs[0].text == "True\n"
+    assert [output.text for output in made.outputs] == ["torch\nTrue\n"]
 
 
 def test_an_error_is_papermills_and_a_kernel_that_dies_is_noticed(tmp_path):
