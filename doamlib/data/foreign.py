@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import globox
 import yaml
@@ -168,13 +169,14 @@ def read_yolo(source: Source) -> Iterator[Found]:
     """YOLO: a text file an image; an image beside them without one is a background."""
     files = [f for f in source.of_kind(".txt") if kind_of(source.folder, f)]
     files = [f for f in files if PurePosixPath(f).name not in YOLO_LISTS]
-    names, taken = _yolo_names(source) if files else {}, set()
+    settings = _yolo_settings(source) if files else {}
+    names, taken = _yolo_names(source, settings) if files else {}, set()
     for file in files:
         image = source.image_of(file)
         if image is None:
             continue
         taken.add(image)
-        boxes = tuple(_yolo_boxes(source, file, image, names))
+        boxes = tuple(_yolo_boxes(source, file, image, names, "kpt_shape" in settings))
         yield Found(image, split_of(file) or split_of(image), boxes, file)
     if taken:  # else it was a README in a folder named labels
         for image in filter(is_image, source.files):
@@ -184,15 +186,22 @@ def read_yolo(source: Source) -> Iterator[Found]:
 
 
 def _yolo_boxes(
-    source: Source, file: str, image: str, names: dict[str, str]
+    source: Source, file: str, image: str, names: dict[str, str], pose: bool
 ) -> Iterator[tuple[str, float, float, float, float]]:
-    """A line a box: number, centre and sides as shares of the image; or a polygon's corners."""
+    """A line a box: number, centre and sides as shares of the image; or a polygon's corners.
+
+    Of a ``pose`` key points follow the box: only the settings tell them from corners.
+    """
     try:
         size = image_size(source.folder.file(image), image)
     except DataError:
         return  # said when the image itself is read
     for line, text in source.folder.lines(file):
-        polygon = len(text.split()) > 6
+        words = text.split()
+        if pose and len(words) > 5:
+            source.losses.add("key points are not kept", f"{file}:{line}")
+            words = words[:5]
+        text, polygon = " ".join(words), len(words) > 6
         read = globox.BoundingBox.from_yolo_seg if polygon else globox.BoundingBox.from_yolo_v5
         try:
             box = read(text, image_size=size)
@@ -206,18 +215,25 @@ def _yolo_boxes(
         yield names.get(box.label, box.label), *box.ltrb
 
 
-def _yolo_names(source: Source) -> dict[str, str]:
-    """Number as text -> name, from ``data.yaml`` or a list of names; empty where there is none."""
+def _yolo_settings(source: Source) -> dict[str, Any]:
+    """The first mapping in a YAML file that can be read; empty where there is none."""
     for file in (*source.of_kind(".yaml"), *source.of_kind(".yml")):
         try:
             content = yaml.safe_load(source.folder.text(file))
         except BROKEN:
             source.losses.add("YAML files that cannot be read", file)
             continue
-        names = content.get("names") if isinstance(content, dict) else None
-        numbered = dict(enumerate(names)) if isinstance(names, list) else names
-        if isinstance(numbered, dict):
-            return {str(number): str(name) for number, name in numbered.items()}
+        if isinstance(content, dict) and ({"names", "kpt_shape"} & content.keys()):
+            return content
+    return {}
+
+
+def _yolo_names(source: Source, settings: dict[str, Any]) -> dict[str, str]:
+    """Number as text -> name, from ``data.yaml`` or a list of names; empty where there is none."""
+    names = settings.get("names")
+    numbered = dict(enumerate(names)) if isinstance(names, list) else names
+    if isinstance(numbered, dict):
+        return {str(number): str(name) for number, name in numbered.items()}
     for file in source.of_kind(".txt") + source.of_kind(".names"):
         if PurePosixPath(file).name in YOLO_LISTS or file.endswith(".names"):
             lines = enumerate(source.folder.lines(file))

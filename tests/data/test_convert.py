@@ -135,6 +135,19 @@ def test_yolo_polygons_confidences_broken_lines_and_numbers_for_names_are_told(t
     }
 
 
+def test_key_points_that_the_data_s_settings_announce_are_no_polygon(tmp_path):
+    root = tmp_path / "pose"
+    key_points = "0.1 0.1 2 0.9 0.9 1"  # two of them: with the box as many numbers as five corners
+    yolo(root, "a", f"0 0.5 0.5 0.5 0.25 {key_points}", "0 0.5 0.5 0.1 0.5")
+    yolo(root, "b", "0 0.5 0.5 0.2 0.2", split="test")
+    (root / "data.yaml").write_text("names: {0: gun}\nkpt_shape: [2, 3]\n")
+    made = convert(root, tmp_path / "made")
+    assert made.losses == ("1 key points are not kept, e.g. labels/train/a.txt:1",)
+    assert boxes(read_coco(tmp_path / "made", "train")) == {
+        "a": [("gun", 15, 15, 45, 25), ("gun", 27, 10, 33, 30)]
+    }
+
+
 def test_what_voc_says_beside_boxes_is_counted_as_lost(tmp_path):
     root = tmp_path / "voc"
     voc(root, "train/a", ("gun", 5, 6, 25, 30, "<occluded>1</occluded>"), folder=".", images=".")
