@@ -162,8 +162,8 @@ This folder holds the pages of the book, each a notebook that you can run. Open 
 may interrupt it at any time; the next run goes on. Numbers in the text show "…" until they have
 been computed; they appear when you run the cell of the text again, or open the page anew.
 
-The first code cell of each page holds its parameters. Without changes a page uses those of
-`params/quick.yaml`. Costs are those of the last build on this machine."""
+The cell of each page that begins *Change these here* holds its parameters. Without changes a page
+uses those of `params/quick.yaml`. Costs are those of the last build on this machine."""
 
 
 def _learns(head: str) -> str:

@@ -128,7 +128,7 @@ def with_command(notebook: dict[str, Any], page: str) -> dict[str, Any]:
 COMMAND = """:::{{admonition}} Run this page again
 :class: tip dropdown
 ```bash
-papermill book/{page}.ipynb out.ipynb -f params/{profile}.yaml
+.venv/bin/papermill book/{page}.ipynb out.ipynb -f params/{profile}.yaml
 ```
 :::
 """

@@ -86,7 +86,7 @@ class Parameters(Config, use_attribute_docstrings=True):
     """the same for DOAM itself"""
 
     warm_start: Literal["none", "harmless"] = "harmless"
-    """starting weights: random, or trained on harmless objects"""
+    """starting weights. none: random; harmless: trained on harmless objects"""
     warm_start_per_seed: bool = False
     """each seed has its own warm start; else all share seed 0's"""
     warm_images: Images = 32000
