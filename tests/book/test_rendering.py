@@ -88,7 +88,8 @@ def test_terms_lead_to_pages_and_every_query_has_one():
 def test_a_page_says_how_it_is_run_again():
     cell = new_code_cell("profile = 'reference'  # name", metadata={"tags": ["parameters"]})
     _, said = rendering.with_command(new_notebook(cells=[cell]), "doam")["cells"]
-    assert ".venv/bin/papermill book/doam.ipynb out.ipynb -f params/reference.yaml" in said["source"]
+    command = ".venv/bin/papermill book/doam.ipynb out.ipynb -f params/reference.yaml"
+    assert command in said["source"]
 
 
 def test_without_an_address_there_are_no_buttons():
