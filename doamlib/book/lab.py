@@ -140,19 +140,25 @@ def start_page(book: Path | None = None) -> Path:
     toc = yaml.safe_load((book / "_toc.yml").read_text(encoding="utf-8"))
     lines = [HEAD]
     for part in [{"caption": "First", "chapters": [{"file": toc["root"]}]}, *toc["parts"]]:
-        lines += [f"\n## {part['caption']}\n", "| page | you will learn | cost |", "|---|---|---|"]
-        for name in (chapter["file"] for chapter in part["chapters"]):
-            path, known = book / f"{name}.ipynb", {}
-            if path.is_file():
-                known = known_of(json.loads(path.read_text(encoding="utf-8")), name)
-            else:
-                path = path.with_suffix(".md")
-            if path.suffix == ".md" and GENERATED in path.read_text(encoding="utf-8"):
-                continue
-            head = page_text(book, name)
-            lines.append(f"| [{title_of(head)}]({path.name}) | {_learns(head)} | {_cost(known)} |")
+        rows = [row for chapter in part["chapters"] if (row := _row(book, chapter["file"]))]
+        if rows:  # the reference of the library, written by the build, is no page to run
+            lines += [f"\n## {part['caption']}\n", "| page | you will learn | cost |"]
+            lines += ["|---|---|---|", *rows]
     write_text(book / START, "\n".join(lines) + "\n")
     return book / START
+
+
+def _row(book: Path, name: str) -> str | None:
+    """A page's row of the table; none for a page that the build writes."""
+    path, known = book / f"{name}.ipynb", {}
+    if path.is_file():
+        known = known_of(json.loads(path.read_text(encoding="utf-8")), name)
+    else:
+        path = path.with_suffix(".md")
+    if path.suffix == ".md" and GENERATED in path.read_text(encoding="utf-8"):
+        return None
+    head = page_text(book, name)
+    return f"| [{title_of(head)}]({path.name}) | {_learns(head)} | {_cost(known)} |"
 
 
 HEAD = """# Start here

@@ -106,4 +106,5 @@ def test_the_start_page_lists_every_page_in_reading_order(tmp_path, monkeypatch)
     assert "glossary" in wanted and "reference" not in wanted
     assert re.findall(r"\]\((\w+)\.(?:ipynb|md)\)", text) == wanted
     assert "not run here yet" in text and "Untitled" not in text
+    assert not re.search(r"\|---\|---\|---\|\n(\n|$)", text), "a part whose table has no row"
     assert paths.build() == tmp_path / "build"
