@@ -1,13 +1,21 @@
 """Every claim gets a verdict at every scale, from fabricated results whose truth is known."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 from fabricated import FULL, fabricate, reference
 
 from doamlib.claims import rules
 from doamlib.claims.claims import CLAIMS, outcomes
-from doamlib.claims.scoreboard import MADE_AGAIN, as_html, drawn_interval, in_words, statuses
+from doamlib.claims.scoreboard import (
+    MADE_AGAIN,
+    as_html,
+    compute_used,
+    drawn_interval,
+    in_words,
+    statuses,
+)
 from doamlib.claims.verdict import judge
 from doamlib.core import paths
 from doamlib.experiments.archive import Reference
@@ -466,9 +474,28 @@ def test_a_drawn_interval_has_its_numbers_at_their_places():
     middle = float(re.search(r"'zero' x1='([0-9.]+)'", wider)[1])
     assert middle == pytest.approx(60, abs=0.1)
     assert float(re.search(r"cx='([0-9.]+)'", wider)[1]) - middle == pytest.approx(13.4, abs=0.2)
+    uneven = drawn_interval(part, (-4.0, 12.0))  # a margin of 0.96 on either side of 16
+    zero = float(re.search(r"'zero' x1='([0-9.]+)'", uneven)[1])
+    assert zero == pytest.approx(120 * 4.96 / 17.92, abs=0.06)
     nothing = drawn_interval(judge({}))
     assert "circle" not in nothing and "paper" not in nothing
     assert "circle" in drawn_interval(judge({0: 1.0}))
+
+
+def test_compute_is_summed_in_hours_by_hardware_stale_results_too():
+    def made(device, seconds, cores=2):
+        hardware = {"cpu": "AMD", "cores": cores, "device": device}
+        times = {"training_seconds": seconds, "evaluation_seconds": seconds / 10}
+        return SimpleNamespace(provenance={"hardware": hardware} | times)
+
+    here, there = made("cpu", 5400), made("NVIDIA H200", 900)
+    parameters = SimpleNamespace(profile="reference")
+    layer = Reference(parameters, {("SSD", 0): here, ("SSD", 1): there}, {("SSD", 2): here})
+    rows = compute_used([layer, layer]).to_numpy().tolist()
+    assert rows == [
+        ["reference", "AMD, 2 cores", 4, 6.0, pytest.approx(0.6)],
+        ["reference", "NVIDIA H200", 2, 0.5, pytest.approx(0.05)],
+    ]
 
 
 def test_every_table_and_figure_of_the_paper_has_a_page():
