@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from doamlib.core.report import Refusal
 app = typer.Typer(
     help="Rebuild the book, or only its runs or its data, from one parameter file.\n\n"
     "A parameter file is a list of 'key: value' lines; params/quick.yaml is the default, "
-    "params/smoke.yaml takes seconds, params/paper.yaml wants a GPU and params/opixray.yaml the "
+    "params/smoke.yaml takes minutes, params/paper.yaml wants a GPU and params/opixray.yaml the "
     "real dataset. Everything that is finished is kept in runs/ and datasets/ and used again; set "
     "DOAM_HOME to keep it in another folder than the repository.",
     no_args_is_help=True,
@@ -79,7 +80,7 @@ def plan(file: File = QUICK) -> None:
 def train(
     file: File = QUICK,
     time_budget: Annotated[
-        str, typer.Option(help="Stop cleanly after this long, e.g. 9m or 540s; go on next time.")
+        str, typer.Option(help="Stop training cleanly after this long, e.g. 9m; go on next time.")
     ] = "",
     pack: Annotated[
         Path | None, typer.Option(help="Then write what is finished as archives to this folder.")
@@ -91,9 +92,10 @@ def train(
 
     Example: doam train -f params/paper.yaml --time-budget 9m --pack book/reference_results
 
-    Runs are taken seed by seed, so that whole comparisons get finished. Archives hold metrics,
-    histories, scores of attention maps and provenance, and of the smallest seed detections too,
-    but no weights. To contribute them, check them with doam verify.
+    Runs are taken seed by seed, so that whole comparisons get finished; images that are missing are
+    drawn before them, whatever the budget. Archives hold metrics, histories, scores of attention
+    maps and provenance, and of the smallest seed detections too, but no weights. To contribute
+    them, check them with doam verify.
 
     With --cluster the runs are trained by the workers of a Dask scheduler, which share no folder
     with this machine; the page 'Beyond one machine' of the book says how to start them.
@@ -131,10 +133,10 @@ def detect(
 
     Example: doam detect bag.jpg scans/ --arm SSD+DOAM-O --out found
 
-    Takes jpg, png and tiff: colour, grey, palette, transparent, turned, 8 or 16 bits. Writes an
-    annotated PNG of each picture, detections.json and detections.csv. The detector is one of your
-    own runs or one that the book ships, whichever was trained longest. With --windows a picture of
-    a whole frame is looked at in windows as large as the training images.
+    Takes jpg, png, tiff and bmp: colour, grey, palette, transparent, turned, 8 or 16 bits. Writes
+    an annotated PNG of each picture, detections.json and detections.csv. The detector is one of
+    your own runs or one that the book ships, whichever was trained longest. With --windows a
+    picture of a whole frame is looked at in windows as large as the training images.
 
     It is a teaching example and no security product. The exit status is 0 when every picture was
     looked at, 1 when one could not be, 2 when there is no such detector.
@@ -146,7 +148,6 @@ def detect(
     say(chosen.about())
     say(NOTICE)
     problems = detect_files(chosen, pictures, out, threshold, windows, say, _refusal)
-    say(f"wrote {out}/detections.json, detections.csv and the annotated pictures")
     raise typer.Exit(1 if problems else 0)
 
 
@@ -206,9 +207,13 @@ def _run() -> None:
 def _in_a_line(error: OSError) -> str:
     if error.strerror is None:
         return str(error)
-    place = f"{error.filename}: " if error.filename else ""
+    if error.filename is None:
+        place, ours = "", True
+    else:
+        place = f"{error.filename}: "
+        ours = Path(os.fsdecode(error.filename)).absolute().is_relative_to(paths.home())
     fix = f"what is made lies in {paths.home()}; set DOAM_HOME to keep it elsewhere"
-    return f"{place}{error.strerror.lower()}; {fix}"
+    return f"{place}{error.strerror.lower()}; {fix if ours else 'name another place'}"
 
 
 def _refusal(error: Exception | str) -> int:

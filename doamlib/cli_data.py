@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -91,7 +92,7 @@ def make(
     if (config := data_config(parameters).simulation) is None:
         raise ParameterError(
             f"dataset = {parameters.dataset!r}: only generated data are made; "
-            f"read yours with: doam data check {parameters.data_root}"
+            f"read yours with: doam data check {shlex.quote(parameters.data_root)}"
         )
     draw = None
     if cluster:
@@ -247,14 +248,20 @@ def _write_detections(file: Path, target: Path) -> list[Path]:
 def _what_to_check(path: Path | None, file: Path | None) -> tuple[Path, dict]:
     """The folder, and the doctor's other arguments."""
     from doamlib.experiments.data import data_config, simulated
-    from doamlib.experiments.parameters import from_file
+    from doamlib.experiments.parameters import ParameterError, from_file
 
     if file is None:
         if path is None:
             raise typer.BadParameter("give the folder of a dataset, or a parameter file with -f")
         return path, {}
     typed = path and str(at_home(path).absolute())
-    parameters = from_file(file, **({} if path is None else {"data_root": typed}))
+    try:
+        parameters = from_file(file, **({} if path is None else {"data_root": typed}))
+    except ParameterError as refused:
+        if path is None or "leave it null" not in str(refused):
+            raise
+        fix = "set dataset to opixray or coco in it, or leave -f out"
+        raise ParameterError(f"{file}: its data are generated, {path} is not; {fix}") from None
     config = data_config(parameters)
     if config.simulation is not None:
         root = simulated(config.simulation, parameters.processes, partial(print, file=sys.stderr))

@@ -78,6 +78,20 @@ def test_detect_looks_at_what_it_can_and_tells_the_rest(monkeypatch, capsys, stu
     assert sorted(path.name for path in out.iterdir()) == [
         *("a-detected.png", "detections.csv", "detections.json"),
     ]
+    assert f"wrote {out}/detections.json" in told
+    before = (out / "detections.json").read_bytes()
+    status, told, err = run(monkeypatch, capsys, "detect", tmp_path / "b.png", *options)
+    assert (status, err.count("\n")) == (1, 1) and "wrote" not in told
+    assert (out / "detections.json").read_bytes() == before, "a typo erases nothing"
+    (tmp_path / "scans").mkdir()
+    Image.new("L", (50, 40), 200).save(tmp_path / "scans/x.bmp")
+    same = (tmp_path / "a.png", tmp_path / "scans" / ".." / "a.png", tmp_path / "scans")
+    run(monkeypatch, capsys, "detect", *same, *options)
+    listed = json.loads((out / "detections.json").read_text())["images"]
+    assert [Path(image["file"]).name for image in listed] == ["a.png", "x.bmp"]
+    taken = ("detect", tmp_path / "a.png", "--arm", "SSD", "--out", tmp_path / "a.png")
+    status, _, err = run(monkeypatch, capsys, *taken)
+    assert status == 2 and "choose another folder with --out" in err and "DOAM_HOME" not in err
 
 
 def test_plan_names_every_run_and_what_exists(monkeypatch, capsys, study, tmp_path):
@@ -91,6 +105,11 @@ def test_plan_names_every_run_and_what_exists(monkeypatch, capsys, study, tmp_pa
     lines = out.splitlines()
     assert "done, mAP" in lines[-2] and "seed 0" in lines[-2]
     assert "missing" in lines[-1] and "seed 41" in lines[-1]
+    assert "are drawn" not in out
+    file.write_text(json.dumps(values | {"data_seed": 77}))
+    _, out, _ = run(monkeypatch, capsys, "plan", "-f", file)
+    number = values["train_images"] + values["test_images"]
+    assert f"on this machine, once {number} images are drawn" in out
 
 
 def test_plan_without_the_gpu_that_a_file_wants_lists_the_runs_and_no_time(
@@ -191,6 +210,24 @@ def test_data_check_of_generated_parameters_checks_what_they_make(
     assert status == 0 and json.loads(out)["root"] == str(study.data.train.root)
     status, _, err = run(monkeypatch, capsys, "data", "check", study.data.train.root, "-f", file)
     assert status == 2 and "set dataset to opixray or coco" in err
+
+
+def test_a_place_that_cannot_be_written_to_is_named_with_its_own_cure(
+    monkeypatch, capsys, study, tmp_path
+):
+    (tmp_path / "taken").write_text("")
+    target = tmp_path / "taken" / "inside"
+    status, _, err = run(monkeypatch, capsys, "data", "export", target, study.data.train.root)
+    assert status == 2 and str(tmp_path / "taken") in err
+    assert "name another place" in err and "DOAM_HOME" not in err
+
+
+def test_a_command_that_is_proposed_can_be_typed(monkeypatch, capsys, tmp_path):
+    root = tmp_path / "my scans"
+    root.mkdir()
+    (root / "a.xml").write_text("<annotation/>")
+    _, out, err = run(monkeypatch, capsys, "data", "check", root)
+    assert f"doam data convert '{root}' TARGET" in out + err
 
 
 def test_data_check_of_nothing_is_refused(monkeypatch, capsys):

@@ -205,7 +205,8 @@ def _levels_fall(runs: Runs, detector: str) -> Check:
 def _flat(runs: Runs, detector: str) -> Check:
     rises = [late_rise(result) for result in of_arms(runs, [detector]).values()]
     mean = float(np.mean(rises)) if rises else float("nan")
-    found = f"{mean:+.2f} mAP" if rises else "no run"
+    scored = "scored once only" if np.isnan(mean) else f"{mean:+.2f} mAP"
+    found = scored if rises else "no run"
     name = f"rise of plain {detector} in its last fifth"
     return Check(name, f"under {FLAT:g} mAP", found, mean < FLAT)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +29,24 @@ def write_bytes(path: os.PathLike[str] | str, data: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def filled_or_empty(folder: Path) -> Iterator[None]:
+    """Take out of a folder what was put into it if something ends that early, Ctrl-C too.
+
+    Args:
+        folder: empty, or not there yet; then it is away again as well.
+    """
+    there = folder.exists()
+    try:
+        yield
+    except BaseException:
+        for inside in list(folder.iterdir()) if there else [folder]:
+            shutil.rmtree(inside, ignore_errors=True)
+            if inside.is_file():
+                inside.unlink()
+        raise
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -31,8 +31,8 @@ class PlaceError(Refusal, OSError):
     """A folder that is to be written to cannot be; the message says what to set."""
 
 
-def writable(folder: Path) -> Path:
-    """The folder, made where it is missing.
+def writable(folder: Path, fix: str = "set DOAM_HOME to a folder of your own") -> Path:
+    """The folder, made where it is missing; ``fix`` says what helps where that cannot be.
 
     Raises:
         PlaceError: it cannot be made or written to.
@@ -43,9 +43,7 @@ def writable(folder: Path) -> Path:
     except OSError as failed:
         refused = (failed.strerror or str(failed)).lower()
     if refused:
-        raise PlaceError(
-            f"{folder} cannot be written to ({refused}); set DOAM_HOME to a folder of your own"
-        )
+        raise PlaceError(f"{folder} cannot be written to ({refused}); {fix}")
     return folder
 
 

@@ -17,6 +17,7 @@ from doamlib.data.faults import DataError, FaultLog, error
 from doamlib.data.folder import Folder
 from doamlib.data.foreign import Losses, Source, as_records, read_labelme, read_voc, read_yolo
 from doamlib.data.layouts import describe, split_of
+from doamlib.data.readers import detect
 from doamlib.data.sample import Annotation
 
 FORMATS = {"Pascal VOC": read_voc, "YOLO": read_yolo, "LabelMe": read_labelme}
@@ -92,7 +93,10 @@ def _read(folder: Folder, names: dict[str, str]) -> tuple[str, tuple[str, ...], 
         source.losses = Losses()
         found = list(read(source))
         if any(item.boxes for item in found):
-            used = {names.get(name, name) for item in found for name, *_ in item.boxes} - {""}
+            there = {name for item in found for name, *_ in item.boxes}
+            for name in sorted(set(names) - there):
+                source.losses.add("names of --classes that no box has", repr(name))
+            used = {names.get(name, name) for name in there} - {""}
             classes = _fitting(CLASSES if used <= set(CLASSES) else sorted(used))
             records = as_records(found, classes, names, source)
             if records:
@@ -122,6 +126,11 @@ def _read_coco(
         records += [(split_of(file) or split_of(r.path), r) for r in part.records]
         _count_coco(file, folder, log, source.losses)
     if not records:
+        if detect(folder.path) == "opixray":
+            fix = (
+                "train on it as it is (dataset: opixray), or make COCO files with doam data export"
+            )
+            raise error("nothing-to-do", "this is OPIXray's own layout", ".", fix=fix)
         fix = "known are Pascal VOC XML, YOLO text, LabelMe and COCO JSON, each with its images"
         lost = "".join(f"; {line}" for line in (*tried, *source.losses.lines()))
         message = f"nothing to convert: found {describe(folder)}{lost}"

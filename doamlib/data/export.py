@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
-from doamlib.core.files import write_text
+from doamlib.core.files import filled_or_empty, write_text
 from doamlib.core.paths import at_home
 from doamlib.data.classes import CLASSES, HIXRAY_CLASSES
 from doamlib.data.coco import write_coco
@@ -41,7 +41,7 @@ def export(datasets: Sequence[Dataset], target: Path | str, layout: Layout = "co
     """Write splits with their images into a new folder; a reader gives the same boxes again.
 
     Images are hard links where the file system allows it, else copies. Occlusion levels are kept in
-    both layouts; masks are not.
+    both layouts; masks are not. The folder is there as a whole or not at all.
 
     Args:
         datasets: splits of one dataset.
@@ -59,15 +59,16 @@ def export(datasets: Sequence[Dataset], target: Path | str, layout: Layout = "co
     target = new_folder(target)
     kept = layout == "coco"
     places = [[r.path for r in d.records] if kept else _renamed(d) for d in datasets]
-    for dataset, names in zip(datasets, places, strict=True):
-        folder = Folder(dataset.root)
-        for record, name in zip(dataset.records, names, strict=True):
-            _place(folder.file(record.path), target / name)
-    for dataset in datasets:  # last: a folder with annotations is whole
-        if kept:
-            write_coco(dataset, target / f"{dataset.split}.json")
-        else:
-            _as_opixray(dataset, target)
+    with filled_or_empty(target):
+        for dataset, names in zip(datasets, places, strict=True):
+            folder = Folder(dataset.root)
+            for record, name in zip(dataset.records, names, strict=True):
+                _place(folder.file(record.path), target / name)
+        for dataset in datasets:  # last: a folder with annotations is whole
+            if kept:
+                write_coco(dataset, target / f"{dataset.split}.json")
+            else:
+                _as_opixray(dataset, target)
     return target
 
 

@@ -6,6 +6,7 @@ is counted in the line that is printed before training.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -107,7 +108,7 @@ def first_error(faults: Sequence[Fault], root: object) -> DataError | None:
         return None
     fault, more = errors[0], len(errors) - 1
     if more:
-        listed = f"{more:,} more errors: doam data check {root}"
+        listed = f"{more:,} more errors: doam data check {shlex.quote(str(root))}"
         fault = fault.model_copy(update={"fix": "; ".join(filter(None, (fault.fix, listed)))})
     return DataError(fault)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -32,7 +33,11 @@ KINDS = {".json": "JSON file", ".xml": "Pascal VOC XML file", ".csv": "CSV file"
 """What a file is by its suffix; of text files only some hold annotations (:func:`kind_of`)."""
 
 SUPPORTED = "OPIXray's layout and COCO JSON with a file for train and one for test"
-CONVERT = "doam data convert {root} TARGET --split 0.8"
+
+
+def how_to_convert(root: Path) -> str:
+    """The command that makes COCO files of a folder, to be typed as it is."""
+    return f"doam data convert {shlex.quote(str(root))} TARGET --split 0.8"
 
 
 def words_of(path: str) -> list[list[str]]:
@@ -125,11 +130,11 @@ def split_files(folder: Folder, split: str) -> tuple[str, list[tuple[str, int | 
 
 def no_annotations(folder: Folder, split: str) -> DataError:
     """That no annotation file fits: what was found, what is supported, what converts it."""
-    fix = f"supported are {SUPPORTED}; convert others with: {CONVERT.format(root=folder.path)}"
+    fix = f"supported are {SUPPORTED}; convert others with: {how_to_convert(folder.path)}"
     message = f"split {split!r}: no JSON file fits; found {describe(folder)}"
     others = [other for other in find_splits(folder.path) if other != split]
     if others:
-        fix = f"add {split}.json, or divide the images: {CONVERT.format(root=folder.path)}"
+        fix = f"add {split}.json, or divide the images: {how_to_convert(folder.path)}"
         message += f" with the splits {', '.join(others)}"
     return error("no-annotations", message, ".", fix=fix)
 

@@ -13,7 +13,7 @@ from doamlib.data.dataset import Dataset
 from doamlib.data.faults import FaultLog, error
 from doamlib.data.folder import Folder
 from doamlib.data.images import SUFFIXES, image_size
-from doamlib.data.layouts import CONVERT, describe, find_splits
+from doamlib.data.layouts import describe, find_splits, how_to_convert
 from doamlib.data.sample import Annotation, Row, boxes_within
 
 
@@ -97,7 +97,7 @@ class _Reader:
         ours = (self.lists()[0], "train/train_image", "test/test_image")
         if any(map(self.folder.exists, ours)):
             return
-        fix = f"convert it: {CONVERT.format(root=self.folder.path)}"
+        fix = f"convert it: {how_to_convert(self.folder.path)}"
         if {"train", "test"} <= set(find_splits(self.folder.path)):
             fix = "it looks like COCO JSON: set dataset: coco"
         message = f"is not there: not OPIXray's layout; found {describe(self.folder)}"

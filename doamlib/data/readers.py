@@ -17,14 +17,21 @@ TRAINED_ON = ("train", "test")
 
 
 def detect(root: Path | str) -> Format:
-    """OPIXray's layout where one of its image folders is there, else COCO.
+    """OPIXray's layout or COCO.
+
+    COCO files may lie beside image folders that are named as OPIXray's (``doam data export`` leaves
+    images where they lay): what tells OPIXray is its annotations, or images without any JSON.
 
     Raises:
         DataError: ``root`` is not a folder.
     """
     folder = Folder(root)
-    ours = any(folder.exists(f"{split}/{split}_image") for split in TRAINED_ON)
-    return "opixray" if ours else "coco"
+    for split in TRAINED_ON:
+        own = (f"{split}/{split}_annotation", f"{split}/{split}_knife.txt")
+        if any(map(folder.exists, own)):
+            return "opixray"
+    images = any(folder.exists(f"{split}/{split}_image") for split in TRAINED_ON)
+    return "opixray" if images and not find_splits(root) else "coco"
 
 
 def has_json(folder: Folder) -> bool:

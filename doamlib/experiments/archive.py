@@ -63,7 +63,7 @@ class Reference:
         return of_arms(self.results, arms)
 
 
-def references(folder: Path | None = None) -> list[Reference]:
+def references(folder: Path | str | None = None) -> list[Reference]:
     """Every committed profile, those with more results first.
 
     Profiles that share a recipe (all parameters but ``RUNS_ONLY``) are one, under the name and
@@ -72,7 +72,7 @@ def references(folder: Path | None = None) -> list[Reference]:
     Args:
         folder: of the archives; the committed one by default.
     """
-    archives = sorted((folder or paths.reference_results()).glob("*.zip"))
+    archives = sorted(Path(folder or paths.reference_results()).glob("*.zip"))
     return merged(read_archive(zipfile.Path(archive), archive.name) for archive in archives)
 
 
@@ -124,7 +124,7 @@ def _merged(parts: list[Reference]) -> Reference:
     return Reference(parameters, *in_order)
 
 
-def stored(parameters: Parameters, folder: Path | None = None) -> Runs:
+def stored(parameters: Parameters, folder: Path | str | None = None) -> Runs:
     """What the layer holds of the recipe that these parameters name; stale results left out.
 
     Args:
@@ -155,7 +155,7 @@ def why_stale(result: Result, parameters: Parameters, arm: str, seed: int) -> st
     return ""
 
 
-def pack(study: Study, folder: Path | None = None) -> list[Path]:
+def pack(study: Study, folder: Path | str | None = None) -> list[Path]:
     """Write a study's finished runs as archives, one a seed or more where 16 MB do not hold it.
 
     Every run keeps its metrics, history, provenance and the scores of its maps. What takes most
@@ -174,7 +174,7 @@ def pack(study: Study, folder: Path | None = None) -> list[Path]:
         MixedProcessors: arms of one seed were trained on different kinds of processors.
         PoorerArchive: an archive of a seed holds arms that are not finished here.
     """
-    folder = folder or paths.reference_results()
+    folder = Path(folder or paths.reference_results())
     finished = [run for run in study.plan() if run.result is not None]
     seeds = {seed: list(runs) for seed, runs in groupby(finished, lambda run: run.seed)}
     old = {seed: _archives(folder, study.parameters.profile, seed) for seed in seeds}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any, Literal
 
 from doamlib.core.config import Config
+from doamlib.core.report import one_line
 from doamlib.models.doam import DOAMConfig
 from doamlib.sampling import SamplingConfig
 
@@ -107,6 +109,15 @@ and M blended in whole. ``scripts/probe_attention.py`` says by which rule it was
 
 ARMS: dict[str, Arm] = {arm.name: arm for arm in (*_CORE, *_READINGS, *_EXTENDED)}
 """Every arm by name."""
+
+
+def no_arm(name: str) -> str:
+    """What is said of a name that is no arm: those like it first, then all."""
+    plain = {arm.lower(): arm for arm in reversed(ARMS)}
+    like = difflib.get_close_matches(name.lower(), plain)
+    close = [plain[arm] for arm in sorted(like, key=lambda arm: abs(len(arm) - len(name)))]
+    meant = f"did you mean {' or '.join(close)}? All are" if close else "all are"
+    return f"{one_line(name, 80)!r} is not an arm; {meant}: {'; '.join(ARMS)}"
 
 
 def _on_ssd(*rows: str) -> dict[str, str]:

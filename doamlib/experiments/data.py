@@ -15,7 +15,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from doamlib.core import paths
 from doamlib.core.config import Config, digest_of
 from doamlib.core.files import write_text
-from doamlib.core.report import Report
+from doamlib.core.report import Report, counted
 from doamlib.data.cache import CachedDataset, open_cache
 from doamlib.data.classes import CLASSES
 from doamlib.data.dataset import Dataset
@@ -184,6 +184,20 @@ def _decode_once(dataset: Dataset, root: Path, report: Report) -> None:
         write_text(note, f"{len(dataset)} images of {root}\n")
 
 
+def simulated_at(config: SimulationConfig) -> Path:
+    """The folder that a generated dataset has or will have."""
+    return paths.datasets() / f"simulation-{config.fingerprint}"
+
+
+def drawn_first(config: DataConfig) -> str:
+    """What is said of generated images that are not there yet, behind the time that runs take."""
+    simulation = config.simulation
+    if simulation is None or is_complete(simulated_at(simulation), simulation):
+        return ""
+    number = simulation.train_images + simulation.test_images
+    return f", once {counted(number, 'image')} are drawn"
+
+
 def simulated(
     config: SimulationConfig, processes: int = 1, report: Report = print, draw: Draw | None = None
 ) -> Path:
@@ -191,7 +205,7 @@ def simulated(
 
     See :func:`doamlib.simulation.generate` for ``draw``.
     """
-    root = paths.datasets() / f"simulation-{config.fingerprint}"
+    root = simulated_at(config)
     if is_complete(root, config):
         return root  # without a lock: the folder may be one that can only be read
     paths.writable(root.parent)

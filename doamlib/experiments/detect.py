@@ -22,6 +22,7 @@ from doamlib.core.files import write_bytes, write_text
 from doamlib.core.report import Report
 from doamlib.data.faults import DataError, error
 from doamlib.data.images import SUFFIXES, photo
+from doamlib.data.layouts import is_image
 from doamlib.evaluation.pictures import find_in_picture
 from doamlib.experiments.detectors import NOTICE, Trained
 
@@ -61,7 +62,9 @@ def detect_files(
     files, problems = _files(pictures, out)
     for problem in problems:
         complain(problem)
-    paths.writable(out)
+    if not files:
+        return len(problems)
+    paths.writable(out, fix="choose another folder with --out")
     detector, classes = trained.load(), trained.config.data.classes
     share = trained.field_of_view if windows else 1.0
     found, names = [], _names(files)
@@ -79,7 +82,9 @@ def detect_files(
         size = {"width": width, "height": height, "annotated": names[file]}
         found.append({"file": str(file), **size, "detections": kept})
         report(f"{file}: {_said(rows, kept, threshold)}")
-    _write(out, trained, threshold, share, found)
+    if found:  # else what an earlier call wrote stays
+        _write(out, trained, threshold, share, found)
+        report(f"wrote {out}/detections.json, detections.csv and the annotated pictures")
     return len(problems)
 
 
@@ -87,19 +92,23 @@ def _files(pictures: Iterable[Path], out: Path) -> tuple[list[Path], list[str]]:
     """The pictures that are there, each once, and a line for each thing that is not."""
     files, problems = [], []
     for path in pictures:
-        inside = path.is_dir() and sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        inside = path.is_dir() and sorted(p for p in path.iterdir() if is_image(p.name))
         if path.is_file():
             files.append(path)
         elif inside:
             files += inside
         else:
-            what = f"no picture ({', '.join(SUFFIXES)}) in it" if path.is_dir() else "no such file"
+            what = (
+                f"no picture ({', '.join(SUFFIXES)}, .bmp) in it"
+                if path.is_dir()
+                else "no such file"
+            )
             problems.append(str(error("no-picture", what, str(path), fix="name another one")))
     if clash := [file for file in files if file.resolve().parent == out.resolve()]:
         fix = "choose another folder with --out"
         what = f"would be written beside your pictures in {out}"
         raise error("out-holds-pictures", what, str(clash[0]), fix=fix)
-    return list(dict.fromkeys(files)), problems
+    return list({file.resolve(): file for file in reversed(files)}.values())[::-1], problems
 
 
 def _names(files: Iterable[Path]) -> dict[Path, str]:

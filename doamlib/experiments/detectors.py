@@ -20,7 +20,7 @@ from safetensors.torch import load, load_file, save
 from doamlib.core import paths
 from doamlib.core.files import write_bytes, write_text
 from doamlib.core.report import Refusal
-from doamlib.experiments.arms import ARMS
+from doamlib.experiments.arms import ARMS, no_arm
 from doamlib.experiments.results import Result, RunConfig
 from doamlib.experiments.store import RunStore
 from doamlib.models.detector import Detector, build_detector
@@ -178,7 +178,7 @@ def choose(known: Iterable[Trained], arm: str | None = None, seed: int | None = 
     """
     known = list(known)
     if arm is not None and arm not in ARMS:
-        raise DetectorError(f"{arm!r} is not an arm; choose from {', '.join(ARMS)}")
+        raise DetectorError(no_arm(arm))
     if not known:
         raise DetectorError(
             "no trained detector is here: train some with 'doam train -f params/quick.yaml' "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from doamlib import recipe
 from doamlib.core.config import Config
 from doamlib.core.paths import at_home
-from doamlib.experiments.arms import ARMS, CORE
+from doamlib.experiments.arms import ARMS, CORE, no_arm
 from doamlib.experiments.values import (
     CELL_HEAD,
     ParameterError,
@@ -126,7 +126,7 @@ class Parameters(Config, use_attribute_docstrings=True):
     def _arms_exist(cls, arms: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [name for name in arms if name not in ARMS]
         if unknown:
-            raise ValueError(f"{shown(unknown[0])} is not an arm; choose from {', '.join(ARMS)}")
+            raise ValueError(no_arm(unknown[0]))
         return arms
 
     @field_validator("arms", "seeds")
@@ -167,6 +167,18 @@ class Parameters(Config, use_attribute_docstrings=True):
         return self
 
 
+def known_arms(arms: Iterable[str] | str) -> tuple[str, ...]:
+    """Names of arms, in their order; one name alone may stand without a list.
+
+    Raises:
+        ParameterError: there is no such arm.
+    """
+    arms = (arms,) if isinstance(arms, str) else tuple(arms)
+    if unknown := [name for name in arms if name not in ARMS]:
+        raise ParameterError(no_arm(unknown[0]))
+    return arms
+
+
 def from_values(values: Mapping[str, Any], where: str = "") -> Parameters:
     """Validated parameters from plain values (as YAML or a notebook cell holds them).
 
@@ -180,12 +192,16 @@ def from_values(values: Mapping[str, Any], where: str = "") -> Parameters:
         ParameterError: names the first offending key, its value and the fix.
     """
     decoded = {key: _as_meant(key, value) for key, value in values.items()}
+    for key, value in decoded.items():
+        try:
+            json.dumps(value)
+        except TypeError:
+            fix = "use plain numbers, text, lists"
+            raise ParameterError(
+                f"{where}{shown(key, bare=True)} = {shown(value)}: {fix}"
+            ) from None
     try:
-        text = json.dumps(decoded)
-    except TypeError as error:
-        raise ParameterError(f"{where}{error}; use plain numbers, text, lists") from None
-    try:
-        return Parameters.model_validate_json(text)
+        return Parameters.model_validate_json(json.dumps(decoded))
     except ValidationError as error:
         raise ParameterError(where + _one_line(error)) from None
 

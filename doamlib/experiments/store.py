@@ -29,9 +29,9 @@ class RunStore:
         reference: the folder of archives; the committed one by default.
     """
 
-    def __init__(self, root: Path | None = None, reference: Path | None = None) -> None:
-        self.root = root or paths.runs()
-        self.reference = reference or paths.reference_results()
+    def __init__(self, root: Path | str | None = None, reference: Path | str | None = None) -> None:
+        self.root = Path(root or paths.runs())
+        self.reference = Path(reference or paths.reference_results())
 
     def find(self, config: RunConfig, fingerprint: str) -> Result | None:
         """The local result of this configuration on these data, if it is finished."""

@@ -13,10 +13,10 @@ import torch
 from doamlib.core.report import Report, clock, counted
 from doamlib.data.classes import CLASSES
 from doamlib.experiments.arms import ARMS, Arm
-from doamlib.experiments.data import Data, DataConfig, data_config, open_data
+from doamlib.experiments.data import Data, DataConfig, data_config, drawn_first, open_data
 from doamlib.experiments.estimate import seconds_of_each
 from doamlib.experiments.parallel import Task, Trainer
-from doamlib.experiments.parameters import ParameterError, Parameters
+from doamlib.experiments.parameters import ParameterError, Parameters, known_arms
 from doamlib.experiments.results import Result, RunConfig, WarmStart
 from doamlib.experiments.store import RunStore
 from doamlib.experiments.train_run import Limits
@@ -196,13 +196,14 @@ class Study:
         """Every run of these arms (default: the parameters'), seed by seed.
 
         Raises:
-            doamlib.experiments.parameters.ParameterError: few shots of real data, and
-            ``train_images``, which
-                their steps follow from, is not the number of training images; or fewer images than
-                shots; or a warm start that batch normalisation cannot be trained on.
+            doamlib.experiments.parameters.ParameterError: no such arm; few shots of real data, and
+                ``train_images``, which their steps follow from, is not the number of training
+                images; fewer images than shots; or a warm start that batch normalisation cannot be
+                trained on.
             doamlib.data.faults.DataError: the data have an error, or too few images of a class.
         """
-        names = [name for name in self.parameters.arms if arms is None or name in set(arms)]
+        wanted = known_arms(ARMS if arms is None else arms)
+        names = [name for name in self.parameters.arms if name in wanted]
         for shots in sorted({ARMS[name].shots for name in names} - {0}):
             self._check_shots(shots)
         return [self._planned(name, seed) for seed in self.parameters.seeds for name in names]
@@ -242,6 +243,7 @@ class Study:
                 self._expected |= {c.digest(): s for c, s in zip(configs, seconds, strict=True)}
                 total = sum(seconds) / self.runs_at_once(len(missing))
                 needed = f", about {clock(total)} on this machine"
+                needed += drawn_first(data_config(self.parameters))
             self.report(f"{len(missing)} to train{first}{needed}")
             self._tell_of_few_steps()
         return runs
@@ -322,7 +324,8 @@ class Study:
 
     def found(self, arms: Iterable[str]) -> dict[tuple[str, int], Result]:
         """What is trained of these arms, with the parameters' seeds; nothing is trained for it."""
-        runs = [self._planned(arm, seed) for arm in arms for seed in self.parameters.seeds]
+        seeds = self.parameters.seeds
+        runs = [self._planned(arm, seed) for arm in known_arms(arms) for seed in seeds]
         return {(run.arm, run.seed): run.result for run in runs if run.result}
 
     def _train_all(self, tasks: list[Task], data: Data, deadline: float) -> None:

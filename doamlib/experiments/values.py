@@ -86,14 +86,15 @@ def read_mapping(text: str, where: str) -> dict[str, str]:
     if not text.strip():
         return {}
     value = as_written(text)
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) and paths.at_home(text).is_file():
         value = read_yaml(paths.at_home(text))
         value = value.get("class_names", value)
     if not isinstance(value, dict) or not all(
         isinstance(v, str) for v in (*value, *value.values())
     ):
         raise ParameterError(
-            f"{where} {text!r}: write a mapping of names, as in '{{knife: Knife}}'"
+            f"{where} {text!r}: write a mapping of names, as in '{{knife: Knife}}', or name a "
+            "YAML file that holds one"
         )
     return value
 

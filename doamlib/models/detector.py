@@ -65,9 +65,12 @@ class Detector(nn.Module):
             first; of a GPU they lie on the CPU.
 
         Raises:
-            ValueError: an image has not three channels, targets are missing in training mode, their
-                number is not that of the images, or a box has no area or a label is out of range.
+            ValueError: there is no image, or one has not three channels, targets are missing in
+                training mode, their number is not that of the images, or a box has no area or a
+                label is out of range.
         """
+        if not len(images):
+            raise ValueError("no image: give one at least")
         pixels, scale = self.pixels(images)
         if self.training:
             if targets is None:

@@ -141,12 +141,13 @@ def _begin(root: Path, config: SimulationConfig) -> None:
         raise error("in-use", message, ".", fix="choose another folder")
 
 
-def is_complete(root: Path, config: SimulationConfig) -> bool:
+def is_complete(root: Path | str, config: SimulationConfig) -> bool:
     """Whether a finished dataset lies here. Writes nothing.
 
     Raises:
         DataError: it is another one, or files are missing.
     """
+    root = Path(root)
     manifest = root / MANIFEST
     if not manifest.exists():
         return False

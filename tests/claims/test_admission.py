@@ -122,6 +122,11 @@ def test_what_was_found_is_told_with_what_was_asked(runs):
         "rise of plain SSD in its last fifth: no run, needed under 1 mAP",
         "pool full: no pool, needed 90% of epochs",
     ]
+    for run in none.values():
+        run.history.epochs[:] = run.history.epochs[:1]
+    once = {("SSD", s): run for (arm, s), run in none.items() if arm == "SSD+DOAM-T"}
+    told = [str(check) for check in admission(FULL_SIZE, once, ("SSD",))]
+    assert told[-1] == "rise of plain SSD in its last fifth: scored once only, needed under 1 mAP"
     told = [str(check) for check in admission(FULL_SIZE, runs, ("SSD+DOAM-O",), True)]
     assert re.fullmatch(r"rise of plain SSD.*: [+-]\d\.\d\d mAP, needed under 1 mAP", told[-2])
     assert told[-1] == "pool full: 100% of epochs, needed 90% of epochs"

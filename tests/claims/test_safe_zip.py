@@ -226,6 +226,14 @@ def test_a_file_is_read_whole_or_not_at_all(tmp_path):
     assert read_file(tmp_path / "x.zip", 5) == b"12345"
     with pytest.raises(ArchiveError, match=r"x\.zip: 5 bytes; an archive has at most 4 bytes"):
         read_file(tmp_path / "x.zip", 4)
-    for path in (tmp_path, tmp_path / "none.zip"):
-        with pytest.raises(ArchiveError, match="there is no such file"):
-            read_file(path, 5)
+    with pytest.raises(ArchiveError, match="there is no such file"):
+        read_file(tmp_path / "none.zip", 5)
+
+
+def test_an_empty_zip_a_folder_and_an_endless_number_are_named(tmp_path):
+    with pytest.raises(ArchiveError, match=r"theirs\.zip: is empty; pack again"):
+        unpack(zipped([]), "theirs.zip", NAMES, LIMITS)
+    with pytest.raises(ArchiveError, match=r"is a folder; name its archives: .*\*\.zip"):
+        read_file(tmp_path, 100)
+    with pytest.raises(ArchiveError, match=r"9\.\.\. of 5000 characters; numbers are finite"):
+        parse_json(b"9" * 5000, "theirs.json")

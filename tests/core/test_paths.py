@@ -77,6 +77,8 @@ def test_a_home_that_cannot_be_written_is_one_line_that_names_doam_home(
 
 
 def test_a_full_disk_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DOAM_HOME", str(tmp_path))
+
     def full(*arguments, **keywords):
         raise OSError(28, "No space left on device", str(tmp_path / "images.npy"))
 

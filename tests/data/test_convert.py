@@ -148,6 +148,19 @@ def test_key_points_that_the_data_s_settings_announce_are_no_polygon(tmp_path):
     }
 
 
+def test_a_name_of_classes_that_no_box_has_is_told(tmp_path):
+    root = tmp_path / "voc"
+    voc(root, "train/a", ("gun", 5, 6, 25, 30), folder=".", images=".")
+    voc(root, "test/b", ("gun", 5, 6, 25, 30), folder=".", images=".")
+    made = convert(root, tmp_path / "made", names={"gum": "Gun"})
+    assert made.losses == ("1 names of --classes that no box has, e.g. 'gum'",)
+
+
+def test_opixrays_own_layout_needs_no_conversion(study, tmp_path):
+    with pytest.raises(DataError, match=r"OPIXray's own layout.*dataset: opixray.*data export"):
+        convert(study.data.train.root, tmp_path / "made")
+
+
 def test_what_voc_says_beside_boxes_is_counted_as_lost(tmp_path):
     root = tmp_path / "voc"
     voc(root, "train/a", ("gun", 5, 6, 25, 30, "<occluded>1</occluded>"), folder=".", images=".")
@@ -306,7 +319,7 @@ def test_the_command_converts_reports_and_checks(tmp_path, monkeypatch, capsys):
     [
         (["--split", "80"], "give a share above 0 and below 1"),
         (["--classes", "{knife: [1]}"], "write a mapping of names"),
-        (["--classes", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["--classes", "nowhere.yaml"], "'nowhere.yaml': write a mapping of names"),
         (["--split", "0.8", "--group", "(bag"], "--group '(bag': "),
         (["--split", "0.8", "--group", "bag[0-9]+"], "'bag[0-9]+' has no group: put brackets"),
     ],

@@ -16,6 +16,7 @@ from doamlib.data.doctor.doctor import check
 from doamlib.data.export import export
 from doamlib.data.faults import DataError
 from doamlib.data.opixray import read_opixray
+from doamlib.data.readers import detect
 from doamlib.experiments.arms import ARMS
 
 
@@ -74,6 +75,36 @@ def test_other_classes_and_a_folder_in_use_are_refused(tmp_path):
 def test_generated_data_keep_their_levels(study, tmp_path):
     made = export([study.data.train, study.data.test], tmp_path / "made")
     assert content(read_coco(made, "test")) == content(study.data.test)
+
+
+def test_coco_files_beside_folders_named_as_opixrays_are_read_as_coco(study, tmp_path):
+    assert detect(study.data.train.root) == "opixray"
+    made = export([study.data.train, study.data.test], tmp_path / "made")
+    assert (made / "train/train_image").is_dir()
+    assert detect(made) == "coco" and check(made).ok
+    for file in made.glob("*.json"):
+        file.unlink()
+    assert detect(made) == "opixray"  # images alone: so that the doctor names what is missing
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_export_that_is_interrupted_leaves_the_target_as_it_was(
+    source, tmp_path, monkeypatch, there
+):
+    target = tmp_path / "made"
+    if there:
+        target.mkdir()
+
+    def interrupt(*_):
+        assert any(target.rglob("*.png"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("doamlib.data.export.write_coco", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export([read_coco(source, "train")], target)
+    assert target.exists() == there and not (there and any(target.iterdir()))
+    monkeypatch.undo()
+    assert (export([read_coco(source, "train")], target) / "train.json").is_file()
 
 
 def test_every_run_has_its_file_of_detections(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Every refusal is one line that names the key, the value and the fix."""
 
+import datetime
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,7 @@ from doamlib.claims import outcomes
 from doamlib.claims.admission import ACTS, FLAT
 from doamlib.claims.verdict import MORE_SEEDS
 from doamlib.core import paths
-from doamlib.experiments.arms import ARMS, READINGS
+from doamlib.experiments.arms import ARMS, READINGS, no_arm
 from doamlib.experiments.data import data_config
 from doamlib.experiments.parameters import (
     HEADINGS,
@@ -22,6 +23,7 @@ from doamlib.experiments.parameters import (
     from_file,
     from_notebook,
     from_values,
+    known_arms,
 )
 from doamlib.experiments.study import run_config
 from doamlib.simulation import SimulationConfig
@@ -145,7 +147,7 @@ def test_opixray_file_lacks_only_the_folder():
         ("seeds", [], "at least one"),
         ("seeds", "zero", "is no list"),
         ("class_names", ["Gun"], "is no mapping; write one as in {knife: Knife}"),
-        ("arms", ["SSD", "SDD"], "'SDD' is not an arm; choose from SSD"),
+        ("arms", ["SSD", "SDD"], "'SDD' is not an arm; did you mean SSD"),
         ("dataset", "voc", "'simulation', 'opixray' or 'coco'"),
         ("schedule", None, "'constant', 'cosine' or 'step'"),
         ("epoch", 3, "no such parameter; the keys are profile"),
@@ -253,3 +255,21 @@ def test_a_picture_that_is_not_there_is_one_line(monkeypatch, tmp_path):
         from_notebook({"image": "gone.png"})
     assert str(refused.value).startswith("image = 'gone.png': no such file in ")
     assert str(tmp_path) in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_value_of_no_plain_type_is_named_with_its_key():
+    day = datetime.date(2024, 1, 1)
+    with pytest.raises(
+        ParameterError, match=r"^data_seed = datetime\.date\(2024, 1, 1\): use plain numbers"
+    ):
+        from_values({"epochs": 2, "data_seed": day})
+
+
+def test_a_misspelt_arm_is_answered_with_those_like_it():
+    with pytest.raises(
+        ParameterError, match=r"'SSD\+DOAM' is not an arm; did you mean .*SSD\+DOAM-"
+    ):
+        from_values({"arms": ["SSD+DOAM"]})
+    assert no_arm("ssd").startswith("'ssd' is not an arm; did you mean SSD")
+    assert no_arm("?!").startswith("'?!' is not an arm; all are: SSD; SSD+SE; ")
+    assert known_arms("SSD") == ("SSD",) == known_arms(["SSD"])

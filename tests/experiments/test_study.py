@@ -155,3 +155,10 @@ def test_of_each_seed_the_longest_runs_are_trained_first(home, smoke, monkeypatc
         "[5/8] SSD, seed 0",
         "[8/8] SSD+SE, seed 0",
     ]
+
+
+def test_an_arm_that_does_not_exist_is_not_passed_over(study):
+    assert [run.arm for run in study.plan("SSD")] == ["SSD"]
+    for ask in (study.plan, study.found, study.results):
+        with pytest.raises(ParameterError, match="'SDD' is not an arm"):
+            ask(["SDD"])

@@ -109,6 +109,9 @@ def test_a_mapping_may_lie_in_a_file(tmp_path):
         file = tmp_path / "names.yaml"
         file.write_text(text)
         assert read_mapping(str(file), "--classes") == {"gun": "Gun"}
+    for wrong in ("gun: Gun", str(tmp_path / "nix.yaml")):
+        with pytest.raises(ParameterError, match=r"--classes .*write a mapping of names"):
+            read_mapping(wrong, "--classes")
 
 
 def test_seeds_stay_below_what_generators_take():

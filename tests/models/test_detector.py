@@ -369,3 +369,10 @@ def test_the_backbone_is_torchvisions_vgg16_up_to_conv5_3():
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         assert_close(trunk(image), layers[:30](image), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_no_image_at_all_is_refused_in_words(training):
+    detector = build_detector(PLAIN["ssd"], seed=0).train(training)
+    with pytest.raises(ValueError, match="no image"):
+        detector([], [] if training else None)

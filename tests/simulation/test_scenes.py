@@ -336,3 +336,18 @@ def test_global_colour_hardly_tells_whether_a_cutter_is_there():
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=1000))
     scores = cross_val_predict(model, np.array(rows), labels, cv=5, method="decision_function")
     assert roc_auc_score(labels, scores) < 0.70
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (lambda: render([], field_of_view=2), "field_of_view 2: choose a share"),
+        (lambda: render([], field_of_view=0), "field_of_view 0: choose a share"),
+        (lambda: render([Placement("Scissor")], subject=1), "subject 1: there are 1 placements"),
+        (lambda: render_level("Scissor", 4), "level 4: choose 1, 2 or 3"),
+        (lambda: render_level("Scissor", 1, field_of_view=1.5), "field_of_view 1.5"),
+    ],
+)
+def test_scenes_by_hand_name_the_argument_that_cannot_be(wrong, named):
+    with pytest.raises(ValueError, match=named):
+        wrong()

@@ -46,7 +46,7 @@ class Checked:
     size: int
 
 
-def verify(archives: Iterable[Path], report: Report = print) -> bool:
+def verify(archives: Iterable[Path | str], report: Report = print) -> bool:
     """Check archives that were contributed, report on each, and say whether all are fine.
 
     Args:
@@ -55,7 +55,7 @@ def verify(archives: Iterable[Path], report: Report = print) -> bool:
     """
     fine: list[Checked] = []
     refused = 0
-    for path in archives:
+    for path in map(Path, archives):
         try:
             checked = check_archive(path)
         except ArchiveError as error:
@@ -79,12 +79,13 @@ def verify(archives: Iterable[Path], report: Report = print) -> bool:
     return not refused
 
 
-def check_archive(path: Path) -> Checked:
+def check_archive(path: Path | str) -> Checked:
     """Check one archive.
 
     Raises:
         ArchiveError: the first thing that is wrong.
     """
+    path = Path(path)
     files = read_archive_file(path, MAX_BYTES)
     fingerprint, test = _test_set(files, path.name)
     root = _copy(files)
@@ -140,7 +141,8 @@ def _runs(
         parameters = from_values(index["parameters"], "parameters: ")
     except (ParameterError, ValueError, RecursionError) as error:
         raise ArchiveError(place, str(error), "pack with valid parameters") from None
-    listed = [run["key"] for run in index["runs"]]
+    if not (listed := [run["key"] for run in index["runs"]]):
+        raise ArchiveError(place, "lists no run", "pack again once a run is finished")
     folders = {name.split("/")[0] for name in files if "/" in name} - {"test_sets"}
     for key in sorted(folders ^ set(listed)):
         found, right = f"run {key}", "every folder is listed, every run has one"

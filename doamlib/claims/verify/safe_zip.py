@@ -92,6 +92,8 @@ def read_file(path: Path, limit: int) -> bytes:
         ArchiveError: it is no file, is larger, or cannot be read.
     """
     try:
+        if path.is_dir():
+            raise ArchiveError(path.name, "is a folder", f"name its archives: {path}/*.zip")
         if not path.is_file():
             raise ArchiveError(path.name, "there is no such file", f"looked for {path}")
         with path.open("rb") as stream:
@@ -129,6 +131,8 @@ def unpack(data: bytes, place: str, allowed: re.Pattern[str], limits: Limits) ->
 def _check_directory(
     members: list[zipfile.ZipInfo], place: str, allowed: re.Pattern[str], limits: Limits
 ) -> None:
+    if not members:
+        raise ArchiveError(place, "is empty", "pack again")
     if len(members) > limits.members:
         right = f"at most {limits.members} are allowed"
         raise ArchiveError(place, f"{len(members)} members", right)
@@ -187,7 +191,8 @@ def parse_json(data: bytes, place: str) -> Any:
 
     def number(text: str, kind: type = float) -> float | int:
         if len(text) > LONGEST_NUMBER or not math.isfinite(float(text)):
-            raise ArchiveError(place, f"the number {text}", "numbers are finite")
+            said = text if len(text) <= 40 else f"{text[:40]}... of {len(text)} characters"
+            raise ArchiveError(place, f"the number {said}", "numbers are finite")
         return kind(text)
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -125,7 +125,13 @@ def render(
         field_of_view: Share of the frame's width and height shown, around its middle.
         seed: Seed of the container and the noise.
         chain: Display chain; the default scanner if None.
+
+    Raises:
+        ValueError: no such item, container or subject, or no such share.
     """
+    _check_share(field_of_view)
+    if subject is not None and not 0 <= subject < len(placements):
+        raise ValueError(f"subject {subject}: there are {len(placements)} placements, from 0 on")
     scene = arrange(placements, container, seed)
     width, height = window_size(field_of_view)
     x, y = (FRAME[0] - width) // 2, (FRAME[1] - height) // 2
@@ -147,12 +153,23 @@ def render_level(name: str, level: int, seed: int = 0, field_of_view: float = 0.
     """A random scene with a cutter at an occlusion level (1, 2 or 3), as in Fig. 2.
 
     Paper: Fig. 2.
+
+    Raises:
+        ValueError: no such item, level or share.
     """
+    _check_share(field_of_view)
+    if level not in (1, 2, 3):
+        raise ValueError(f"level {level}: choose 1, 2 or 3")
     composition = compose([seed, level], [name], field_of_view, level)
     found = composition.subjects[0]
     dice = Dice([*composition.seed, 1])
     measured = (found.patch, found.occlusion)
     return _rendering(composition.basis, composition.window, measured, None, dice)
+
+
+def _check_share(field_of_view: float) -> None:
+    if not 0 < field_of_view <= 1:
+        raise ValueError(f"field_of_view {field_of_view}: choose a share above 0 and up to 1")
 
 
 def _rendering(
