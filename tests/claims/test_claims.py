@@ -138,6 +138,17 @@ def test_what_doam_adds_is_held_against_what_the_text_says(monkeypatch):
     assert rules.judge_cost({}).parts["adds what the text says"].status == "contradicted"
 
 
+def test_doam_has_fewer_parameters_only_if_each_rival_has_more(monkeypatch):
+    rows, places = rules._counted()
+    for rival in ("SE", "Non-local", "DA"):
+        small = places.copy()
+        small[rival] = small["DOAM"]  # as many are not fewer
+        monkeypatch.setattr(rules, "_counted", lambda small=small: (rows, small))
+        part = rules.judge_cost({}).parts["fewer parameters than SE, Non-local, DA"]
+        assert part.status == "contradicted"
+        assert "0 fewer than the smallest rival at the text's places" in part.reason
+
+
 def test_small_is_what_lies_within_the_limit(monkeypatch):
     largest = float(re.search(r"to ([0-9.]+)% of", rules.judge_small({}).reason)[1])
     for limit, status in ((largest, "supported"), (largest / 1.005, "contradicted")):
@@ -477,6 +488,7 @@ def test_a_drawn_interval_has_its_numbers_at_their_places():
     uneven = drawn_interval(part, (-4.0, 12.0))  # a margin of 0.96 on either side of 16
     zero = float(re.search(r"'zero' x1='([0-9.]+)'", uneven)[1])
     assert zero == pytest.approx(120 * 4.96 / 17.92, abs=0.06)
+    assert set(re.findall(r"(?:cy|class='ours'.*? y1|y2)='([0-9.]+)'", uneven)) == {"7.0", "14"}
     nothing = drawn_interval(judge({}))
     assert "circle" not in nothing and "paper" not in nothing
     assert "circle" in drawn_interval(judge({0: 1.0}))
