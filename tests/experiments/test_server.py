@@ -47,7 +47,8 @@ def _address(process, work: Path) -> str:
     for _ in range(600):
         assert process.poll() is None, (work / "log").read_text()[-2000:]
         for told in (work / "runtime").glob("jpserver-*.json"):
-            return json.loads(told.read_text())["url"]
+            if (text := told.read_text()).rstrip().endswith("}"):  # it is being written else
+                return json.loads(text)["url"]
         time.sleep(0.2)
     raise AssertionError((work / "log").read_text()[-2000:])
 
