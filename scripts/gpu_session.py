@@ -369,16 +369,19 @@ def pack(file: Path, folder: Path) -> None:
 def keep(file: Path, to: Path) -> None:
     """What an unfinished seed needs to go on elsewhere, as far as it fits; no file if none is.
 
+    A seed that the archives beside the file do not hold (packing was refused) counts as unfinished.
     Warm starts come first, since later runs must start from the same weights; then finished runs of
     unfinished seeds, without weights, and with detections only where archives keep them; then
     checkpoints.
     """
+    from doamlib.experiments.archive import stored
     from doamlib.experiments.parameters import from_file
     from doamlib.experiments.study import Study
 
     study = Study(from_file(file))
     plan, root = study.plan(), study.store.root
-    unfinished = {run.seed for run in plan if run.result is None}
+    packed = stored(study.parameters, to.parent)
+    unfinished = {r.seed for r in plan if r.result is None or (r.arm, r.seed) not in packed}
     if not unfinished:
         return
     warm = {study.store.starting_weights(w) for run in plan if (w := run.config.warm_run())}

@@ -212,6 +212,21 @@ def test_an_unfinished_seed_is_kept_without_weights(one_of_two, tmp_path, monkey
     assert elsewhere.plan()[0].result.digest() == own.plan()[0].result.digest()
 
 
+def test_a_whole_seed_is_kept_if_it_was_not_packed(one_of_two, tmp_path, monkeypatch):
+    file, own = one_of_two
+    monkeypatch.setenv("DOAM_HOME", str(tmp_path / "home"))
+    values = own.parameters.model_dump(mode="json")
+    file.write_text(json.dumps(values | {"arms": ["SSD"]}))
+    (tmp_path / "out").mkdir()
+    session.keep(file, tmp_path / "out" / "kept.tar.gz")  # refused, say, for a fuller archive
+    with tarfile.open(tmp_path / "out" / "kept.tar.gz") as archive:
+        assert f"{own.plan()[0].result.key}/metrics.json" in archive.getnames()
+    (tmp_path / "out" / "kept.tar.gz").unlink()
+    session.pack(file, tmp_path / "out")
+    session.keep(file, tmp_path / "out" / "kept.tar.gz")
+    assert not (tmp_path / "out" / "kept.tar.gz").exists()
+
+
 def test_what_does_not_fit_is_left_and_the_rest_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "MAX_BYTES", 40_000)
     for name, size in (("a", 10_000), ("b", 50_000), ("c", 10_000)):
