@@ -15,7 +15,8 @@
 # checkout, where DOAM_HOME is not set).
 #
 # OUT gets the archives, log.txt, detectors.tar.gz (weights for `doam detect`), and kept.tar.gz where
-# a seed is unfinished or could not be packed: laid into build/gpu, the next `run` goes on from it. Files stay below 16 MB.
+# a seed is unfinished or could not be packed: laid into build/gpu, the next `run` goes on from it.
+# Files stay below 16 MB.
 # Exit status: 0 everything is trained, 3 time is over and what is finished is packed, anything else
 # a failure, told in the last line.
 #
