@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from fabricated import FULL, fabricate, reference
 
-from doamlib.claims import rules
+from doamlib.claims import rules, scoreboard
 from doamlib.claims.claims import CLAIMS, outcomes
 from doamlib.claims.scoreboard import (
     MADE_AGAIN,
@@ -508,6 +508,15 @@ def test_compute_is_summed_in_hours_by_hardware_stale_results_too():
         ["reference", "AMD, 2 cores", 4, 6.0, pytest.approx(0.6)],
         ["reference", "NVIDIA H200", 2, 0.5, pytest.approx(0.05)],
     ]
+
+
+def test_the_scoreboard_links_to_pages_that_are_written():
+    rows = as_html(outcomes([])).split("<tr id='claim-")[1:]
+    assert len(rows) == 13
+    for row in rows:
+        pages = re.findall(r"<a href='(\w+)\.html(?:#[\w-]+)?'>[^<]+</a>", row)
+        assert pages and all((paths.book() / f"{page}.ipynb").is_file() for page in pages)
+    assert scoreboard._link("no_such_page") == "No such page"
 
 
 def test_every_table_and_figure_of_the_paper_has_a_page():
