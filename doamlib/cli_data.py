@@ -92,7 +92,7 @@ def make(
     if (config := data_config(parameters).simulation) is None:
         raise ParameterError(
             f"dataset = {parameters.dataset!r}: only generated data are made; "
-            f"read yours with: doam data check {shlex.quote(parameters.data_root)}"
+            f"read yours with: doam data check {shlex.quote(str(at_home(parameters.data_root)))}"
         )
     draw = None
     if cluster:
