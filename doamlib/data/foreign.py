@@ -216,7 +216,7 @@ def _yolo_boxes(
 
 
 def _yolo_settings(source: Source) -> dict[str, Any]:
-    """The first mapping in a YAML file that can be read; empty where there is none."""
+    """What the first YAML file with class names or key points says; empty where there is none."""
     for file in (*source.of_kind(".yaml"), *source.of_kind(".yml")):
         try:
             content = yaml.safe_load(source.folder.text(file))

@@ -23,7 +23,10 @@ MAX_PIXELS = 50_000_000
 """Larger images are refused before a pixel is decoded (OPIXray's have 1.2 million)."""
 
 SUFFIXES = (".jpg", ".jpeg", ".tiff", ".tif", ".png")
-"""Of image files, compared without regard to case."""
+"""Of a dataset's image files, compared without regard to case."""
+
+PICTURES = (*SUFFIXES, ".bmp")
+"""Of what is taken for a picture where names decide: a reader's own, or one to convert."""
 
 UPRIGHT = (None, 0, 1)
 """Values of EXIF's orientation tag that leave the pixels as they are stored."""

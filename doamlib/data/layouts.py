@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from doamlib.core.report import counted
 from doamlib.data.faults import DataError, error
 from doamlib.data.folder import Folder
-from doamlib.data.images import SUFFIXES
+from doamlib.data.images import PICTURES, SUFFIXES
 
 DEPTH = 4
 """Folders below the root that are looked into."""
@@ -159,7 +159,7 @@ def kind_of(folder: Folder, name: str) -> str:
 
 def is_image(name: str) -> bool:
     """Whether a file's name is that of an image that is read."""
-    return PurePosixPath(name).suffix.lower() in (*SUFFIXES, ".bmp")
+    return PurePosixPath(name).suffix.lower() in PICTURES
 
 
 def image_folder(folder: Folder, file: str, names: Sequence[str], level: int | None) -> str:

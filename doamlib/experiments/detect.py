@@ -21,7 +21,7 @@ from doamlib.core import paths
 from doamlib.core.files import write_bytes, write_text
 from doamlib.core.report import Report
 from doamlib.data.faults import DataError, error
-from doamlib.data.images import SUFFIXES, photo
+from doamlib.data.images import PICTURES, photo
 from doamlib.data.layouts import is_image
 from doamlib.evaluation.pictures import find_in_picture
 from doamlib.experiments.detectors import NOTICE, Trained
@@ -98,11 +98,7 @@ def _files(pictures: Iterable[Path], out: Path) -> tuple[list[Path], list[str]]:
         elif inside:
             files += inside
         else:
-            what = (
-                f"no picture ({', '.join(SUFFIXES)}, .bmp) in it"
-                if path.is_dir()
-                else "no such file"
-            )
+            what = f"no picture ({', '.join(PICTURES)}) in it" if path.is_dir() else "no such file"
             problems.append(str(error("no-picture", what, str(path), fix="name another one")))
     if clash := [file for file in files if file.resolve().parent == out.resolve()]:
         fix = "choose another folder with --out"
