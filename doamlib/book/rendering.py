@@ -5,6 +5,7 @@ pydata-sphinx-theme 0.17.1, sphinx-thebe 0.3.1.
 
 - Thebe declares a variable twice, an error in the console of every page; nothing is run live here.
 - What every page loads and none needs is taken away (:mod:`doamlib.book.slimming`).
+- Negative numbers get a minus sign (:mod:`doamlib.book.typography`).
 - Captions and alternative texts of drawn figures come from `FIGURES`; what draws them is folded.
 - Each page says with which command it can be run again.
 - The repository's address comes from the environment (`REPOSITORY`); without it buttons are absent.
@@ -30,6 +31,7 @@ import yaml
 from docutils import nodes
 
 from doamlib.book.slimming import slim
+from doamlib.book.typography import set_minus
 
 TERMS = "_index.yml"
 """In the book's folder: page -> terms, or page#anchor -> terms."""
@@ -255,3 +257,4 @@ def terms_of(book: Path) -> dict[str, list[str]]:
 def _finish(app: Any, failure: Exception | None) -> None:
     if failure is None and app.builder.format == "html":
         slim(Path(app.outdir))
+        set_minus(Path(app.outdir))

@@ -14,7 +14,7 @@ import pandas as pd
 from doamlib import paper
 from doamlib.data.classes import short_names
 from doamlib.evaluation.statistics import BySeed, summarise
-from doamlib.experiments.arms import TABLES
+from doamlib.experiments.arms import READINGS, TABLES
 from doamlib.experiments.results import Result, Runs, processor
 
 LEVELS = ("OL1", "OL2", "OL3")
@@ -159,15 +159,17 @@ def differences(
         over seeds, NaN for one seed), ``n``. Pairs without a common seed are left out.
     """
     theirs = printed(table)
+    stand_for = dict.fromkeys(READINGS, READINGS[0])  # the paper prints one row for all readings
     rows = {}
     for arm, base in pairs:
         by_seed = gain(runs, arm, base, name)
         if not by_seed:
             continue
         estimate = summarise(by_seed)
-        known = arm in theirs.index and base in theirs.index and name in theirs
+        above, below = (stand_for.get(own, own) for own in (arm, base))
+        known = above in theirs.index and below in theirs.index and name in theirs
         rows[f"{arm} − {base}"] = {
-            "paper": theirs.loc[arm, name] - theirs.loc[base, name] if known else np.nan,
+            "paper": theirs.loc[above, name] - theirs.loc[below, name] if known else np.nan,
             "ours": estimate.mean,
             "low": estimate.low,
             "high": estimate.high,

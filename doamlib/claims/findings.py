@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from doamlib.claims.claims import AtScale, Claim, Outcome
 from doamlib.claims.comparison import map_losses
 from doamlib.claims.findings_attention import Effect
-from doamlib.claims.rules import DOAM_T
-from doamlib.claims.verdict import MIN_SEEDS, Status, Verdict
+from doamlib.claims.rules import DOAM_T, IN_USE
+from doamlib.claims.verdict import Status, Verdict
 from doamlib.core.report import counted
 from doamlib.evaluation.statistics import Estimate, summarise
 from doamlib.experiments.arms import READINGS
@@ -34,7 +34,7 @@ ANSWERS: dict[Status, str] = {
     "contradicted": "No",
     "no effect": "It makes no difference",
     "open": "Open",
-    "not admitted": "Not decided, these runs may not",
+    "not admitted": "Not decided (these runs are not admitted)",
     "not run yet": "Not run whole yet",
 }
 
@@ -68,7 +68,7 @@ def _why_nothing(at: AtScale, claim: Claim) -> str:
 
 
 def how_sure(outcome: Outcome) -> str:
-    """How sure :func:`found` is: seeds, power, readings, and the scales where nothing ran."""
+    """How sure :func:`found` is: seeds, power, readings, and what the other scales say."""
     if outcome.fact is not None:
         return "It needs no training, so no seed is in it."
     at = outcome.best
@@ -88,6 +88,9 @@ def how_sure(outcome: Outcome) -> str:
     if at.code is not None:
         judged = f"judged is the reading whose attention acts, {at.reading}"
         said.append(f"{judged}; the code's own reading {VERBS[at.code.status]}")
+    for other in outcome.scales.values():
+        if other.reference is not None and other is not at:
+            said.append(f"on {other.scale.data} it {VERBS[other.verdict.status]}")
     missing = [name for name, other in outcome.scales.items() if other.reference is None]
     if missing:
         said.append(f"not run yet: {' and '.join(missing)}")
@@ -102,7 +105,7 @@ def summary(outcomes: Mapping[int, Outcome]) -> list[str]:
         outcomes: of :func:`doamlib.claims.claims.outcomes`, all thirteen.
     """
     return [
-        _about(outcomes[1], "Does DOAM help?"),
+        _about(outcomes[1], "Does DOAM help?", f"{DOAM_T} − SSD"),
         _about(outcomes[3], "Does it help more where items are hidden?"),
         _about(outcomes[6], "Does over-sampling add to it?"),
         _about_attention(outcomes[11]),
@@ -110,16 +113,18 @@ def summary(outcomes: Mapping[int, Outcome]) -> list[str]:
     ]
 
 
-def _about(outcome: Outcome, question: str) -> str:
+def _about(outcome: Outcome, question: str, part: str = "") -> str:
+    """The answer that a claim gives, or one ``part`` of it where the others ask something else."""
     at = outcome.best
     if at is None:
         return f"{question} Not run yet."
     verdict = at.verdict
-    answer = ANSWERS[verdict.status]
-    states = {part.status for part in verdict.parts.values()}
-    if verdict.status == "contradicted" and "supported" in states:
+    states = {own.status for own in verdict.parts.values()}
+    status = verdict.parts[part].status if part else verdict.status
+    answer = ANSWERS[status]
+    if status == "contradicted" and not part and len(states) > 1:
         answer = "Not everywhere"
-    tally = "" if verdict.headline == verdict.status else f" ({verdict.headline})"
+    tally = "" if part or verdict.headline == status else f" ({verdict.headline})"
     numbers = _numbers(verdict, outcome.claim.unit, shown=1, both=_both(at))
     return f"{question} {answer}{tally}, on {at.scale.data}: {numbers}."
 
@@ -152,7 +157,7 @@ def _about_attention(outcome: Outcome) -> str:
         answer = "Yes"
     if at.verdict.status == "not admitted":
         answer = ANSWERS["not admitted"]
-    elif not all(effect.settled and effect.loss.n >= MIN_SEEDS for effect in known):
+    elif not all(effect.settled for effect in known):
         answer = f"Open, at a first look: {answer[0].lower()}{answer[1:]}"
     changes = f"another image's map changes the mAP by {numbers}"
     return f"{question} {answer}, on {at.scale.data}: {changes}."
@@ -163,8 +168,9 @@ def _about_cost(outcomes: Mapping[int, Outcome]) -> str:
     decided = [o for o in outcomes.values() if o.scales and o.scales["OPIXray"].reference]
     real = "no run on the real OPIXray data has been contributed yet"
     if decided:
-        real = f"{len(decided)} claims were run on the real OPIXray data"
-    return f"What it costs: {cheap.parts['cheap in use'].reason}; {real}."
+        were = f"{counted(len(decided), 'claim')} {'was' if len(decided) == 1 else 'were'}"
+        real = f"{were} run on the real OPIXray data"
+    return f"What it costs: {cheap.beside[IN_USE].reason}; {real}."
 
 
 def _of_parts(fact: Verdict) -> str:
@@ -173,8 +179,10 @@ def _of_parts(fact: Verdict) -> str:
         return f": {fact.reason}"
     parts = fact.parts.items()
     side = "for" if fact.status == "supported" else "against"
-    deciding = (f"“{name}”: {part.reason}" for name, part in parts if part.status == fact.status)
-    return f" ({fact.headline}); {side} {'; '.join(deciding)}"
+    said = [f"“{name}”: {part.reason}" for name, part in parts if part.status == fact.status]
+    for name, part in fact.beside.items():
+        said.append(f"beside it, “{name}” {VERBS[part.status]}: {part.reason}")
+    return f" ({fact.headline}); {side} {'; '.join(said)}"
 
 
 def _numbers(verdict: Verdict, unit: str, shown: int = SHOWN, both: str = "") -> str:
@@ -196,7 +204,7 @@ def _numbers(verdict: Verdict, unit: str, shown: int = SHOWN, both: str = "") ->
 
 
 def _interval(estimate: Estimate, unit: str = "") -> str:
-    text = estimate.in_brackets.replace("-", "\N{MINUS SIGN}") + (f" {unit}" if unit else "")
+    text = estimate.in_brackets + (f" {unit}" if unit else "")
     return text + (" (one seed)" if estimate.low is None else "")
 
 

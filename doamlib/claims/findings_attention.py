@@ -3,8 +3,9 @@
 **The rule**, written before any reference run. What a trained network loses when each test
 image gets another image's attention map is the mAP with its own maps minus the mAP with exchanged
 ones. The map *acts* if that is 1 mAP or more on average over seeds and, with several seeds, its 95%
-t interval lies above zero. That a map does not act is *settled* if the whole interval lies below
-1 mAP. One seed settles nothing. The edge channel is judged in the same way. A network whose own mAP
+t interval lies above zero. Either answer is *settled* if the whole interval lies on its side of
+1 mAP and there are as many seeds as a verdict needs (both conditions are stricter since 28 November
+2026, when one seed was stored). The edge channel is judged in the same way. A network whose own mAP
 is below `ABLE` has little to lose and is not judged.
 
 Taught in ``book/attention_switch.ipynb``.
@@ -20,6 +21,7 @@ import pandas as pd
 
 from doamlib.claims.admission import ACTS, matters
 from doamlib.claims.comparison import arms_in, exchanged, map_losses
+from doamlib.claims.verdict import MIN_SEEDS
 from doamlib.evaluation.map_swaps import EDGE_SWAPS, SWAPS
 from doamlib.evaluation.statistics import Estimate, summarise
 from doamlib.experiments.arms import READINGS
@@ -78,10 +80,10 @@ class Effect:
 
     @property
     def settled(self) -> bool:
-        """Whether chance over seeds cannot have decided: it acts, or costs less than `ACTS`."""
-        if self.loss.low is None:
+        """Whether enough seeds lie on one side of `ACTS`, with their whole interval."""
+        if self.loss.n < MIN_SEEDS:
             return False
-        return self.acts or self.loss.high < ACTS
+        return self.loss.low >= ACTS or self.loss.high < ACTS
 
     def __str__(self) -> str:
         return f"{_signed(-self.loss.mean)} in {SHORT.get(self.arm, self.arm)}"
@@ -144,7 +146,7 @@ def elsewhere(runs: Runs) -> str:
 
 
 def how_sure(runs: Runs) -> str:
-    """A second sentence: for which of the finding's parts chance over seeds is ruled out."""
+    """A second sentence: which of the finding's parts are settled."""
     judged = [(effect, "map") for effect in effects(runs, MAP)]
     judged += [(effect, "edges") for effect in effects(runs, EDGES, (*READINGS, CONCAT))]
     if not judged:
@@ -154,8 +156,8 @@ def how_sure(runs: Runs) -> str:
     seeds = sorted({effect.loss.n for effect, _ in judged})
     counted = f"{seeds[0]} seeds" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
     open_ = [_open(effect, what) for effect, what in judged if not effect.settled]
-    told = f"Over {counted}, {len(judged) - len(open_)} of these {len(judged)} answers are beyond"
-    told += " chance by their 95 percent intervals"
+    told = f"Over {counted}, {len(judged) - len(open_)} of these {len(judged)} answers are settled,"
+    told += " each by its own 95 percent interval"
     return told + (f"; open: {', '.join(open_)}." if open_ else ".")
 
 
@@ -168,7 +170,7 @@ def _open(effect: Effect, what: str) -> str:
 
 def _signed(change: float) -> str:
     text = f"{change:+.2f}"
-    return "0.00" if text[1:] == "0.00" else text.replace("-", "\N{MINUS SIGN}")
+    return "0.00" if text[1:] == "0.00" else text
 
 
 def meaning(runs: Runs) -> str:

@@ -198,8 +198,8 @@ def _scale_html(at: AtScale, claim: Claim) -> str:
 def _numbers_html(verdict: Verdict, unit: str) -> str:
     shown = dict(verdict.parts) | {f"beside: {n}": part for n, part in verdict.beside.items()}
     ends = _ends(shown.values())
-    rows = [_part_html(name, part, unit, ends) for name, part in shown.items()]
-    head = ("compared", "", "paper", "here [interval]", "")
+    rows = [_part_html(name, part, ends) for name, part in shown.items()]
+    head = ("compared", "", "paper", "here [interval]" + (f", {unit}" if unit else ""), "")
     cells = "".join(f"<span>{title}</span>" for title in head)
     head_row = f"<div class='numbers head' aria-hidden='true'>{cells}</div>"
     has_numbers = any(part.estimate or part.paper is not None for part in verdict.parts.values())
@@ -213,7 +213,7 @@ def _numbers_html(verdict: Verdict, unit: str) -> str:
     return said + (head_row + "".join(rows) if has_numbers else "")
 
 
-def _part_html(name: str, part: Verdict, unit: str, ends: tuple[float, float]) -> str:
+def _part_html(name: str, part: Verdict, ends: tuple[float, float]) -> str:
     theirs = "–" if part.paper is None else f"{part.paper:+z.2f}"
     unmeasured = part.estimate is None and part.paper is None
     if unmeasured and part.status in ("supported", "contradicted"):
@@ -221,7 +221,7 @@ def _part_html(name: str, part: Verdict, unit: str, ends: tuple[float, float]) -
     ours = "–" if part.estimate is None else part.estimate.in_brackets
     size = {"below": ", below the paper's", "above": ", above the paper's"}.get(part.size, "")
     return (
-        f"<div class='numbers'><span>{escape(name or unit)}</span>{drawn_interval(part, ends)}"
+        f"<div class='numbers'><span>{escape(name)}</span>{drawn_interval(part, ends)}"
         f"<span><span class='sr-only'>paper </span>{theirs}</span>"
         f"<span><span class='sr-only'>here </span>{ours}</span>"
         f"<span>{part.status}{size}</span></div>"

@@ -8,8 +8,9 @@ judged by the 95% t interval of its mean over seeds
 - *contradicted*: it lies below zero, and does so when all parts of the claim are read together
   (Holm's procedure at 5%): a single part is enough to contradict the claim, so the chance that one
   does by accident is held at 5% for the claim as a whole.
-- *no effect*: it holds zero and lies within half a point of mAP to either side. A difference that
-  is not zero but smaller than that is supported or contradicted; its size says the rest.
+- *no effect*: it holds zero, lies within half a point of mAP to either side, and does not hold the
+  paper's difference. A difference that is not zero but smaller than that is supported or
+  contradicted; its size says the rest.
 - *open*: anything else, also while there are fewer than 5 seeds, or than 10 where the paper's
   difference is below one point.
 
@@ -20,7 +21,8 @@ The claim is supported if all its parts are. That needs no correction: the more 
 it gets, which :func:`power` puts into a number. It is contradicted if one part is, has no effect if
 all parts have none, and is open otherwise. Its headline counts what holds.
 
-Whether results may decide at all is another question: :mod:`doamlib.claims.admission`.
+Whether results may decide at all is another question: :mod:`doamlib.claims.admission`. What was
+changed after the first day, and what was known then, is in `AMENDMENTS`.
 """
 
 from __future__ import annotations
@@ -207,7 +209,10 @@ def _decide(
         if together < CHANCE:
             return "contradicted", ""
         return "open", ", below zero alone, not when all parts are read together"
-    if margin is not None and -margin < estimate.low and estimate.high < margin:
+    inside = margin is not None and -margin < estimate.low and estimate.high < margin
+    if inside and _size(estimate, paper) == "contains":
+        return "open", f", within {margin:g} of zero, but the paper's difference is no larger"
+    if inside:
         return "no effect", f", within {margin:g} of zero"
     return "open", ", contains zero"
 

@@ -8,7 +8,7 @@ from scipy import stats
 
 from doamlib.claims import comparison
 from doamlib.data.classes import CLASSES, SHORT_NAMES
-from doamlib.experiments.arms import TABLES
+from doamlib.experiments.arms import READINGS, TABLES
 from doamlib.experiments.results import of_arms
 
 
@@ -186,6 +186,9 @@ def test_pairs_without_results_are_left_out_and_unprinted_ones_have_no_paper_val
     assert by_level["paper"].item() == pytest.approx(72.45 - 69.54)
     unprinted = comparison.differences(runs, pairs[:1], "V", "mAP")  # Table V prints levels only
     assert np.isnan(unprinted["paper"].item()) and unprinted["ours"].item() == pytest.approx(2)
+    reading = {(READINGS[1], seed): r for (arm, seed), r in runs.items() if arm == "SSD+DOAM-T"}
+    of_reading = comparison.differences(runs | reading, [(READINGS[1], "SSD")], "V", "OL2")
+    assert of_reading["paper"].item() == by_level["paper"].item()  # its one row is each reading's
     nothing = comparison.differences({}, pairs, "IV")
     assert nothing.empty and list(nothing) == ["paper", "ours", "low", "high", "n"]
 

@@ -7,7 +7,7 @@ from fabricated import FULL, TRAINED, fabricate, reference
 
 from doamlib.claims.claims import outcomes
 from doamlib.claims.comparison import map_losses
-from doamlib.claims.findings import found, how_sure, summary
+from doamlib.claims.findings import _about_cost, found, how_sure, summary
 from doamlib.experiments.archive import Reference
 from doamlib.experiments.arms import READINGS
 
@@ -31,9 +31,9 @@ def test_a_fact_is_told_without_seeds():
 def test_a_fact_of_several_parts_counts_them_and_names_those_that_decide():
     said = found(outcomes([], [8])[8])
     assert said.startswith(
-        "Claim 8 does not hold (1 of 3 hold, 2 against); against “adds what the text says”: "
+        "Claim 8 holds (2 of 2 hold); for “adds no more than the text says”: parameters "
     )
-    assert "; “cheap in use”: " in said and "fewer parameters" not in said
+    assert "; beside it, “cheap in use” does not hold: with DOAM " in said
 
 
 @pytest.mark.parametrize(
@@ -47,15 +47,15 @@ def test_a_fact_of_several_parts_counts_them_and_names_those_that_decide():
             ["It makes no difference"] * 3,
         ),
         ({"seeds": 3}, "stays open (0 of 4 hold, 4 open)", ["Open"] * 3),
-        ({"steps": 100}, "cannot be decided", ["Not decided, these runs may not"] * 3),
+        ({"steps": 100}, "cannot be decided", ["Not decided (these runs are not admitted)"] * 3),
     ],
 )  # fmt: skip
 def test_every_outcome_has_its_words(smoke, options, verb, answers):
     judged = outcomes([reference(smoke, changes=SMALL, **options)])
     said = found(judged[1])
     assert said.startswith(f"On small networks on generated images, claim 1 {verb}: ")
-    told = said.replace("\N{MINUS SIGN}", "-")
-    pattern = r"SSD\+DOAM-T - SSD (\S+) \[(\S+), (\S+)\] mAP \(paper (\S+)\)"
+    told = said
+    pattern = r"SSD\+DOAM-T − SSD (\S+) \[(\S+), (\S+)\] mAP \(paper (\S+)\)"
     mean, low, high, paper = map(float, re.search(pattern, told).groups())
     estimate = judged[1].verdict.parts["SSD+DOAM-T − SSD"].estimate
     assert (mean, low, high) == pytest.approx(
@@ -100,7 +100,7 @@ def test_the_attention_sentence_names_the_readings_that_act(smoke):
     assert all(f" in {reading}" in one.split("changes the mAP by")[1] for reading in READINGS)
     losses = map_losses(layer.results, READINGS[1], "other").values()
     change = -sum(losses) / len(losses)
-    assert f"{change:+.2f}".replace("-", "\N{MINUS SIGN}") in one
+    assert f"{change:+.2f}" in one
     told = found(outcomes([layer])[1])
     assert re.search(r"mAP as the paper says and \S+ \[\S+ \S+\] as the code says \(paper", told)
     assert f"the code's own reading {'holds'}" in how_sure(outcomes([layer])[1])
@@ -111,12 +111,30 @@ def test_part_of_a_claim_is_not_everywhere(smoke):
     for (arm, seed), result in layer.results.items():
         if arm == "SSD+SE":
             result.metrics["AP"]["mAP"] = 0.99 + 1e-4 * seed
-    assert "help? Not everywhere (3 of 4 hold, 1 against), on" in summary(outcomes([layer]))[0]
+    judged = outcomes([layer])
+    assert found(judged[1]).split(": ")[0].endswith("(3 of 4 hold, 1 against)")
+    assert "help? Yes, on" in summary(judged)[0]  # DOAM does; that it beats a rival is another part
+    for (arm, seed), result in layer.results.items():
+        if arm == "FCOS+DOAM-O":
+            result.metrics["AP"]["mAP"] = 0.01 + 1e-4 * seed
+    assert "add to it? Not everywhere (2 of 3 hold, 1 against), on" in summary(outcomes([layer]))[2]
 
 
 def test_real_data_are_counted(smoke):
     layer = reference(smoke, changes=FULL | {"dataset": "opixray"}, seeds=5)
-    assert summary(outcomes([layer]))[4].endswith("11 claims were run on the real OPIXray data.")
+    judged = outcomes([layer])
+    assert summary(judged)[4].endswith("11 claims were run on the real OPIXray data.")
+    only = {number: judged[number] for number in (1, 8)}
+    assert _about_cost(only).endswith("; 1 claim was run on the real OPIXray data.")
+
+
+def test_a_larger_scale_that_stays_open_is_told_beside_the_one_that_decides(smoke):
+    real = reference(smoke, changes=FULL | {"dataset": "opixray"}, seeds=3)
+    judged = outcomes([reference(smoke, changes=SMALL), real], [1])[1]
+    assert judged.best.scale.name == "small"
+    assert "; on full-size networks on OPIXray it stays open; not run yet: full size." in how_sure(
+        judged
+    )
 
 
 def told(layer):
@@ -196,5 +214,5 @@ def test_one_seed_and_refused_runs_answer_nothing_about_the_attention(smoke):
     assert summary(one)[3].startswith("Does the attention act? Open, at a first look: yes, on ")
     assert "one seed, which has no interval, decides nothing" in how_sure(one[1]).lower()
     refused = outcomes([reference(smoke, changes=SMALL, steps=100)])
-    said = "Does the attention act? Not decided, these runs may not, on "
+    said = "Does the attention act? Not decided (these runs are not admitted), on "
     assert summary(refused)[3].startswith(said)

@@ -9,7 +9,7 @@ from doamlib.claims import findings_maps as findings
 from doamlib.claims.rules import DOAM_T, judge_attention
 from doamlib.claims.verdict import MIN_SEEDS
 
-LEARNED = "learned (lift above that of random weights, %)"
+LEARNED = "learned (lift minus that of random weights)"
 
 
 def run(trained, draws, correlation=0.25, region="lift_silhouette"):

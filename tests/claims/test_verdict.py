@@ -59,6 +59,15 @@ def test_the_interval_decides(mean, spread, status):
     assert verdict.reason
 
 
+def test_an_interval_that_holds_the_papers_difference_is_never_called_no_effect():
+    near = around(0.0, 1.5 / HALF)
+    for outside in (None, 1.6, -1.6):
+        assert judge(near, outside, margin=2.0).status == "no effect"
+    both = judge(near, 1.4, margin=2.0)
+    assert both.status == "open" and "the paper's difference is no larger" in both.reason
+    assert both.size == "contains"
+
+
 def test_another_unit_has_another_margin_or_none():
     near = around(0.0, 0.9 / HALF)
     assert judge(near).status == "open" == judge(near, margin=None).status

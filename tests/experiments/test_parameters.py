@@ -58,7 +58,9 @@ def test_every_small_difference_of_the_paper_gets_its_further_seeds():
     parts = [p for o in outcomes([]).values() if not o.fact for p in o.verdict.parts.items()]
     small = [name for name, part in parts if part.paper is not None and abs(part.paper) < 1]
     arms = {
-        arm for name in small for arm in name.removeprefix("its rise a level, over ").split(" − ")
+        arm
+        for name in small
+        for arm in name.removeprefix("its rise from level to level, over ").split(" − ")
     }
     assert {"SSD+SE", "SSD+EG", "FCOS"} < arms <= set(from_file(PARAMS / "more-seeds.yaml").arms)
 

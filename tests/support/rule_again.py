@@ -65,6 +65,8 @@ def status_of(part, is_rejected):
         return "supported"
     if high < 0:
         return "contradicted" if is_rejected else "open"
+    if part.paper is not None and low <= part.paper <= high:
+        return "open"  # what the paper found may be true
     return "no effect" if part.margin is not None and max(-low, high) < part.margin else "open"
 
 
