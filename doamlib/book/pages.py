@@ -10,11 +10,12 @@ import pandas as pd
 from IPython.display import display
 
 from doamlib.claims import scoreboard
-from doamlib.claims.claims import Outcome, outcomes
+from doamlib.claims.claims import CLAIMS, Outcome, outcomes
 from doamlib.claims.rules import DOAM_T
 from doamlib.core.report import counted
 from doamlib.evaluation.statistics import summarise
 from doamlib.experiments.archive import Reference, Runs, references
+from doamlib.experiments.arms import READINGS
 from doamlib.experiments.parameters import Parameters
 
 NOTHING = "not measured"
@@ -52,11 +53,14 @@ def stored_runs(arms: Iterable[str]) -> tuple[Reference | None, Runs]:
     return layer, shown
 
 
-def judged_readings(numbers: Iterable[int]) -> list[str]:
-    """Readings of the module, other than the code's, by which stored results judge these claims."""
-    found = outcomes(references(), list(numbers)).values()
-    scales = [at for outcome in found for at in outcome.scales.values() if at.reference]
-    return list(dict.fromkeys(at.reading for at in scales if at.reading != DOAM_T))
+def other_readings(numbers: Iterable[int]) -> list[str]:
+    """Readings of the module, other than the code's, that these claims may be judged by, as far as
+    stored results have them.
+    """
+    if not any(claim.readings for claim in CLAIMS if claim.number in set(numbers)):
+        return []
+    stored = {arm for layer in references() for arm, _ in layer.results}
+    return [arm for arm in READINGS if arm in stored and arm != DOAM_T]
 
 
 def label(parameters: Parameters, runs: Runs) -> str:

@@ -78,7 +78,7 @@ class TablePage:
             known = "is shown" if of_arms(found, [arm]) else "has not been trained"
             print(f"{arm}: {known} in this run")
         self.results = results | found
-        readings = pages.judged_readings(self.claims)
+        readings = pages.other_readings(self.claims)
         _, self.reference = pages.stored_runs([*self.arms, *readings])
         more = [(own, base) for own in readings for arm, base in self.pairs if arm == DOAM_T]
         self.pairs = list(dict.fromkeys([*self.pairs, *more]))
@@ -92,7 +92,7 @@ class TablePage:
     def layers(self) -> dict[str, Runs]:
         """Title -> runs of each layer; they never share a column, a bar or a line.
 
-        Of the page's own arms: a reading that only judges stands in tables, not in figures.
+        Of the page's own arms: another reading of the module stands in tables, not in figures.
         """
         return self._layers(of_arms(self.reference, self.arms))
 

@@ -308,6 +308,10 @@ def arithmetic() -> dict[str, Verdict]:
         listed = ", ".join(f"{a} prints {rows.mAP[a]:.2f}, mean {means[a]:.2f}" for a in off)
         reason = listed or "every row agrees up to rounding"
         found[f"mAP is the mean of the classes (Table {name})"] = judge_fact(not len(off), reason)
+    found["Parameters and size grow by the same percentage (Section V-D)"] = judge_fact(
+        SAID["parameters"] == SAID["size"],
+        f"said are {SAID['parameters']}% and {SAID['size']}%, and size is four bytes a parameter",
+    )
     same, other = printed("IX").loc[DOAM_O], printed("IV").loc[DOAM_O]
     agree = int((same[list(SHORT_NAMES)] == other[list(SHORT_NAMES)]).sum())
     found["DOAM-O is the same in Tables IV and IX"] = judge_fact(

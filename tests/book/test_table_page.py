@@ -84,12 +84,11 @@ def test_samples_are_of_the_first_seed(page, monkeypatch):
     assert {seed for _, seed in drawn[1][1]} == {1} and len(drawn[1][1]) == len(page.arms) - 1
 
 
-def test_the_reading_that_judges_stands_in_tables_and_not_in_figures(smoke, monkeypatch):
-    """Claims 1 and 2 are about attention: where only the paper's reading acts, that one decides."""
-    stored = reference(smoke, seeds=5, changes=FULL)
-    for (arm, seed), result in stored.results.items():
-        if arm != READINGS[1] and "DOAM" in arm:
-            result.metrics["attention"] = fabricate(arm, seed, acts=False).metrics["attention"]
+def test_other_readings_stand_in_tables_and_not_in_figures(smoke, monkeypatch):
+    """Claims 1 and 2 are about attention and may be judged by any reading that is stored."""
+    stored = reference(smoke, seeds=1, changes=FULL)
+    for run in [run for run in stored.results if run[0] == READINGS[2]]:
+        del stored.results[run]
     monkeypatch.setattr(table_page, "Study", Study)
     monkeypatch.setattr(pages, "references", lambda: [stored])
     page = TablePage(smoke, "IV", [("SSD+DOAM-T", "SSD"), ("SSD+DOAM-O", "SSD+DOAM-T")], (1, 2))
