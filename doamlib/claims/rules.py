@@ -198,6 +198,12 @@ def _percent(runs: Runs, arm: str, score: str) -> dict[int, float]:
     return {seed: 100 * value for seed, value in _map_score(runs, arm, "gradcam", score).items()}
 
 
+def _blank_maps(runs: Runs, arm: str) -> dict[int, float]:
+    """Share of Grad-CAM's maps without any value, in percent, by seed."""
+    kept = {run: result.metrics.get("maps", {}).get("gradcam", {}) for run, result in runs.items()}
+    return {s: 100 * of["blank"] for (own, s), of in kept.items() if own == arm and "blank" in of}
+
+
 def _lifts(runs: Runs, kind: str, part: str = "") -> dict[int, float]:
     """How much of DOAM-T's map lies on the item, in times an even spread."""
     found = [_map_score(runs, DOAM_T, kind, score, part) for score in REGION]
@@ -214,13 +220,20 @@ def _on_the_item(runs: Runs, kind: str, part: str) -> dict[str, BySeed]:
 
 
 def judge_gradcam(runs: Runs) -> Verdict:
-    """Claim 10: wider, more even; and on the target, because of what was learned."""
+    """Claim 10: wider, more even; and on the target, because of what was learned.
+
+    Each arm's means are over its own maps that are not blank; how many more are blank with DOAM
+    stands beside the claim.
+    """
     parts = {
         name: paired(runs, DOAM_T, "SSD", lambda arm, s=score: _percent(runs, arm, s))
         for name, score in (("wider (cover, %)", "cover"), ("more even (evenness, %)", "evenness"))
     }
     parts |= _on_the_item(runs, "gradcam", "all")
-    return judge_all(parts, margins=dict.fromkeys(parts))
+    blank = paired(runs, DOAM_T, "SSD", lambda arm: _blank_maps(runs, arm))
+    beside = {"more maps are blank and left out (%)": judge(blank, margin=None)}
+    verdict = judge_all(parts, margins=dict.fromkeys(parts))
+    return verdict.model_copy(update={"beside": beside})
 
 
 USED = "used (own map above another image's, mAP)"

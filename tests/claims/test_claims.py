@@ -94,6 +94,7 @@ def test_the_parts_of_what_is_said_of_maps_and_pools_are_named_by_their_question
         "lift above that of darkness",
         "mAP with its own map above that with plain edges for a map",
     ]
+    assert list(found[10].verdict.beside) == ["more maps are blank and left out (%)"]
     reach = "above 25% of what choosing batches by occlusion would reach"
     assert parts[12] == ["more occluded than the average", reach]
 

@@ -214,9 +214,10 @@ def of_maps(region):
         f"lift above that of {n}": [(1, *lifts["attention"]), (-1, *lifts[n])]
         for n in ("edges", "darkness")
     } | {"mAP with its own map above that with plain edges for a map": [(1, *own), (-1, *edge)]}
-    none = dict.fromkeys([*parts, *of_attention, *beside])
+    blank = {"more maps are blank and left out (%)": gain(("maps", "gradcam", "blank"))}
+    none = dict.fromkeys([*parts, *of_attention, *beside, *blank])
     return {
-        10: Claim(None, parts, readings=True, margins=none),
+        10: Claim(None, parts, blank, readings=True, margins=none),
         11: Claim(
             None,
             of_attention,

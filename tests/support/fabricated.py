@@ -102,7 +102,7 @@ def _maps(strength, rng):
         # Weights drawn anew leave no preference, and neither have the maps that nobody trained.
         parts = {"doam": 1.0, "late": 0.99, "all": 0.98}
         random = {p: {"lift_silhouette": near(m), "lift_box": near(m)} for p, m in parts.items()}
-        return found | {"random": random}
+        return found | {"random": random, "blank": near(0.1)}
 
     def plain(mean):
         return {name: {"mean": near(mean)} for name in ("lift_silhouette", "lift_box")}
