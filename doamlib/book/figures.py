@@ -282,7 +282,7 @@ def gain_bars(frames: Mapping[str, pd.DataFrame]) -> Figure:
     axes = _panels(list(frames), 2.6, stacked=True)
     rivals = list(dict.fromkeys(name for frame in frames.values() for name in frame["over"]))
     for axis, frame in zip(axes, frames.values(), strict=False):
-        options = {"palette": list(plots.PALETTE[:3]), "errorbar": _interval, "order": rivals}
+        options = {"palette": list(plots.PALETTE[:3]), "errorbar": t_interval, "order": rivals}
         sns.barplot(
             frame, x="over", y="gain", hue="level", hue_order=LEVELS, ax=axis, **options,
             legend=axis is axes[0], err_kws={"linewidth": 1.2},
@@ -294,7 +294,8 @@ def gain_bars(frames: Mapping[str, pd.DataFrame]) -> Figure:
     return axes[0].figure
 
 
-def _interval(values: pd.Series) -> tuple[float, float]:
+def t_interval(values: pd.Series) -> tuple[float, float]:
+    """Ends of the 95% t interval of a mean over seeds, for seaborn; of one seed there is none."""
     estimate = summarise(values.tolist())
     return (np.nan, np.nan) if estimate.low is None else (estimate.low, estimate.high)
 
