@@ -20,7 +20,6 @@ from matplotlib.ticker import MaxNLocator
 
 from doamlib.book import plots
 from doamlib.claims.comparison import LEVELS, arms_in, gain, printed, scores
-from doamlib.evaluation.statistics import summarise
 from doamlib.experiments.results import Result, Runs
 
 Layers = Mapping[str, Runs]
@@ -282,7 +281,11 @@ def gain_bars(frames: Mapping[str, pd.DataFrame]) -> Figure:
     axes = _panels(list(frames), 2.6, stacked=True)
     rivals = list(dict.fromkeys(name for frame in frames.values() for name in frame["over"]))
     for axis, frame in zip(axes, frames.values(), strict=False):
-        options = {"palette": list(plots.PALETTE[:3]), "errorbar": _interval, "order": rivals}
+        options = {
+            "palette": list(plots.PALETTE[:3]),
+            "errorbar": plots.t_interval,
+            "order": rivals,
+        }
         sns.barplot(
             frame, x="over", y="gain", hue="level", hue_order=LEVELS, ax=axis, **options,
             legend=axis is axes[0], err_kws={"linewidth": 1.2},
@@ -292,11 +295,6 @@ def gain_bars(frames: Mapping[str, pd.DataFrame]) -> Figure:
     axes[-1].set_xlabel("gain over")
     _legend(axes[0])
     return axes[0].figure
-
-
-def _interval(values: pd.Series) -> tuple[float, float]:
-    estimate = summarise(values.tolist())
-    return (np.nan, np.nan) if estimate.low is None else (estimate.low, estimate.high)
 
 
 def occlusion_curves(layers: Layers) -> Figure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 
 import matplotlib.pyplot as plt
@@ -11,6 +11,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+
+from doamlib.evaluation.statistics import summarise
 
 INK = "#22313f"
 INKED = ("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color")
@@ -39,6 +41,12 @@ def use_style() -> None:
             **dict.fromkeys(INKED, INK),
         },
     )
+
+
+def t_interval(values: Iterable[float]) -> tuple[float, float]:
+    """Ends of the 95% t interval of a mean over seeds, for seaborn; NaN where there is one seed."""
+    found = summarise(list(values))
+    return (np.nan, np.nan) if found.low is None else (found.low, found.high)
 
 
 @contextmanager
