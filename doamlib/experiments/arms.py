@@ -39,6 +39,7 @@ class Arm(Config):
 _DOAM = DOAMConfig()
 _HARD = SamplingConfig(strategy="hard")
 _HARD_EQUAL = SamplingConfig(strategy="hard", equal_steps=True)
+_LOSSES = SamplingConfig(strategy="hard", priority_is="loss")  # as Algorithm 2 is printed
 _IMAGES = SamplingConfig(strategy="hard", pool_of="images")
 _IMAGES_EQUAL = SamplingConfig(strategy="hard", pool_of="images", equal_steps=True)
 
@@ -87,6 +88,7 @@ SHOTS = (5, 10, 30)
 
 _EXTENDED = (
     Arm(name="SSD+DOAM-O, equal steps", doam=_DOAM, sampling=_HARD_EQUAL),
+    Arm(name="SSD+DOAM-O, by losses", doam=_DOAM, sampling=_LOSSES),
     Arm(name="SSD+DOAM-O, hard images", doam=_DOAM, sampling=_IMAGES),
     Arm(name="SSD+DOAM-O, hard images, equal steps", doam=_DOAM, sampling=_IMAGES_EQUAL),
     *(Arm(name=name, doam=DOAMConfig(**switch)) for name, switch in SWITCHES.items()),

@@ -34,7 +34,7 @@ ALL_OF_REFERENCE = "51b1ea505b398fcf"
 """Digest of arm, seed and key of the runs of seeds 0 and 3 under reference.yaml, of all arms but
 `LATER`, which joined since."""
 
-LATER = ("SSD+DOAM-T, normalised steps",)
+LATER = ("SSD+DOAM-T, normalised steps", "SSD+DOAM-O, by losses")
 
 WARM = [
     ("reference", "SSD", 0, "ssd-96px-width-0.2-f9be534c48c29578"),
