@@ -70,10 +70,11 @@ def plan(file: File = QUICK) -> None:
         parameters = parameters.model_copy(update={"device": "cpu"})
     reference = stored(parameters)
     for run in Study(parameters.check_machine(), say).announce(timed=timed):
-        state = f"done, mAP {run.result.ap():.1f}" if run.result else "missing"
+        done = run.result and f"done, mAP {run.result.ap():.1f}  {run.result.key}"
+        state = done or "missing"
         if not run.result and (known := reference.get((run.arm, run.seed))):
             state = f"in the reference layer, mAP {known.ap():.1f}"
-        say(f"  {run.arm:16} seed {run.seed}  {run.config.digest()}  {state}")
+        say(f"  {run.arm:16} seed {run.seed}  {state}")
 
 
 @app.command()
@@ -125,6 +126,9 @@ def detect(
     pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.")],
     arm: Annotated[str | None, typer.Option(help="The row of the tables, e.g. SSD+DOAM-O.")] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of the run.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="Only runs of this parameter file.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="A folder for what was found.")] = Path("detected"),
     threshold: Annotated[float, typer.Option(min=0, max=1, help="List from this score on.")] = 0.3,
     windows: Annotated[bool, typer.Option("--windows", help="Cut up whole frames.")] = False,
@@ -135,16 +139,18 @@ def detect(
 
     Takes jpg, png, tiff and bmp: colour, grey, palette, transparent, turned, 8 or 16 bits. Writes
     an annotated PNG of each picture, detections.json and detections.csv. The detector is one of
-    your own runs or one that the book ships, whichever was trained longest. With --windows a
-    picture of a whole frame is looked at in windows as large as the training images.
+    your own runs or one that the book ships: with -f a run of that file; else, of those that --arm
+    and --seed allow, one of your own on real data, then SSD+DOAM-O, then whichever was trained
+    longest. With --windows a picture of a whole frame is looked at in windows as large as the
+    training images.
 
     It is a teaching example and no security product. The exit status is 0 when every picture was
     looked at, 1 when one could not be, 2 when there is no such detector.
     """
     from doamlib.experiments.detect import detect_files
-    from doamlib.experiments.detectors import NOTICE, choose, trained
+    from doamlib.experiments.detectors import NOTICE, choose, trained, trained_by
 
-    chosen = choose(trained(), arm, seed)
+    chosen = choose(trained_by(study_of(file), arm) if file else trained(), arm, seed)
     say(chosen.about())
     say(NOTICE)
     problems = detect_files(chosen, pictures, out, threshold, windows, say, _refusal)

@@ -79,6 +79,13 @@ def test_detect_looks_at_what_it_can_and_tells_the_rest(monkeypatch, capsys, stu
         *("a-detected.png", "detections.csv", "detections.json"),
     ]
     assert f"wrote {out}/detections.json" in told
+    file = tmp_path / "own.yaml"
+    file.write_text(json.dumps(study.parameters.model_dump(mode="json") | {"seeds": [0, 45]}))
+    status, told, _ = run(monkeypatch, capsys, "detect", tmp_path / "a.png", "-f", file, *options)
+    assert status == 0 and "SSD, seed 0, of your own runs" in told
+    file.write_text(json.dumps(study.parameters.model_dump(mode="json") | {"seeds": [45]}))
+    status, _, err = run(monkeypatch, capsys, "detect", tmp_path / "a.png", "-f", file, *options)
+    assert status == 2 and "no run of profile smoke is trained yet" in err
     before = (out / "detections.json").read_bytes()
     status, told, err = run(monkeypatch, capsys, "detect", tmp_path / "b.png", *options)
     assert (status, err.count("\n")) == (1, 1) and "wrote" not in told
@@ -104,6 +111,7 @@ def test_plan_names_every_run_and_what_exists(monkeypatch, capsys, study, tmp_pa
     assert "2 runs needed, 1 stored" in out and "1 to train, about" in out
     lines = out.splitlines()
     assert "done, mAP" in lines[-2] and "seed 0" in lines[-2]
+    assert lines[-2].endswith(study.results(["SSD"])["SSD", 0].key)  # as train and the store say it
     assert "missing" in lines[-1] and "seed 41" in lines[-1]
     assert "are drawn" not in out
     file.write_text(json.dumps(values | {"data_seed": 77}))

@@ -23,6 +23,7 @@ from doamlib.core.report import Refusal
 from doamlib.experiments.arms import ARMS, no_arm
 from doamlib.experiments.results import Result, RunConfig
 from doamlib.experiments.store import RunStore
+from doamlib.experiments.study import Study
 from doamlib.models.detector import Detector, build_detector
 from doamlib.sampling import SamplingConfig
 
@@ -62,6 +63,16 @@ class Trained:
     path: Path
     sha256: str | None = None
     result: Result | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is one of the reader's own runs."""
+        return self.origin == "own"
+
+    @property
+    def on_own_data(self) -> bool:
+        """Whether it is one's own and learned from other images than generated ones."""
+        return self.is_own and self.config.data.simulation is None
 
     @property
     def field_of_view(self) -> float:
@@ -120,6 +131,19 @@ def trained(store: RunStore | None = None, folder: Path | None = None) -> list[T
     return [*own(store or RunStore()), *shipped(folder or paths.detectors())]
 
 
+def trained_by(study: Study, arm: str | None = None) -> list[Trained]:
+    """The detectors of a study that are trained: those of its parameters' arms, or of one arm.
+
+    Raises:
+        DetectorError: none is.
+    """
+    found = map(of_result, study.found([arm] if arm in ARMS else study.parameters.arms).values())
+    if not (known := [one for one in found if one is not None]):
+        profile = study.parameters.profile
+        raise DetectorError(f"no run of profile {profile} is trained yet: 'doam train' does it")
+    return known
+
+
 def own(store: RunStore) -> list[Trained]:
     """The finished runs of a store that have weights and are a row of the tables."""
     places = sorted(path.parent for path in store.root.glob("*/weights.safetensors"))
@@ -166,10 +190,11 @@ def shipped(folder: Path) -> list[Trained]:
 
 
 def choose(known: Iterable[Trained], arm: str | None = None, seed: int | None = None) -> Trained:
-    """The detector to use: the one trained longest, of equals one's own.
+    """The detector to use: one's own on real data, else the one trained longest, of equals one's
+    own.
 
     Args:
-        known: of :func:`trained`.
+        known: of :func:`trained` or :func:`trained_by`.
         arm: row of the tables; by default the method of the paper, else whatever there is.
         seed: of the run; any by default.
 
@@ -189,7 +214,10 @@ def choose(known: Iterable[Trained], arm: str | None = None, seed: int | None = 
         there = sorted({f"{t.arm} seed {t.config.seed}" for t in known})
         asked = " ".join([arm or "", "" if seed is None else f"seed {seed}"]).strip()
         raise DetectorError(f"no trained detector {asked} is here; there are {', '.join(there)}")
-    return max(fits, key=lambda t: (t.arm == PREFERRED, t.steps, t.origin == "own", -t.config.seed))
+    return max(
+        fits,
+        key=lambda t: (t.on_own_data, t.arm == PREFERRED, t.steps, t.is_own, -t.config.seed),
+    )
 
 
 def arm_of(config: RunConfig) -> str | None:

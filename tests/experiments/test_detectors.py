@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,9 +18,17 @@ from doamlib.evaluation.pictures import find_in_picture
 from doamlib.experiments import detectors
 from doamlib.experiments.arms import ARMS
 from doamlib.experiments.detect import _names, annotated, detect_files
-from doamlib.experiments.detectors import DetectorError, Trained, arm_of, choose, ship, shipped
+from doamlib.experiments.detectors import (
+    DetectorError,
+    Trained,
+    arm_of,
+    choose,
+    ship,
+    shipped,
+    trained_by,
+)
 from doamlib.experiments.store import RunStore
-from doamlib.experiments.study import run_config
+from doamlib.experiments.study import Study, run_config
 
 
 @pytest.fixture
@@ -117,11 +126,12 @@ def test_a_run_without_weights_cannot_be_shipped(result, tmp_path, monkeypatch):
         ship(result, tmp_path)
 
 
-def known(*rows):
+def known(*rows, simulation=True):
     """Detectors that were never trained: arm, seed, steps, origin."""
     found = []
     for arm, seed, steps, origin in rows:
-        config = type("Config", (), {"seed": seed})
+        data = SimpleNamespace(simulation=simulation or None)
+        config = SimpleNamespace(seed=seed, data=data)
         found.append(Trained(arm, config, {}, steps, origin, path=None))
     return found
 
@@ -131,6 +141,21 @@ def test_the_one_trained_longest_is_taken_and_of_equals_ones_own():
     assert choose(both).origin == "shipped"
     even = known(("SSD", 0, 9, "shipped"), ("SSD", 0, 9, "own"), ("SSD", 1, 9, "own"))
     assert (choose(even).origin, choose(even).config.seed) == ("own", 0)
+
+
+def test_ones_own_on_real_data_goes_before_what_was_trained_on_generated_images():
+    shipped = known(("SSD+DOAM-O", 0, 4000, "shipped"), ("SSD", 0, 4000, "shipped"))
+    real = known(("SSD", 0, 9, "own"), ("FCOS", 3, 90, "own"), simulation=False)
+    assert choose([*shipped, *real]) is real[1]
+    assert choose([*shipped, *real], "SSD", 0) is real[0]
+    assert choose([*shipped, *real], "SSD+DOAM-O") is shipped[0]
+
+
+def test_a_file_s_own_runs_are_told_from_all_others(study, mine, smoke, tmp_path):
+    assert [(one.arm, one.config) for one in trained_by(study, "SSD")] == [("SSD", mine.config)]
+    longer = Study(smoke.model_copy(update={"epochs": 2}), lambda line: None, study.store)
+    with pytest.raises(DetectorError, match="no run of profile smoke is trained yet: 'doam train'"):
+        trained_by(longer)
 
 
 def test_arm_and_seed_are_as_asked_and_the_papers_method_by_default():
