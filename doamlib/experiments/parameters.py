@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping
@@ -281,8 +282,9 @@ def _as_meant(key: str, value: Any) -> Any:
 TYPES = {
     "tuple_type": "is no list; write one as in [1, 2]",
     "dict_type": "is no mapping; write one as in {knife: Knife}",
+    "string_pattern_mismatch": "takes small letters, digits and hyphens, 40 at most, as in my-bags",
 }
-"""In place of pydantic's messages, which speak of JSON's arrays and objects."""
+"""In place of pydantic's messages, which speak of JSON's arrays and of patterns."""
 
 
 def _one_line(error: ValidationError) -> str:
@@ -290,9 +292,10 @@ def _one_line(error: ValidationError) -> str:
     key = str(first["loc"][0]) if first["loc"] else ""
     field = Parameters.model_fields.get(key)
     if first["type"] == "extra_forbidden":
-        keys = ", ".join(Parameters.model_fields)
+        like = difflib.get_close_matches(key.lower(), Parameters.model_fields, n=2)
+        meant = f"did you mean {' or '.join(like)}? All keys are" if like else "the keys are"
         entry = f"{shown(key, bare=True)} = {shown(first['input'])}"
-        return f"{entry}: no such parameter; the keys are {keys}"
+        return f"{entry}: no such parameter; {meant} {', '.join(Parameters.model_fields)}"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "float_type" and isinstance(first["input"], str):
         message = "is text, not a number; YAML wants a point and a sign in 1.0e-4"

@@ -152,7 +152,9 @@ def test_opixray_file_lacks_only_the_folder():
         ("arms", ["SSD", "SDD"], "'SDD' is not an arm; did you mean SSD"),
         ("dataset", "voc", "'simulation', 'opixray' or 'coco'"),
         ("schedule", None, "'constant', 'cosine' or 'step'"),
-        ("epoch", 3, "no such parameter; the keys are profile"),
+        ("epoch", 3, "no such parameter; did you mean epochs or warm_epochs? All keys are profile"),
+        ("colour", 3, "no such parameter; the keys are profile"),
+        ("profile", "nur SSD", "takes small letters, digits and hyphens, 40 at most"),
     ],
 )
 def test_refusals_name_key_value_and_fix(key, value, message):
