@@ -77,6 +77,13 @@ AMENDMENTS: tuple[Amendment, ...] = (
     ),
     Amendment(
         28,
+        "5, 12",
+        "They are worded as what is judged: 5 without the cost on two classes, which is shown "
+        "beside it; 12 with 'the more occluded' batches, not 'the heavily occluded' ones.",
+        _ONE_SEED,
+    ),
+    Amendment(
+        28,
         "1 to 7, 9, 11",
         "An interval that holds the paper's difference is never called no effect.",
         _ONE_SEED,
