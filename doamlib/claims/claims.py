@@ -46,8 +46,8 @@ class Claim:
             attention acts is judged, and the code's beside it. Claims 5 and 9 compare arms that
             only the code's reading has: other detectors, and over-sampling.
         unit: of its numbers; empty where each part's name says its own.
-        chosen: the test of a reading that is judged because its attention acts, where that is part
-            of the claim; else the same as ``test``.
+        chosen: the test of a reading that was chosen because its attention acts, where ``test``
+            asks for that too.
     """
 
     number: int
@@ -78,7 +78,7 @@ class AtScale:
         reference: the results behind it; None without any.
         checks: of admission; all hold where the verdict is one of the rule's.
         reading: the arm that stood for ``SSD+DOAM-T``.
-        code: the verdict on the code's own reading, where another one was judged.
+        code: the verdict on the code's own reading, where another was judged.
     """
 
     scale: Scale
@@ -133,7 +133,6 @@ DECIDED: tuple[Status, ...] = ("supported", "contradicted", "no effect")
 
 
 # --- the list -------------------------------------------------------------------------------------
-
 
 _ABLATION = tuple(TABLES["IX"].values())
 _OTHERS = ("SSD+DOAM-E", "SSD+DOAM-R", "SSD+DOAM-F")
@@ -241,9 +240,9 @@ CLAIMS: tuple[Claim, ...] = (
         "Fig. 7",
         "map_quality",
         rules.judge_attention,
-        arms=(DOAM_T,),
-        unit="",
+        (DOAM_T,),
         readings=True,
+        unit="",
         chosen=partial(rules.judge_attention, chosen=True),
     ),
     Claim(
@@ -265,7 +264,7 @@ CLAIMS: tuple[Claim, ...] = (
         unit="% of the image",
     ),
 )
-"""All thirteen, in the order of the scoreboard; number 13 is a fact about the data."""
+"""All thirteen, in the order of the scoreboard."""
 
 
 def outcomes(
@@ -314,7 +313,7 @@ def _at_scale(claim: Claim, scale: Scale, reference: Reference | None) -> AtScal
 def judged_reading(runs: Runs) -> str:
     """The reading that stands for ``SSD+DOAM-T``: the first whose attention acts, else the code's.
 
-    It needs the seeds of a verdict: fewer show what acts in them, and not what acts.
+    It needs a verdict's seeds: fewer show what acts in them, not what acts.
     """
     known = [arm for arm in READINGS if len(of_arms(runs, [arm])) >= MIN_SEEDS]
     return next((arm for arm in known if acts(runs, arm)), DOAM_T)
@@ -322,10 +321,9 @@ def judged_reading(runs: Runs) -> str:
 
 def _judged(claim: Claim, scale: Scale, runs: Runs, reading: str) -> tuple[Verdict, list[Check]]:
     """The verdict with a reading in the place of ``SSD+DOAM-T``, and what its runs had to pass."""
-    if reading == DOAM_T:
-        verdict = claim.test(runs)
-    else:
-        verdict = (claim.chosen or claim.test)(_as_doam_t(runs, reading))
+    code = reading == DOAM_T
+    test = claim.test if code else claim.chosen or claim.test
+    verdict = test(runs if code else _as_doam_t(runs, reading))
     arms = [reading if arm == DOAM_T else arm for arm in claim.arms]
     checks = admission(scale, runs, arms, claim.pool)
     if not checks:
