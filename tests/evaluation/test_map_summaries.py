@@ -247,7 +247,7 @@ def test_what_is_stored_with_a_run(tmp_path, monkeypatch):
 def test_where_chance_chooses_background_images_alone_there_are_no_numbers(tmp_path):
     """One image of all holds an item, and it is the one that was not drawn."""
     count = FEWEST_MAPS + 1
-    chosen = map_scores.chosen_images(range(count), FEWEST_MAPS)
+    chosen = map_scores.chosen_images(count, FEWEST_MAPS)
     tested = Pictures(tmp_path, {str(i): [] if i in chosen else ONE for i in range(count)})
     scores, numbers = maps.maps_of_run(make(), tested, tested, seed=1)
     assert numbers == {}
