@@ -35,8 +35,9 @@ from doamlib.core.provenance import record
 from doamlib.experiments.arms import ARMS
 from doamlib.experiments.parameters import from_file
 from doamlib.experiments.study import run_config
+from doamlib.models.config import DetectorConfig
 from doamlib.models.counting import count_layers, totals
-from doamlib.models.detector import Detector, DetectorConfig, build_detector
+from doamlib.models.detector import Detector, build_detector
 from doamlib.models.doam import DOAMConfig
 
 Step = Callable[[], None]

@@ -8,11 +8,15 @@ import shlex
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from doamlib.core.paths import at_home
+
+if TYPE_CHECKING:
+    from doamlib.data.dataset import Dataset
+    from doamlib.experiments.study import PlannedRun
 
 File = Annotated[Path, typer.Option("-f", "--file", help="The parameter file.")]
 Cluster = Annotated[
@@ -29,8 +33,10 @@ def say(line: str) -> None:
     print(line.encode(errors="backslashreplace").decode(), flush=True)
 
 
-def study_of(file: Path, elsewhere: bool = False):
+def study_of(file: Path, elsewhere: bool = False, **changes: str):
     """The study of a parameter file; ``elsewhere``: this machine need not have its device.
+
+    ``changes`` are values in place of the file's.
 
     Raises:
         doamlib.experiments.parameters.ParameterError: the file, a value or the machine is at fault.
@@ -38,7 +44,7 @@ def study_of(file: Path, elsewhere: bool = False):
     from doamlib.experiments.parameters import from_file
     from doamlib.experiments.study import Study
 
-    parameters = from_file(file)
+    parameters = from_file(file, **changes)
     return Study(parameters if elsewhere else parameters.check_machine(), say)
 
 
@@ -56,12 +62,14 @@ data_app = typer.Typer(
 @data_app.callback()
 def data(context: typer.Context, file: File = QUICK) -> None:
     """Make or open the data of a parameter file and say what they are."""
-    if context.invoked_subcommand is None:
+    if (inside := context.invoked_subcommand) is None:
         opened = study_of(file).data
         for split in (opened.train, opened.test):
             items = sum(len(record.labels) for record in split.records)
             say(f"{split.split}: {len(split)} images, {items} items in {split.root}")
         say(f"fingerprint {opened.fingerprint}")
+    elif context.get_parameter_source("file").name != "DEFAULT":
+        raise typer.BadParameter(f"put -f behind the subcommand: doam data {inside} ... -f {file}")
 
 
 @data_app.command()
@@ -210,7 +218,7 @@ def export(
     """
     from doamlib.data import export as exporter
     from doamlib.data.judge import first_error, judge
-    from doamlib.data.readers import detect, read_splits
+    from doamlib.data.readers import detect_format, read_splits
 
     if layout not in ("coco", "opixray"):
         raise typer.BadParameter(f"--format {layout!r}: choose coco or opixray")
@@ -218,31 +226,41 @@ def export(
         raise typer.BadParameter("--detections needs a parameter file with -f, and --format coco")
     exporter.new_folder(target)
     root, more = _what_to_check(source, file)
-    splits = list(read_splits(root, more.get("format") or detect(root), more.get("names")))
+    splits = list(read_splits(root, more.get("format") or detect_format(root), more.get("names")))
     faults = [fault for split in splits for fault in split.faults] + judge(splits)
     if refused := first_error(faults, root):
         raise refused
     if layout == "opixray":
         splits = [split for split in splits if split.split != "val"]
+    runs = _finished(file, source, splits[1]) if detections else []
     made = exporter.export(splits, target, layout)
     counts = ", ".join(f"{split.split} {len(split):,}" for split in splits)
     say(f"{root} -> {layout} in {made}: images {counts}")
-    for written in _write_detections(file, made) if detections else ():
-        say(f"wrote {written}")
+    for run in runs:
+        say(f"wrote {_write_detections(run, made)}")
+    if detections and not runs:
+        say(f"no finished run of {file} has looked at these images")
 
 
-def _write_detections(file: Path, target: Path) -> list[Path]:
-    """COCO results of each finished run; image and category ids are those of ``test.json``."""
+def _finished(file: Path, source: Path | None, test: Dataset) -> list[PlannedRun]:
+    """The file's runs that were finished on these data, in this order, and keep detections."""
+    runs = [run for run in study_of(file, **_in_place(source)).plan() if run.result is not None]
+    kept = [run for run in runs if run.result.keeps_detections]
+    return [run for run in kept if run.result.test_set().image_ids == test.image_ids]
+
+
+def _write_detections(run: PlannedRun, target: Path) -> Path:
+    """COCO results of a finished run; image and category ids are those of ``test.json``."""
     from doamlib.core.files import write_text
 
-    written = []
-    for run in study_of(file).plan():
-        if run.result is not None and run.result.keeps_detections:
-            name = f"{run.arm}-seed{run.seed}.json".replace("/", "-")
-            path = target / "detections" / name
-            write_text(path, json.dumps(run.result.detections().as_coco()) + "\n")
-            written.append(path)
-    return written
+    path = target / "detections" / f"{run.arm}-seed{run.seed}.json".replace("/", "-")
+    write_text(path, json.dumps(run.result.detections().as_coco()) + "\n")
+    return path
+
+
+def _in_place(path: Path | None) -> dict[str, str]:
+    """What a folder that was typed changes of a parameter file."""
+    return {} if path is None else {"data_root": str(at_home(path).absolute())}
 
 
 def _what_to_check(path: Path | None, file: Path | None) -> tuple[Path, dict]:
@@ -254,9 +272,8 @@ def _what_to_check(path: Path | None, file: Path | None) -> tuple[Path, dict]:
         if path is None:
             raise typer.BadParameter("give the folder of a dataset, or a parameter file with -f")
         return path, {}
-    typed = path and str(at_home(path).absolute())
     try:
-        parameters = from_file(file, **({} if path is None else {"data_root": typed}))
+        parameters = from_file(file, **_in_place(path))
     except ParameterError as refused:
         if path is None or "leave it null" not in str(refused):
             raise

@@ -63,13 +63,14 @@ class Training:
     """A run in progress: detector, optimiser, sampling strategy and history, at one epoch's end.
 
     Args:
-        detector: any detector of :mod:`doamlib.models.detector`, on ``device``.
+        detector: any detector of :mod:`doamlib.models.detector`.
         dataset: training images at the network's input size.
         config: the recipe.
         sampling: the strategy of Section IV-B or IV-D.
         seed: decides the order of images, the flips and the strategy's draws; runs that share a
             seed see the same images in the same order (Algorithm 2's extra batches apart).
         folder: holds the checkpoint; created where missing.
+        device: of the detector.
         watch: called after every epoch (see `STOPS`); the numbers that it returns (such as the test
             set's mAP, 0 to 1) go into the history, where no decision ever looks at them. They are
             those of the last step's weights, also where weights are averaged.
@@ -100,8 +101,7 @@ class Training:
         if sampling.pool_of == "images":
             keep_image_losses(detector)
         self.optimizer = make_optimizer(detector, config)
-        self.history = History()
-        self.average = WeightAverage()
+        self.history, self.average = History(), WeightAverage()
         self.epoch = 0
         folder.mkdir(parents=True, exist_ok=True)
 

@@ -21,6 +21,8 @@ import spekpy
 import xraydb
 from scipy.optimize import least_squares
 
+from doamlib.core.files import npz_bytes, write_bytes
+
 TARGET = Path(__file__).resolve().parents[1] / "doamlib" / "simulation" / "optics" / "physics.npz"
 ENERGY_KEV = np.arange(15.5, 160.0, 1.0)
 FITTED_AT = (0.1, 0.3, 1.0, 3.0)
@@ -133,8 +135,7 @@ def basis_coefficients(mu: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.
 def main() -> None:
     low, high = detector_weights()
     mu = np.array([mass_attenuation(composition) for composition, _ in MATERIALS.values()])
-    np.savez_compressed(
-        TARGET,
+    tables = npz_bytes(
         energy_kev=ENERGY_KEV,
         low=low,
         high=high,
@@ -145,6 +146,7 @@ def main() -> None:
         effective_z=np.array(list(EFFECTIVE_Z.values())),
         mu_z=np.array([mass_attenuation(formula) for formula in EFFECTIVE_Z]),
     )
+    write_bytes(TARGET, tables)
     print(f"{TARGET}: {TARGET.stat().st_size} bytes, {len(MATERIALS)} materials")
 
 

@@ -47,8 +47,8 @@ from doamlib.experiments.parameters import Parameters, from_file
 from doamlib.experiments.study import Study, run_config
 from doamlib.models.detector import MEAN, STD, Detector, build_detector, load_weights
 from doamlib.models.doam import DOAMConfig
-from doamlib.sampling import SamplingConfig
-from doamlib.training import Training, TrainingConfig
+from doamlib.recipe import SamplingConfig, TrainingConfig
+from doamlib.training import Training
 
 EPOCHS = 3
 POINTS = 40

@@ -22,10 +22,10 @@ from __future__ import annotations
 import json
 import math
 import sys
-from pathlib import Path
 
 import numpy as np
 
+from doamlib.core.files import write_text
 from doamlib.data.classes import CLASSES
 from doamlib.simulation.dice import Dice
 from doamlib.simulation.scenes.compose import compose
@@ -136,7 +136,7 @@ def main(target: str | None = None) -> None:
             "frozen": LEVEL_LIMITS,
             "natural_shares": shares,
         }
-        Path(target).write_text(json.dumps(result, indent=1) + "\n")
+        write_text(target, json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 
+from doamlib.core.files import write_text
 from doamlib.simulation import GENERATOR_VERSION, SimulationConfig
 from doamlib.simulation.scenes.image import make_image
 from doamlib.simulation.scenes.quotas import plan_images
@@ -27,7 +28,7 @@ def main() -> None:
         "grid": GRID,
         "images": images,
     }
-    TARGET.write_text(json.dumps(stored) + "\n")
+    write_text(TARGET, json.dumps(stored) + "\n")
 
 
 if __name__ == "__main__":

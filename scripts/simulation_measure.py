@@ -32,6 +32,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from doamlib.core import paths
+from doamlib.core.files import write_text
 from doamlib.data.classes import CLASSES
 from doamlib.simulation.config import GENERATOR_VERSION, SimulationConfig
 from doamlib.simulation.dice import Dice
@@ -200,7 +201,7 @@ def main(target: str | Path = STORE, images: int = 2000, scenes: int = 120) -> N
         else:
             result["cut"] = cut_shares(records)
     result["presence"] = presence
-    Path(target).write_text(json.dumps(result, indent=1) + "\n")
+    write_text(target, json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from doamlib.core.files import npz_bytes, write_bytes
+
 TARGET = Path(__file__).resolve().parents[1] / "tests/data/simulation/real_statistics.npz"
 WINDOW_WIDTH = 418
 CROP_SIZE, CROP_SCALE = (221, 207), 1.11
@@ -139,8 +141,7 @@ def main(levels: str, samples: str) -> None:
         stored |= {f"halves/{name}/{k}": np.mean([h[k] for h in halves]) for k in halves[0]}
         stored |= {f"{name}/{k}": v.astype(np.float32) for k, v in pooled(each).items()}
         stored[f"{name}/floor_noise"] = np.array(floor_noise(pictures))
-    TARGET.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(TARGET, **stored)
+    write_bytes(TARGET, npz_bytes(**stored))
     print(TARGET, TARGET.stat().st_size, "bytes")
 
 

@@ -278,6 +278,27 @@ def test_data_export_of_a_folder_and_of_a_parameter_files_data(
         assert run(monkeypatch, capsys, *command, *wrong)[0] == 2
 
 
+def test_data_export_gives_detections_of_the_images_that_it_exports(
+    monkeypatch, capsys, misspelt, tmp_path
+):
+    """Not of those that lie where the file says: runs are sought that saw the folder typed."""
+    asked = []
+    monkeypatch.setattr(Study, "plan", lambda self: asked.append(self.parameters.data_root) or [])
+    (tmp_path / "others").mkdir()
+    values = {"dataset": "coco", "class_names": {"Scissors": "Scissor"}}
+    file = parameter_file(tmp_path, **values, data_root=str(tmp_path / "others"))
+    command = ["data", "export", tmp_path / "made", misspelt, "-f", file, "--detections"]
+    status, out, _ = run(monkeypatch, capsys, *command)
+    assert status == 0 and asked == [str(misspelt)]
+    assert f"no finished run of {file} has looked at these images" in out.splitlines()[-1]
+
+
+def test_a_file_before_a_subcommand_is_not_passed_over(monkeypatch, capsys, tmp_path):
+    file = parameter_file(tmp_path, dataset="coco", data_root=str(tmp_path))
+    status, _, err = run(monkeypatch, capsys, "data", "-f", file, "make")
+    assert status == 2 and "behind the subcommand: doam data make" in " ".join(err.split())
+
+
 def test_files_of_the_repository_are_found_from_any_folder(monkeypatch, capsys, tmp_path, home):
     monkeypatch.chdir(tmp_path)
     status, out, _ = run(monkeypatch, capsys, "plan", "-f", "params/smoke.yaml")

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from doamlib.sampling import SamplingConfig, Strategy, make_strategy, planned_steps
+from doamlib.recipe import SamplingConfig, planned_steps
+from doamlib.sampling import Strategy, make_strategy
 
 POOLED = ["hard", "easy", "random"]
 

@@ -11,15 +11,8 @@ import torch
 from torch import nn
 
 from doamlib.models.weight_average import WeightAverage
-from doamlib.sampling import SamplingConfig
-from doamlib.training import (
-    STOPS,
-    OutOfTime,
-    Training,
-    TrainingConfig,
-    TrainingError,
-    epoch_order,
-)
+from doamlib.recipe import SamplingConfig, TrainingConfig
+from doamlib.training import STOPS, OutOfTime, Training, TrainingError, epoch_order
 
 CPU = torch.device("cpu")
 

@@ -267,7 +267,7 @@ def _retell(source: Path, made: Path, stamp: str) -> None:
     cells = [next(code) if cell.cell_type == "code" else cell for cell in told.cells]
     if _sources(cells) != _sources(done.cells):
         done.cells = cells
-        nbformat.write(done, made)
+        write_text(made, nbformat.writes(done) + "\n")
         _put_stamp(made, stamp)
 
 

@@ -230,7 +230,7 @@ value_of("rivals-shuffle", 2, {"SE", "Non-local"})
 @exercise(1)
 def sampling_steps() -> Iterable[Case]:
     """Optimiser steps of the paper's training with a pool of a quarter of each epoch."""
-    from doamlib.sampling import SamplingConfig, planned_steps
+    from doamlib.recipe import SamplingConfig, planned_steps
 
     yield (), planned_steps(SamplingConfig(strategy="hard", pool_batches=0.25), 297, 60)
 
@@ -245,7 +245,8 @@ value_of("sampling-threshold", 2, {2})
 @exercise(3)
 def sampling_pool() -> Iterable[Case]:
     """Algorithm 2 as printed: from losses, room and L to the batches in the pool, sorted."""
-    from doamlib.sampling import SamplingConfig, make_strategy
+    from doamlib.recipe import SamplingConfig
+    from doamlib.sampling import make_strategy
 
     for losses, room, limit in (
         ([1.2, 0.8, 1.5, 1.1, 0.9, 1.4, 1.15, 2.0], 3, 1.0),
@@ -268,7 +269,7 @@ def sampling_pool() -> Iterable[Case]:
 @exercise(1)
 def run_rate() -> Iterable[Case]:
     """Rate of step 75 of 100: peak 0.001, 9 warm-up steps, then a cosine to 0."""
-    from doamlib.training import TrainingConfig
+    from doamlib.recipe import TrainingConfig
 
     config = TrainingConfig(learning_rate=1e-3, warmup_steps=9, schedule="cosine")
     yield (), 1000 * config.rate_at(75, 100)

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 
 def page_names(book: Path) -> list[str]:
     """The pages of ``_toc.yml`` in reading order, without their ending."""
-    toc = (book / "_toc.yml").read_text(encoding="utf-8")
-    return re.findall(r"^\W*(?:root|file): (\S+)", toc, re.MULTILINE)
+    return list(_named(yaml.safe_load((book / "_toc.yml").read_text(encoding="utf-8"))))
+
+
+def _named(entry: Any) -> Iterator[str]:
+    if isinstance(entry, dict):
+        for key, value in entry.items():
+            yield from [value] if key in ("root", "file") else _named(value)
+    elif isinstance(entry, list):
+        for one in entry:
+            yield from _named(one)
 
 
 def page_text(book: Path, name: str) -> str:

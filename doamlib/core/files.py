@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +21,15 @@ def npz_bytes(**arrays: np.ndarray) -> bytes:
 
 
 def write_bytes(path: os.PathLike[str] | str, data: bytes) -> None:
-    """Write a file in one step: a reader sees the old content or the new, never a part."""
-    path = Path(path)
+    """Write a file in one step: a reader sees the old content or the new, never a part.
+
+    A symbolic link stays one: the file that it leads to is replaced.
+    """
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # No two writers share it, also not threads or containers with one number of process; a name
+    # may have 255 bytes. tempfile would keep other users from reading what is written.
+    temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(8)}.tmp")
     try:
         temporary.write_bytes(data)
         os.replace(temporary, path)
@@ -50,5 +56,5 @@ def filled_or_empty(folder: Path) -> Iterator[None]:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a UTF-8 file in one step, as :func:`write_bytes`."""
-    write_bytes(path, text.encode())
+    """Write a UTF-8 file in one step, as :func:`write_bytes`; a name that is no UTF-8 escaped."""
+    write_bytes(path, text.encode(errors="backslashreplace"))

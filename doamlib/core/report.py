@@ -31,6 +31,11 @@ def one_line(text: str, longest: int = LONGEST) -> str:
     return plain if len(plain) <= longest else f"{plain[:longest]}..."
 
 
+def message_of(error: BaseException) -> str:
+    """What an error says, on one line; its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def clock(seconds: float) -> str:
     """A duration as people read it: ``48 s``, ``12 min``, ``3.4 h``."""
     if seconds < 90:

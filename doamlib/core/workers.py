@@ -34,11 +34,12 @@ def worker_processes(
     Raises:
         WorkerEnded: the system or somebody ended one.
     """
+    others = set(active_children())
     pool = ProcessPoolExecutor(number, SPAWN, _begin, (begin, *arguments))
     try:
         yield pool
     except BaseException as failed:
-        children = active_children()
+        children = set(active_children()) - others
         pool.shutdown(wait=False, cancel_futures=True)
         for child in children:
             child.terminate()

@@ -26,7 +26,7 @@ LONGEST = 100
 
 
 def short_names(classes: Sequence[str]) -> tuple[str, ...]:
-    """Names of one to four characters for the columns of a table, all different.
+    """Short names for the columns of a table, all different: as a rule of one to three characters.
 
     OPIXray's five have the paper's. Others get the initials of their words, or their first two
     letters (*Baton*: BA, *Mobile_Phone*: MP); where two would be alike the later one takes the next

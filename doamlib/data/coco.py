@@ -244,7 +244,8 @@ class _Content:
                 except ValidationError as bad:
                     first = bad.errors()[0]
                     where = ".".join([place, *map(str, first["loc"])])
-                    raise error("bad-entry", f"{where}: {first['msg']}", self.file) from None
+                    message = f"{where}: {first['msg'].removeprefix('Value error, ')}"
+                    raise error("bad-entry", message, self.file) from None
                 if entry.id is not None and entry.id in ids:
                     raise error("bad-entry", f"{place}: id {entry.id!r} occurs before", self.file)
                 ids.add(entry.id)

@@ -17,7 +17,7 @@ from doamlib.data.faults import DataError, FaultLog, error
 from doamlib.data.folder import Folder
 from doamlib.data.foreign import Losses, Source, as_records, read_labelme, read_voc, read_yolo
 from doamlib.data.layouts import describe, split_of
-from doamlib.data.readers import detect
+from doamlib.data.readers import detect_format
 from doamlib.data.sample import Annotation
 
 FORMATS = {"Pascal VOC": read_voc, "YOLO": read_yolo, "LabelMe": read_labelme}
@@ -126,7 +126,7 @@ def _read_coco(
         records += [(split_of(file) or split_of(r.path), r) for r in part.records]
         _count_coco(file, folder, log, source.losses)
     if not records:
-        if detect(folder.path) == "opixray":
+        if detect_format(folder.path) == "opixray":
             fix = (
                 "train on it as it is (dataset: opixray), or make COCO files with doam data export"
             )

@@ -17,7 +17,7 @@ from typing import Any
 import globox
 import yaml
 
-from doamlib.core.report import one_line
+from doamlib.core.report import message_of, one_line
 from doamlib.data.faults import DataError, FaultLog, error
 from doamlib.data.folder import Folder, unfit_path
 from doamlib.data.images import image_size
@@ -114,8 +114,8 @@ class Source:
         try:
             parsed = read(self.folder.file(file))
         except BROKEN as broken:
-            why = " ".join(str(broken).split()) or type(broken).__name__
-            self.losses.add("annotation files that cannot be read", f"{file} ({why[:80]})")
+            example = f"{file} ({message_of(broken)[:80]})"
+            self.losses.add("annotation files that cannot be read", example)
             return None
         return parsed.image_id, tuple((box.label, *box.ltrb) for box in parsed.boxes)
 
@@ -147,12 +147,16 @@ def read_voc(source: Source) -> Iterator[Found]:
 
 
 def _voc_lists(source: Source) -> dict[str, str]:
-    """Stem -> split, from ``train.txt``, ``val.txt`` and ``test.txt`` of VOC's image sets."""
-    splits = {}
+    """Stem -> split, from ``train.txt``, ``val.txt`` and ``test.txt`` of VOC's image sets.
+
+    Behind a stem, which may hold spaces, a line may have a number: whether a class is there.
+    """
+    splits, stems = {}, {PurePosixPath(file).stem for file in source.of_kind(".xml")}
     for file in source.of_kind(".txt"):
         path = PurePosixPath(file)
         if path.stem in SPLITS and "ImageSets" in path.parts:
-            splits |= {text.split()[0]: path.stem for _, text in source.folder.lines(file)}
+            for _, text in source.folder.lines(file):
+                splits[text if text in stems else text.rsplit(maxsplit=1)[0]] = path.stem
     return splits
 
 
@@ -236,8 +240,7 @@ def _yolo_names(source: Source, settings: dict[str, Any]) -> dict[str, str]:
         return {str(number): str(name) for number, name in numbered.items()}
     for file in source.of_kind(".txt") + source.of_kind(".names"):
         if PurePosixPath(file).name in YOLO_LISTS or file.endswith(".names"):
-            lines = enumerate(source.folder.lines(file))
-            return {str(number): name for number, (_, name) in lines}
+            return {str(line - 1): name for line, name in source.folder.lines(file)}
     source.losses.add("lists of class names are missing: classes are called by their number", ".")
     return {}
 

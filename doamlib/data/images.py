@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 
+from doamlib.core.report import message_of
 from doamlib.data.faults import DataError, error
 
 MAX_PIXELS = 50_000_000
@@ -121,8 +122,8 @@ def _opened(path: Path, file: str, modes: tuple[str, ...] = MODES) -> Iterator[I
     except Image.DecompressionBombError:
         raise too_large from None
     except Exception as failed:  # what Pillow raises on a broken file depends on how it is broken
-        reason = " ".join(str(failed).replace(str(path), path.name).split())
-        message = f"{path.name} cannot be decoded ({reason or type(failed).__name__})"
+        reason = message_of(failed).replace(str(path), path.name)
+        message = f"{path.name} cannot be decoded ({reason})"
         fix = "restore the file from the original"
         if isinstance(failed, UnidentifiedImageError):  # GIF and WebP among them
             fix += f", or save it as {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"

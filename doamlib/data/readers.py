@@ -16,7 +16,7 @@ Format = Literal["opixray", "coco"]
 TRAINED_ON = ("train", "test")
 
 
-def detect(root: Path | str) -> Format:
+def detect_format(root: Path | str) -> Format:
     """OPIXray's layout or COCO.
 
     COCO files may lie beside image folders that are named as OPIXray's (``doam data export`` leaves
@@ -49,7 +49,7 @@ def read_splits(
 
     Args:
         root: the dataset's folder.
-        format: as :func:`detect` tells.
+        format: as :func:`detect_format` tells.
         names: spelling in the files -> class name; ``""`` leaves a class out.
 
     Raises:

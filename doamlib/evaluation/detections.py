@@ -151,7 +151,7 @@ class Detections:
                     stored["score"],
                     (low + step * stored["boxes"]).astype(np.float32),
                 )
-        except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is not a detections file: {error}") from error
 
 

@@ -181,14 +181,14 @@ def examples(test: TestSet) -> list[int]:
     return alone or [int(i) for i in np.unique(image)[:2]]
 
 
-def chosen_images(cached: CachedDataset, count: int) -> NDArray[np.int64]:
-    """``count`` of the images drawn at random, or all where there are fewer; ascending.
+def chosen_images(images: int, count: int) -> NDArray[np.int64]:
+    """``count`` of so many images drawn at random, or all where there are fewer; ascending.
 
     The draw follows from the number of images alone: all runs on the same data get the same ones.
     """
-    if count >= len(cached):
-        return np.arange(len(cached))
-    return np.sort(np.random.default_rng(0).choice(len(cached), count, replace=False))
+    if count >= images:
+        return np.arange(images)
+    return np.sort(np.random.default_rng(0).choice(images, count, replace=False))
 
 
 def map_scores(

@@ -29,7 +29,7 @@ def maps_of_run(
     Args:
         detector: trained; it is put in evaluation mode and stays on its device.
         train: training images at its input size, for
-        :func:`doamlib.evaluation.randomisation.randomised`.
+            :func:`doamlib.evaluation.randomisation.randomised`.
         tested: all test images at its input size.
         seed: of the run.
 
@@ -39,7 +39,7 @@ def maps_of_run(
         :func:`doamlib.evaluation.randomisation.sanity` under ``random`` of each learned map.
     """
     detector.eval()
-    images = chosen_images(tested, explained_images(len(tested)))
+    images = chosen_images(len(tested), explained_images(len(tested)))
     scores = map_scores(detector, tested, (*kinds_of(detector), *PLAIN), images)
     numbers = summary(tidy(scores, TestSet.of(tested.dataset)))
     if not numbers:

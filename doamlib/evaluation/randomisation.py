@@ -61,7 +61,7 @@ MEASURED = ("correlation", "lift_box", "lift_silhouette")
 
 def calibration_images(train: CachedDataset) -> Tensor:
     """At most 128 training images, uint8 N,3,S,S; the same ones for all runs on the same data."""
-    return train.batch(chosen_images(train, CALIBRATION_IMAGES))[0]
+    return train.batch(chosen_images(len(train), CALIBRATION_IMAGES))[0]
 
 
 def randomised(

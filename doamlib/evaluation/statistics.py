@@ -117,7 +117,16 @@ def smallest_difference(sd: float, n: int) -> float:
 
     "Show" means: the t interval lies above zero. From the non-central t distribution,
     taking ``sd`` for the true standard deviation of the paired differences.
+
+    Args:
+        sd: standard deviation of the differences, in the unit that the result then has.
+        n: seeds, 2 at least.
+
+    Raises:
+        ValueError: fewer than two seeds, which show no difference of any size.
     """
+    if n < 2:
+        raise ValueError(f"n = {n}: an interval needs two seeds at least")
     critical = stats.t.ppf((1 + LEVEL) / 2, n - 1)
 
     def missing_power(shift: float) -> float:
@@ -145,6 +154,9 @@ def image_resamples(image_count: int, resamples: int, seed: int) -> NDArray[np.i
 
     Returns:
         int64 (resamples, image_count); each row sums to ``image_count``.
+
+    Raises:
+        ValueError: there is no image.
     """
     if image_count < 1:
         raise ValueError("a bootstrap needs at least one image")

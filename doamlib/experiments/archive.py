@@ -174,7 +174,7 @@ def pack(study: Study, folder: Path | str | None = None) -> list[Path]:
         MixedProcessors: arms of one seed were trained on different kinds of processors.
         PoorerArchive: an archive of a seed holds arms that are not finished here.
     """
-    folder = Path(folder or paths.reference_results())
+    folder = paths.at_home(folder or paths.reference_results())
     finished = [run for run in study.plan() if run.result is not None]
     seeds = {seed: list(runs) for seed, runs in groupby(finished, lambda run: run.seed)}
     old = {seed: _archives(folder, study.parameters.profile, seed) for seed in seeds}

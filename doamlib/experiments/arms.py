@@ -8,7 +8,7 @@ from typing import Any, Literal
 from doamlib.core.config import Config
 from doamlib.core.report import one_line
 from doamlib.models.doam import DOAMConfig
-from doamlib.sampling import SamplingConfig
+from doamlib.recipe import SamplingConfig
 
 
 class Arm(Config):

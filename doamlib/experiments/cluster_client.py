@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-from doamlib.core.report import Report
+from doamlib.core.report import Report, message_of
 from doamlib.experiments import cluster_worker as worker
-from doamlib.experiments.cluster_worker import ClusterError, one_line
+from doamlib.experiments.cluster_worker import ClusterError
 from doamlib.training import TrainingError
 
 try:
@@ -62,7 +62,7 @@ def connected(address: str, report: Report = print) -> Iterator[Client]:
             client = Client(address, timeout=TIMEOUT)
         except (OSError, ValueError, TypeError) as failed:
             raise ClusterError(
-                f"--cluster {address}: no Dask scheduler answers there ({one_line(failed)}); "
+                f"--cluster {address}: no Dask scheduler answers there ({message_of(failed)}); "
                 "start one with 'dask scheduler' and give the address that it prints, or local:2"
             ) from None
         closing.callback(client.close, timeout=1)
@@ -108,7 +108,7 @@ def _check_workers(client: Client) -> None:
 
 def _foreign(who: str, error: Exception) -> ClusterError:
     return ClusterError(
-        f"{who} cannot load this version of doamlib ({one_line(error)}); install this checkout "
+        f"{who} cannot load this version of doamlib ({message_of(error)}); install this checkout "
         "and its lock on every machine, and start scheduler and workers from it again"
     )
 
@@ -133,7 +133,13 @@ def as_done(
 
 
 def returned(future: Future, name: str) -> Any:
-    """What a worker returned; its errors as this process would raise them."""
+    """What a worker returned; its errors as this process would raise them.
+
+    Raises:
+        ClusterError: a worker is not fit, was lost, or has another version of this library.
+        doamlib.training.TrainingError: the run cannot go on.
+        doamlib.training.OutOfTime: the time is over.
+    """
     try:
         return future.result()
     except TrainingError as failed:

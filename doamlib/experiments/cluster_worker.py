@@ -25,7 +25,7 @@ import torch
 
 from doamlib.core import paths, provenance
 from doamlib.core.files import write_bytes
-from doamlib.core.report import Report
+from doamlib.core.report import Refusal, Report, message_of
 from doamlib.data.faults import DataError
 from doamlib.experiments.data import open_data
 from doamlib.experiments.results import Result, RunConfig
@@ -41,13 +41,8 @@ if TYPE_CHECKING:
 WEIGHTS, TEST_SET = "weights.safetensors", "test_set.npz"
 
 
-class ClusterError(ConnectionError):
+class ClusterError(Refusal, ConnectionError):
     """The cluster, or a worker, cannot be used; the message is one line."""
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 @cache
@@ -88,7 +83,7 @@ def _worker(expected: dict[str, str]) -> Iterator[Worker]:
             raise ClusterError(reason)
         yield worker
     except (DataError, OSError) as failed:
-        raise ClusterError(f"worker {worker.address}: {one_line(failed)}") from None
+        raise ClusterError(f"worker {worker.address}: {message_of(failed)}") from None
 
 
 def trained(order: str, start: bytes | dict[str, bytes] | None) -> dict[str, bytes]:

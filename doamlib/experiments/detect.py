@@ -59,7 +59,8 @@ def detect_files(
     Returns:
         How many problems there were.
     """
-    files, problems = _files(pictures, out)
+    out = paths.at_home(out)
+    files, problems = _files(map(paths.at_home, pictures), out)
     for problem in problems:
         complain(problem)
     if not files:
@@ -112,10 +113,12 @@ def _names(files: Iterable[Path]) -> dict[Path, str]:
     taken: Counter[str] = Counter()
     names = {}
     for file in files:
-        stem = os.fsencode(file.stem)[:LONGEST_STEM].decode(errors="ignore")
-        taken[stem] += 1
-        number = f"-{taken[stem]}" if taken[stem] > 1 else ""
-        names[file] = f"{stem}{number}-detected.png"
+        name = stem = os.fsencode(file.stem)[:LONGEST_STEM].decode(errors="ignore")
+        while name in taken:  # a picture may be called as another one's copy: a-2.jpg
+            taken[stem] += 1
+            name = f"{stem}-{taken[stem]}"
+        taken[name] = 1
+        names[file] = f"{name}-detected.png"
     return names
 
 

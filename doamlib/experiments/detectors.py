@@ -19,13 +19,13 @@ from safetensors.torch import load, load_file, save
 
 from doamlib.core import paths
 from doamlib.core.files import write_bytes, write_text
-from doamlib.core.report import Refusal
+from doamlib.core.report import Refusal, message_of
 from doamlib.experiments.arms import ARMS, no_arm
 from doamlib.experiments.results import Result, RunConfig
 from doamlib.experiments.store import RunStore
 from doamlib.experiments.study import Study
 from doamlib.models.detector import Detector, build_detector
-from doamlib.sampling import SamplingConfig
+from doamlib.recipe import SamplingConfig
 
 PREFERRED = "SSD+DOAM-O"
 """The method of the paper: the arm that is taken where none is named."""
@@ -93,7 +93,7 @@ class Trained:
         try:
             detector.load_state_dict(load(content))
         except Exception as error:  # safetensors' own errors and torch's have no common base
-            reason = " ".join(str(error).split())[:200]
+            reason = message_of(error)[:200]
             raise DetectorError(f"{self.path}: not weights of {self.arm} ({reason})") from None
         return detector.eval()
 

@@ -15,9 +15,10 @@ from doamlib.core.precision import Precision, forward_in
 from doamlib.evaluation.map_swaps import EDGE_SWAPS, SWAPS
 from doamlib.evaluation.test_set import explained_images
 from doamlib.experiments.results import RunConfig
-from doamlib.models.detector import DetectorConfig, build_detector
-from doamlib.sampling import planned_steps
-from doamlib.training import STOPS, TrainingConfig, TrainingError, make_optimizer
+from doamlib.models.config import DetectorConfig
+from doamlib.models.detector import build_detector
+from doamlib.recipe import TrainingConfig, planned_steps
+from doamlib.training import STOPS, TrainingError, make_optimizer
 
 DRAWS, CALIBRATION_IMAGES = 10, 128
 """As in doamlib.evaluation.randomisation, which takes seconds to import (a test compares)."""
@@ -56,8 +57,9 @@ def work_of(config: RunConfig, train_images: int, test_images: int) -> Work:
     """The images of a run.
 
     Every epoch's images are trained on, and the batches that over-sampling repeats; the test images
-    are evaluated after each epoch, at the end, and where there is attention once for each map put
-    in its place. Where the run is explained, there are edges, darkness and each learned map; then
+    are evaluated after each epoch (of many, at ``STOPS`` of them), at the end, with DOAM once for
+    each exchange of its edges, and where it attends once for each map put in the place of its own.
+    Where the run is explained, there are edges, darkness and each learned map; then
     for each part that is drawn anew the learned map again and ``DRAWS`` draws, and calibrations of
     DOAM; one item an image.
 

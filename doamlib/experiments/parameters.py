@@ -146,7 +146,11 @@ class Parameters(Config, use_attribute_docstrings=True):
         return self
 
     def check_machine(self) -> Parameters:
-        """Refuse what this machine lacks: data folder, picture or device. Returns itself."""
+        """Refuse what this machine lacks: data folder, picture or device. Returns itself.
+
+        Raises:
+            ParameterError: it lacks one of them.
+        """
         if self.image is not None and not os.path.isfile(at_home(self.image)):
             raise ParameterError(
                 f"image = {shown(self.image)}: no such file in "
@@ -195,9 +199,10 @@ def from_values(values: Mapping[str, Any], where: str = "") -> Parameters:
     decoded = {key: _as_meant(key, value) for key, value in values.items()}
     for key, value in decoded.items():
         try:
-            json.dumps(value)
-        except TypeError:
-            fix = "use plain numbers, text, lists"
+            json.dumps(value, ensure_ascii=False).encode()
+        except (TypeError, UnicodeEncodeError) as unfit:
+            plain = isinstance(unfit, TypeError)
+            fix = "use plain numbers, text, lists" if plain else "is not UTF-8; rename it"
             raise ParameterError(
                 f"{where}{shown(key, bare=True)} = {shown(value)}: {fix}"
             ) from None

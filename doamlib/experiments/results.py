@@ -23,9 +23,10 @@ from doamlib.core.config import Config, digest_of
 from doamlib.evaluation.detections import Detections
 from doamlib.evaluation.test_set import TestSet
 from doamlib.experiments.data import HARMLESS, DataConfig
-from doamlib.models.detector import Detector, DetectorConfig, build_detector
-from doamlib.sampling import SamplingConfig
-from doamlib.training import History, TrainingConfig
+from doamlib.models.config import DetectorConfig
+from doamlib.models.detector import Detector, build_detector
+from doamlib.recipe import SamplingConfig, TrainingConfig
+from doamlib.training import History
 
 RESULTS_VERSION = 3
 """Raised in the commit that changes what training or evaluation computes (a test insists)."""
@@ -136,8 +137,9 @@ class Result:
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """What :func:`doamlib.evaluation.test_set.score` returned; ``pool``; ``attention`` (what
-        :func:`doamlib.evaluation.map_swaps.map_effect` returned); ``maps`` of an explained run.
+        """What :func:`doamlib.evaluation.test_set.score` returned; ``train_images``; ``pool``;
+        ``attention`` (what :func:`doamlib.evaluation.map_swaps.map_effect` returned); ``maps`` of
+        an explained run.
         """
         return self._json("metrics.json")
 

@@ -1,7 +1,7 @@
 """The end of a run: what its trained network finds on the test images, and where it looks.
 
-The store (:mod:`doamlib.experiments.results`) says what is trained and where results lie. Here is
-what it computes of a network, after each epoch and after the last one.
+The store (:mod:`doamlib.experiments.store`) says where results lie. Here is what a run computes of
+its network, after each epoch and after the last one.
 """
 
 from __future__ import annotations

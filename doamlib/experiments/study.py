@@ -20,7 +20,7 @@ from doamlib.experiments.parameters import ParameterError, Parameters, known_arm
 from doamlib.experiments.results import Result, RunConfig, WarmStart
 from doamlib.experiments.store import RunStore
 from doamlib.experiments.train_run import Limits
-from doamlib.models.detector import DetectorConfig
+from doamlib.models.config import DetectorConfig
 from doamlib.recipe import TrainingConfig
 from doamlib.simulation import SimulationConfig
 
@@ -124,7 +124,7 @@ def _warm_start(parameters: Parameters, seed: int) -> WarmStart | None:
             simulation=SimulationConfig(
                 train_images=images,
                 test_images=max(1, images // 10),
-                seed=WARM_DATA_SEED + parameters.data_seed,
+                seed=(WARM_DATA_SEED + parameters.data_seed) % 2**32,
                 field_of_view=parameters.field_of_view,
                 cutters=False,
             ),
@@ -234,7 +234,7 @@ class Study:
         stored = len(runs) - len(missing)
         self.report(f"{counted(len(runs), 'run')} needed, {stored} stored")
         if missing:
-            first = f" and {len(warm)} warm starts before them" if warm else ""
+            first = f" and {counted(len(warm), 'warm start')} before them" if warm else ""
             needed = ""
             if timed:
                 configs = [task.config for task in (*missing, *warm)]

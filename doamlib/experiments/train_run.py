@@ -28,13 +28,8 @@ from doamlib.experiments.estimate import too_large
 from doamlib.experiments.results import Result, RunConfig, processor_of, warm_name
 from doamlib.experiments.run_end import RunEnd
 from doamlib.experiments.store import RunStore
-from doamlib.models.detector import (
-    Detector,
-    DetectorConfig,
-    build_detector,
-    load_weights,
-    save_weights,
-)
+from doamlib.models.config import DetectorConfig
+from doamlib.models.detector import Detector, build_detector, load_weights, save_weights
 from doamlib.training import History, Training
 
 

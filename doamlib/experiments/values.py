@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from doamlib.core import paths
-from doamlib.core.report import Refusal, one_line
+from doamlib.core.report import Refusal, message_of, one_line
 
 CELL_HEAD = "# Change these here, or from outside"
 """How the parameters cell of every notebook begins."""
@@ -30,8 +30,8 @@ class ParameterError(Refusal, ValueError):
     """A parameter was refused; the one-line message names the key, the value and the fix."""
 
 
-NO_YAML = (yaml.YAMLError, TypeError, RecursionError)
-"""What PyYAML raises on text that is not YAML, or not one that a person would write."""
+NO_YAML = (yaml.YAMLError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What PyYAML raises on text that is not YAML, or not one that a person would write (month 13)."""
 
 MERGE = "tag:yaml.org,2002:merge"
 
@@ -67,9 +67,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_EachKeyOnce)
     except ParameterError as twice:
         raise ParameterError(f"{path}: {twice}") from None
-    except (OSError, UnicodeDecodeError, *NO_YAML) as failed:
-        detail = " ".join(str(failed).split())
-        raise ParameterError(f"{path}: cannot be read as YAML ({detail})") from None
+    except (OSError, *NO_YAML) as failed:
+        raise ParameterError(f"{path}: cannot be read as YAML ({message_of(failed)})") from None
     if not isinstance(values, dict):
         raise ParameterError(f"{path}: holds no 'key: value' lines; compare with params/quick.yaml")
     return values
@@ -109,6 +108,8 @@ def as_written(value: Any) -> Any:
     if isinstance(value, str) and value.strip()[:1] in ("[", "{"):
         try:
             return yaml.load(value, Loader=_EachKeyOnce)
+        except ParameterError:
+            raise
         except NO_YAML:
             return value
     return value

@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from doamlib.models.attention import DualAttention, NonLocal, SqueezeExcitation, conv_bn_relu
+from doamlib.models.config import DetectorConfig
 from doamlib.models.counting import count_layers, totals
-from doamlib.models.detector import Detector, DetectorConfig, build_detector
+from doamlib.models.detector import Detector, build_detector
 from doamlib.models.doam import DOAMConfig
 
 INPUT = (1, 3, 300, 300)

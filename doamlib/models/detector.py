@@ -65,9 +65,10 @@ class Detector(nn.Module):
             first; of a GPU they lie on the CPU.
 
         Raises:
-            ValueError: there is no image, or one has not three channels, targets are missing in
-                training mode, their number is not that of the images, or a box has no area or a
-                label is out of range.
+            ValueError: there is no image, or one has not three channels, no pixel or another type
+                of numbers; targets are missing in training mode, or their number is not that of the
+                images; or a box has no area or no label of its own, is not finite, or has a label
+                that is out of range.
         """
         if not len(images):
             raise ValueError("no image: give one at least")
@@ -102,13 +103,18 @@ class Detector(nn.Module):
             Pixels, and factors (N, 4) that take boxes from image to network pixels. Resizing is
             :func:`doamlib.data.images.resize`, so that a network reads the same pixels here as
             from the cache it was trained on.
+
+        Raises:
+            ValueError: an image has not three channels, no pixel or another type of numbers.
         """
         groups = [images] if isinstance(images, Tensor) else [image[None] for image in images]
         for group in groups:
-            if group.ndim != 4 or group.shape[1] != 3:
+            if group.ndim != 4 or group.shape[1] != 3 or 0 in group.shape[2:]:
                 raise ValueError(
                     f"images must be N,3,H,W or a list of 3,H,W; one is {tuple(group.shape)}"
                 )
+            if group.dtype != torch.uint8 and not group.is_floating_point():
+                raise ValueError(f"images are float, 0 to 1, or uint8; one is {group.dtype}")
         side, device = self.image_size, self.mean.device
         sizes = [group.shape[-2:] for group in groups for _ in group]
         factors = torch.tensor([[side / w, side / h] * 2 for h, w in sizes], device=device)
@@ -131,6 +137,10 @@ class Detector(nn.Module):
         """Boxes (N, G, 4) in network pixels and labels (N, G), padded with label 0."""
         if len(targets) != len(scale):
             raise ValueError(f"{len(scale)} images but {len(targets)} targets")
+        for number, (boxes, labels) in enumerate((t["boxes"], t["labels"]) for t in targets):
+            if labels.ndim != 1 or boxes.numel() != 4 * len(labels):
+                shapes = f"{tuple(boxes.shape)} and labels {tuple(labels.shape)}"
+                raise ValueError(f"target {number}: boxes {shapes}; they are (G, 4) and (G,)")
         boxes = pad_sequence([t["boxes"].reshape(-1, 4) for t in targets], batch_first=True)
         labels = pad_sequence([t["labels"] for t in targets], batch_first=True)
         if boxes.shape[1] == 0:  # no item in the whole batch; one padded box keeps the shapes
@@ -143,14 +153,14 @@ class Detector(nn.Module):
         real = torch.arange(labels.shape[1], device=labels.device) < torch.tensor(
             [[len(t["labels"])] for t in targets], device=labels.device
         )
-        flat = (boxes[..., 2:] <= boxes[..., :2]).any(dim=2)
-        wrong = real & (flat | (labels < 1) | (labels > self.config.num_classes))
+        whole = boxes.isfinite().all(dim=2) & (boxes[..., 2:] > boxes[..., :2]).all(dim=2)
+        wrong = real & (~whole | (labels < 1) | (labels > self.config.num_classes))
         if wrong.any():
             image, box = wrong.nonzero()[0].tolist()
             raise ValueError(
                 f"target {image}, box {box}: {boxes[image, box].tolist()} with label "
-                f"{int(labels[image, box])}; boxes need x1 < x2 and y1 < y2, labels 1 to "
-                f"{self.config.num_classes}"
+                f"{int(labels[image, box])}; boxes are finite with x1 < x2 and y1 < y2, labels 1 "
+                f"to {self.config.num_classes}"
             )
 
     def matched_class_scores(

@@ -234,9 +234,12 @@ class FCOS(nn.Module):
         """Detections of each image in pixels of the input.
 
         torchvision goes through images and maps one by one, since it takes the strongest thousand
-        of each map. Few places give no more than that, and the same comes out for all at once.
+        of each map's places and classes. Few places give no more than that, and the same comes out
+        for all at once.
         """
-        if len(outputs["anchors"]) > CANDIDATES_PER_CLASS:
+        most = max(outputs["places"]) * self.config.num_classes
+        few = len(outputs["anchors"]) <= CANDIDATES_PER_CLASS
+        if not few or most > self.model.topk_candidates:
             return self._detect_map_by_map(outputs)
         scores = outputs["cls_logits"].sigmoid() * outputs["bbox_ctrness"].sigmoid()
         low, high = outputs["anchors"].chunk(2, dim=1)

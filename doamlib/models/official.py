@@ -46,7 +46,8 @@ def convert_official_state_dict(mapping: Mapping[str, Any]) -> dict[str, Tensor]
         mapping: the official names to arrays or tensors.
 
     Raises:
-        ValueError: a name is missing or unknown.
+        ValueError: a name is missing or unknown, or a tensor has too few dimensions or other sizes
+            than those it is joined with.
     """
     source = {name: torch.as_tensor(value) for name, value in mapping.items()}
     try:
@@ -59,6 +60,10 @@ def convert_official_state_dict(mapping: Mapping[str, Any]) -> dict[str, Tensor]
         }
     except KeyError as missing:
         raise ValueError(f"the official state dict lacks {missing}") from None
+    except (IndexError, RuntimeError) as unfit:
+        raise ValueError(
+            f"a tensor of the official state dict has another shape: {unfit}"
+        ) from None
     if source:
         raise ValueError(f"unknown tensors in the official state dict: {sorted(source)}")
     return state

@@ -109,6 +109,9 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, UnpicklingError, EOFError) as error:
         raise ValueError(f"{path}: cannot be read as weights ({error})") from None
+    if isinstance(tensors, Mapping) and all(isinstance(v, Tensor) for v in tensors.values()):
+        return dict(tensors)
+    raise ValueError(f"{path}: cannot be read as weights (it holds other things than tensors)")

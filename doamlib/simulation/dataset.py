@@ -29,14 +29,17 @@ from filelock import FileLock
 from doamlib.core.config import canonical_json
 from doamlib.core.files import write_bytes
 from doamlib.core.memory import reuse_freed_memory
+from doamlib.core.report import Report
 from doamlib.core.workers import worker_processes
-from doamlib.data.faults import error
+from doamlib.data.dataset import MANIFEST, read_manifest
+from doamlib.data.faults import DataError, error
+from doamlib.data.folder import Folder
 from doamlib.simulation.config import GENERATOR_VERSION, SimulationConfig
 from doamlib.simulation.scenes.image import make_image
 from doamlib.simulation.scenes.quotas import ImagePlan, plan_images
 
 FORMAT = 1
-UNFINISHED, MANIFEST = ".unfinished", "manifest.json"
+UNFINISHED = ".unfinished"
 REPORT_SECONDS = 5.0
 
 Drawn = tuple[dict[str, bytes], dict[str, Any]]
@@ -145,20 +148,23 @@ def is_complete(root: Path | str, config: SimulationConfig) -> bool:
     """Whether a finished dataset lies here. Writes nothing.
 
     Raises:
-        DataError: it is another one, or files are missing.
+        DataError: it is another one, its manifest is broken, or files are missing.
     """
-    root = Path(root)
-    manifest = root / MANIFEST
-    if not manifest.exists():
+    root, again = Path(root), "delete the folder and generate it again"
+    if not (root / MANIFEST).exists():
         return False
-    stored = json.loads(manifest.read_text())
-    if stored["fingerprint"] != config.fingerprint:
-        message = f"{root} holds dataset {stored['fingerprint']}, wanted {config.fingerprint}"
+    try:
+        stored = read_manifest(Folder(root))
+    except DataError as broken:
+        message = f"{root}: {broken.fault.message}"
+        raise error(broken.fault.code, message, MANIFEST, fix=again) from None
+    if stored.fingerprint != config.fingerprint:
+        message = f"{root} holds dataset {stored.fingerprint}, wanted {config.fingerprint}"
         raise error("other-dataset", message, MANIFEST, fix="choose another folder")
-    missing = [name for name in stored["files"] if not (root / name).exists()]
+    missing = [name for name in stored.files if not (root / name).exists()]
     if missing:
         message = f"{root}: {len(missing)} files are missing, first {missing[0]}"
-        raise error("missing", message, MANIFEST, fix="delete the folder and generate it again")
+        raise error("missing", message, MANIFEST, fix=again)
     return True
 
 
@@ -202,7 +208,7 @@ def generate(
     config: SimulationConfig,
     root: Path,
     processes: int = 1,
-    report: Callable[[str], None] = print,
+    report: Report = print,
     draw: Draw | None = None,
 ) -> Path:
     """Generate a dataset, or finish one that was interrupted, or find it complete.

@@ -19,6 +19,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from doamlib.book.build import (
     BuildError,
+    _retell,
     build,
     check_claims,
     check_quotes,
@@ -35,6 +36,24 @@ from doamlib.experiments.study import Study
 
 pytestmark = pytest.mark.slow
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+
+
+def test_a_copy_whose_new_text_cannot_be_written_stays_as_it_was(tmp_path, monkeypatch):
+    source, made = tmp_path / "page.ipynb", tmp_path / "made.ipynb"
+    for path, text in ((source, "new"), (made, "old")):
+        nbformat.write(new_notebook(cells=[new_markdown_cell(text, id="a")]), path)
+    before = made.read_bytes()
+
+    def full(path, text):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("doamlib.book.build.write_text", full)
+    with pytest.raises(OSError, match="disk full"):
+        _retell(source, made, "stamp")
+    assert made.read_bytes() == before
+    monkeypatch.undo()
+    _retell(source, made, "stamp")
+    assert made.read_bytes() == source.read_bytes()
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import json
 import re
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from doamlib import cli
 from doamlib.claims.verify import ArchiveError, archive, check_archive, verify
 from doamlib.claims.verify.bounds import ap_bounds
-from doamlib.claims.verify.history import learning_rates
+from doamlib.claims.verify.history import learning_rates, training_images
 from doamlib.claims.verify.packed import PackedRun, differences
 from doamlib.claims.verify.scores import attention_keys, check_scores
 from doamlib.core.files import npz_bytes
@@ -627,6 +628,13 @@ def test_what_all_detections_score_lies_within_the_bounds_of_the_strongest(sets,
 
 
 # --- histories ----------------------------------------------------------------------------------
+
+
+def test_few_shots_are_of_each_class_that_the_data_have(smoke):
+    """Five shots of three classes are 15 images, not 25."""
+    config = run_config(smoke, ARMS_BY_NAME["SSD, 5 shots"], 0, ("gun", "knife", "wrench"))
+    result = SimpleNamespace(config=config, metrics={"train_images": 15})
+    assert training_images(PackedRun("theirs", "SSD, 5 shots", 0, smoke, result, None)) == 15
 
 
 @pytest.mark.parametrize("arm", ["SSD+SE", "SSD+DOAM-E", "SSD+DOAM-O, equal steps"])

@@ -25,6 +25,12 @@ def test_pages_come_in_the_order_of_the_table_of_contents(book):
     assert page_names(book) == ["index", "b", "a"]
 
 
+def test_a_page_that_is_commented_out_is_none(book):
+    toc = book / "_toc.yml"
+    toc.write_text(toc.read_text().replace("      - file: b", "#     - file: b"))
+    assert page_names(book) == ["index", "a"]
+
+
 def test_the_text_of_a_notebook_leaves_its_code_out(book):
     assert page_text(book, "b") == "# The bag\nIt is full.\nThe end."
     assert page_text(book, "a").startswith("Before.")

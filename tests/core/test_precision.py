@@ -7,7 +7,8 @@ import torch
 
 from doamlib.core import precision
 from doamlib.core.precision import chosen, forward_in, full_precision, has_bfloat16
-from doamlib.models.detector import DetectorConfig, build_detector
+from doamlib.models.config import DetectorConfig
+from doamlib.models.detector import build_detector
 from doamlib.models.doam import DOAM, DOAMConfig
 
 CPU = torch.device("cpu")

@@ -1,6 +1,6 @@
-"""What people are told about time."""
+"""What people are told about time and errors."""
 
-from doamlib.core.report import clock
+from doamlib.core.report import clock, message_of
 
 
 def test_clock():
@@ -11,3 +11,8 @@ def test_clock():
         "90 min",
         "1.5 h",
     ]
+
+
+def test_an_error_says_something_on_one_line():
+    assert message_of(ValueError("a\n  b ")) == "a b"
+    assert message_of(EOFError()) == "EOFError"

@@ -76,6 +76,18 @@ def test_voc_as_labelimg_writes_it(tmp_path):
     assert report.ok, report
 
 
+def test_voc_lists_tell_the_split_of_names_with_spaces(tmp_path):
+    root = tmp_path / "voc"
+    for number, stem in enumerate(("bag 1", "bag 2", "bag 3")):
+        voc(root, stem, ("gun", 1, 2, 9, 8 + number))
+    (root / "ImageSets/Main").mkdir(parents=True)
+    (root / "ImageSets/Main/train.txt").write_text("bag 1\nbag 3  -1\n")
+    (root / "ImageSets/Main/test.txt").write_text("bag 2\n")
+    convert(root, tmp_path / "made")
+    assert boxes(read_coco(tmp_path / "made", "train")).keys() == {"bag 1", "bag 3"}
+    assert boxes(read_coco(tmp_path / "made", "test")).keys() == {"bag 2"}
+
+
 def test_an_independent_reader_gives_the_same_boxes(tmp_path):
     """pycocotools reads what was written; the XML is read by hand."""
     from pycocotools.coco import COCO
@@ -116,6 +128,16 @@ def test_yolo_text_in_the_places_where_tools_put_it(tmp_path, images, labels):
         "a": [("knife", 15, 15, 45, 25), ("gun", 12, 10, 18, 30)]
     }
     assert boxes(read_coco(tmp_path / "made", "val")) == {"b": [("gun", 0, 0, 60, 40)], "c": []}
+
+
+def test_yolo_numbers_a_class_by_its_line_though_one_before_it_is_blank(tmp_path):
+    root = tmp_path / "yolo"
+    yolo(root, "a", "2 0.5 0.5 0.5 0.25")
+    yolo(root, "b", "0 0.5 0.5 1 1", split="test")
+    (root / "classes.txt").write_text("gun\n\nknife\n")
+    convert(root, tmp_path / "made")
+    ((name, *_),) = boxes(read_coco(tmp_path / "made", "train"))["a"]
+    assert name == "knife"
 
 
 def test_yolo_polygons_confidences_broken_lines_and_numbers_for_names_are_told(tmp_path):

@@ -14,6 +14,7 @@ from doamlib.data.coco import read_coco
 from doamlib.data.convert import convert
 from doamlib.data.doctor.doctor import check
 from doamlib.data.faults import DataError
+from doamlib.experiments.data import DataConfig, open_data
 
 GBK = os.fsdecode(b"\xb5\xb6")
 """A Chinese name as a zip of Windows leaves it on a disk: no UTF-8."""
@@ -77,6 +78,20 @@ def test_a_folder_whose_own_name_is_no_unicode_is_converted_and_checked(
     (made / "test.json").rename(made / f"test-{GBK}.json")
     status, out, err = run(monkeypatch, capsys, "data", "check", made)
     assert (status, err) == (0, "") and "test-\\udcb5\\udcb6.json" in out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are all Unicode")
+def test_and_it_is_opened_and_noted_as_any_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("DOAM_HOME", str(tmp_path / "home"))
+    for name in "abcd":
+        labelme(tmp_path / "in", name, BOX)
+    made = tmp_path / GBK
+    convert(tmp_path / "in", made, share=0.5)
+    told = []
+    for _ in range(2):
+        data = open_data(DataConfig(dataset="coco"), str(made), report=told.append)
+        assert len(data.train) == 2
+    assert sum("decoding" in line for line in told) == 2, "once a split, and not the second time"
 
 
 @pytest.mark.parametrize(

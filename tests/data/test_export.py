@@ -16,7 +16,7 @@ from doamlib.data.doctor.doctor import check
 from doamlib.data.export import export
 from doamlib.data.faults import DataError
 from doamlib.data.opixray import read_opixray
-from doamlib.data.readers import detect
+from doamlib.data.readers import detect_format
 from doamlib.experiments.arms import ARMS
 
 
@@ -78,13 +78,13 @@ def test_generated_data_keep_their_levels(study, tmp_path):
 
 
 def test_coco_files_beside_folders_named_as_opixrays_are_read_as_coco(study, tmp_path):
-    assert detect(study.data.train.root) == "opixray"
+    assert detect_format(study.data.train.root) == "opixray"
     made = export([study.data.train, study.data.test], tmp_path / "made")
     assert (made / "train/train_image").is_dir()
-    assert detect(made) == "coco" and check(made).ok
+    assert detect_format(made) == "coco" and check(made).ok
     for file in made.glob("*.json"):
         file.unlink()
-    assert detect(made) == "opixray"  # images alone: so that the doctor names what is missing
+    assert detect_format(made) == "opixray"  # images alone: the doctor names what is missing
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -107,26 +107,26 @@ def test_an_export_that_is_interrupted_leaves_the_target_as_it_was(
     assert (export([read_coco(source, "train")], target) / "train.json").is_file()
 
 
-def test_every_run_has_its_file_of_detections(tmp_path, monkeypatch):
-    from doamlib import cli_data
+def test_every_run_has_its_file_of_detections(tmp_path):
+    from doamlib.cli_data import _write_detections
 
-    found = SimpleNamespace(keeps_detections=True, detections=lambda: SimpleNamespace(as_coco=list))
+    found = SimpleNamespace(detections=lambda: SimpleNamespace(as_coco=list))
     plan = [SimpleNamespace(arm=arm, seed=0, result=found) for arm in ARMS]
-    monkeypatch.setattr(cli_data, "study_of", lambda file: SimpleNamespace(plan=lambda: plan))
-    written = cli_data._write_detections(tmp_path / "any.yaml", tmp_path)
+    written = [_write_detections(run, tmp_path) for run in plan]
     assert sorted((tmp_path / "detections").iterdir()) == sorted(written)
     assert len(set(written)) == len(ARMS)
     assert tmp_path / "detections/SSD+EG+MA-G-seed0.json" in written
 
 
 def test_detections_are_what_pycocotools_reads(study, tmp_path):
-    from doamlib.cli_data import _write_detections
+    from doamlib.cli_data import _finished, _write_detections
 
     (result,) = study.results(["SSD"]).values()
     made = export([study.data.test], tmp_path / "made")
     file = tmp_path / "one.yaml"
     file.write_text(json.dumps({**study.parameters.model_dump(mode="json"), "arms": ["SSD"]}))
-    (path,) = _write_detections(file, made)
+    (run,) = _finished(file, None, study.data.test)
+    path = _write_detections(run, made)
     found = result.detections()
     coco = COCO(str(made / "test.json"))
     read = coco.loadRes(str(path))
@@ -138,3 +138,5 @@ def test_detections_are_what_pycocotools_reads(study, tmp_path):
     x1, y1, x2, y2 = (float(v) for v in found.boxes[-1])
     assert row["bbox"] == pytest.approx([x1, y1, x2 - x1, y2 - y1])
     assert row["category_id"] == found.label[-1] and row["score"] == pytest.approx(found.score[-1])
+    turned = study.data.test.subset(reversed(study.data.test.image_ids))
+    assert _finished(file, None, turned) == [], "its numbers are of images in another order"

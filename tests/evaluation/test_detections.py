@@ -197,6 +197,8 @@ def test_loading_something_else_is_refused_by_name(tmp_path):
     (tmp_path / "empty.npz").write_bytes(b"")
     (tmp_path / "text.npz").write_text("not an archive")
     np.savez(tmp_path / "other.npz", label=np.zeros(3))
-    for name in ("cut", "empty", "text", "other"):
+    with (tmp_path / "plain.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    for name in ("cut", "empty", "text", "other", "plain"):
         with pytest.raises(ValueError, match=rf"{name}\.npz is not a detections file"):
             Detections.load(tmp_path / f"{name}.npz")

@@ -19,7 +19,8 @@ from doamlib.evaluation.map_swaps import (
     swapped,
 )
 from doamlib.evaluation.test_set import TestSet, detect, detect_each
-from doamlib.models.detector import DetectorConfig, build_detector
+from doamlib.models.config import DetectorConfig
+from doamlib.models.detector import build_detector
 from doamlib.models.doam import DOAM, DOAMConfig
 from doamlib.models.edges import normalise_edges
 

@@ -286,7 +286,7 @@ def test_few_images_get_no_interval(trained):
 def test_a_part_of_the_images_is_scored_as_the_whole_scores_them(trained):
     detector, cached = trained
     test = TestSet.of(cached.dataset)
-    images = map_scores.chosen_images(cached, 5)
+    images = map_scores.chosen_images(len(cached), 5)
     assert len(set(images)) == 5 and list(images) == sorted(images)
     arrays = map_scores.map_scores(detector, cached, ["attention"], images)
     part = map_scores.tidy(arrays, test).set_index("item")
@@ -297,4 +297,5 @@ def test_a_part_of_the_images_is_scored_as_the_whole_scores_them(trained):
 
 
 def test_few_images_are_all_chosen(trained):
-    assert list(map_scores.chosen_images(trained[1], 10_000)) == list(range(len(trained[1])))
+    count = len(trained[1])
+    assert list(map_scores.chosen_images(count, 10_000)) == list(range(count))

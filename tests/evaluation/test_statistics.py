@@ -168,6 +168,12 @@ def test_the_smallest_difference_is_that_of_tables_of_power():
     assert found == pytest.approx([1.68, 1.00, 0.66], abs=0.006)
 
 
+def test_fewer_than_two_seeds_show_no_difference():
+    for n in (0, 1):
+        with pytest.raises(ValueError, match=f"n = {n}: an interval needs two seeds"):
+            smallest_difference(1.0, n)
+
+
 def test_the_smallest_difference_falls_with_seeds_and_scales_with_the_noise():
     by_n = [smallest_difference(1.0, n) for n in (2, 3, 5, 10, 30)]
     assert by_n == sorted(by_n, reverse=True)

@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -27,6 +28,15 @@ def packed(study, tmp_path):
     results = own.results()
     assert len(pack(own, tmp_path)) == 1
     return tmp_path, results
+
+
+def test_a_tilde_that_the_shell_left_is_the_home(study, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    own = Study(study.parameters.model_copy(update={"arms": ARMS[:1]}), study.report, study.store)
+    own.results()
+    (path,) = pack(own, "~/packed")
+    assert path.parent == tmp_path / "packed" and not Path("~").exists()
 
 
 def test_what_was_packed_is_found_by_arm_and_seed(packed):

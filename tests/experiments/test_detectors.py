@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -210,8 +211,29 @@ def test_nothing_above_the_threshold_names_the_strongest(mine, tmp_path):
 def test_names_as_long_as_a_file_system_takes_have_copies_of_their_own():
     names = _names([Path("a" * 251 + ".png"), Path("x", "a" * 250 + "b.png"), Path("ü" * 125)])
     assert len(set(names.values())) == 3
-    # Written in one step under a name with a dot before it and the process's number behind.
-    assert all(len(name.encode()) + len(".") + len(".4194304") <= 255 for name in names.values())
+    assert all(len(name.encode()) <= 255 for name in names.values())
+
+
+def test_pictures_that_are_named_as_numbered_copies_lose_none():
+    files = [Path(name) for name in ("a.jpg", "a.png", "a-2.jpg", "a.tif", "a-2.png")]
+    names = _names(files)
+    assert len(set(names.values())) == len(files)
+    assert names[files[0]] == "a-detected.png" and names[files[1]] == "a-2-detected.png"
+
+
+def test_a_tilde_that_the_shell_left_is_the_home(mine, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "a.png")
+    detect_files(mine, [Path("~/a.png")], Path("~/found"), 0.3, False, print, pytest.fail)
+    assert (tmp_path / "found" / "a-detected.png").is_file() and not Path("~").exists()
+
+
+def test_names_that_are_not_utf8_are_written_with_escapes(mine, tmp_path):
+    file = save(tmp_path / os.fsdecode(b"\xb5.png"))
+    _, problems, report = look(mine, [file], tmp_path / "out")
+    assert problems == [] and report["images"][0]["file"] == str(file)
+    assert r"\udcb5.png" in (tmp_path / "out" / "detections.csv").read_text()
 
 
 def test_a_folder_gives_its_pictures_and_each_problem_is_one_line(mine, tmp_path):

@@ -65,4 +65,4 @@ def test_training_on_a_disk_that_fills_again_and_again_ends_with_the_same_bits(
     assert (result.key, result.metrics) == (whole.key, whole.metrics)
     assert result.history.loss == whole.history.loss
     assert result.weights().read_bytes() == whole.weights().read_bytes()
-    assert not list((tmp_path / "full").rglob(".*.[0-9]*"))  # no temporary file stays
+    assert not list((tmp_path / "full").rglob(".*.tmp"))  # no temporary file stays

@@ -12,7 +12,7 @@ import torch
 from safetensors.numpy import load_file
 
 from doamlib.core.determinism import reproducible
-from doamlib.core.workers import WorkerEnded, worker_processes
+from doamlib.core.workers import SPAWN, WorkerEnded, worker_processes
 from doamlib.experiments.arms import ARMS
 from doamlib.experiments.parallel import Task, Trainer
 from doamlib.experiments.store import RunStore
@@ -163,6 +163,16 @@ def test_one_thread_inside_and_the_former_number_after():
         torch.set_num_threads(before)
 
 
+def test_who_only_warns_of_what_is_not_deterministic_does_so_again_after():
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with reproducible(torch.device("cpu")):
+            assert not torch.is_deterministic_algorithms_warn_only_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 @pytest.mark.slow
 def test_an_error_stops_the_workers_at_once():
     with pytest.raises(RuntimeError, match="enough"), worker_processes(1, nothing) as pool:
@@ -170,6 +180,18 @@ def test_an_error_stops_the_workers_at_once():
         pool.submit(time.sleep, 600)
         raise RuntimeError("enough")
     assert not alive(worker)
+
+
+@pytest.mark.slow
+def test_and_leaves_the_processes_alone_that_were_there_before():
+    other = SPAWN.Process(target=time.sleep, args=(600,))
+    other.start()
+    try:
+        with pytest.raises(RuntimeError, match="enough"), worker_processes(1, nothing):
+            raise RuntimeError("enough")
+        assert other.is_alive()
+    finally:
+        other.kill()
 
 
 PARENT = """

@@ -26,6 +26,7 @@ from doamlib.experiments.parameters import (
     known_arms,
 )
 from doamlib.experiments.study import run_config
+from doamlib.experiments.values import as_written
 from doamlib.simulation import SimulationConfig
 
 PARAMS = Path(__file__).parents[2] / "params"
@@ -184,9 +185,26 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, content):
         from_file(file)
 
 
+@pytest.mark.parametrize(
+    "value", ["2026-13-01", "1" * 5000, '!!int ""', "!!bool perhaps", "!!timestamp soon"]
+)
+def test_a_value_that_yaml_cannot_make_is_refused_and_in_a_list_stays_text(tmp_path, value):
+    file = tmp_path / "broken.yaml"
+    file.write_text(f"profile: {value}\n")
+    with pytest.raises(ParameterError, match=r"broken\.yaml: cannot be read as YAML"):
+        from_file(file)
+    assert as_written(f"[{value}]") == f"[{value}]"
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ParameterError, match=r"absent\.yaml"):
         from_file(tmp_path / "absent.yaml")
+
+
+def test_any_seed_of_the_data_has_a_warm_start_of_other_images():
+    for seed in (0, 2**32 - 1):
+        warm = run_config(from_values({"data_seed": seed}), ARMS["SSD"], 0).warm_start
+        assert warm.data.simulation.seed == (seed + 10_000) % 2**32 != seed
 
 
 def test_lists_given_as_text_are_lists():
@@ -267,6 +285,11 @@ def test_a_value_of_no_plain_type_is_named_with_its_key():
         ParameterError, match=r"^data_seed = datetime\.date\(2024, 1, 1\): use plain numbers"
     ):
         from_values({"epochs": 2, "data_seed": day})
+
+
+def test_a_folder_whose_name_is_not_utf8_is_refused_by_its_key():
+    with pytest.raises(ParameterError, match=r"^data_root = '/\\udcb5': is not UTF-8; rename it"):
+        from_values({"dataset": "coco", "data_root": "/\udcb5"})
 
 
 def test_a_misspelt_arm_is_answered_with_those_like_it():

@@ -10,6 +10,7 @@ from doamlib.data.classes import CLASSES
 from doamlib.experiments.arms import ARMS, SHOTS
 from doamlib.experiments.estimate import work_of
 from doamlib.experiments.parameters import ParameterError, from_file
+from doamlib.experiments.store import RunStore
 from doamlib.experiments.study import Study, run_config
 
 REPOSITORY = Path(__file__).parents[2]
@@ -117,6 +118,13 @@ def test_fewer_steps_than_the_warm_up_are_told_before_training(home, smoke, epoc
     Study(smoke.model_copy(update=few), lines.append).announce(timed=False)
     assert any("raise epochs (9 now)" in line for line in lines) == told
     assert len(lines) == (3 if told else 2)
+
+
+def test_one_warm_start_is_one(smoke, tmp_path):
+    lines, changes = [], {"warm_start": "harmless", "arms": ("SSD",)}
+    store = RunStore(tmp_path, reference=tmp_path)
+    Study(smoke.model_copy(update=changes), lines.append, store).announce(timed=False)
+    assert "1 to train and 1 warm start before them" in lines
 
 
 def test_a_plan_is_made_once_and_names_what_is_trained(study, monkeypatch):

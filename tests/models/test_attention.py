@@ -11,7 +11,8 @@ from doamlib.models.attention import (
     attend,
     make_attention,
 )
-from doamlib.models.detector import DetectorConfig, build_detector
+from doamlib.models.config import DetectorConfig
+from doamlib.models.detector import build_detector
 
 RIVALS = ["se", "nonlocal", "dual"]
 

@@ -20,8 +20,9 @@ from doamlib.models.complexity import (
     totals,
     truncated,
 )
+from doamlib.models.config import DetectorConfig
 from doamlib.models.counting import run
-from doamlib.models.detector import DetectorConfig, build_detector
+from doamlib.models.detector import build_detector
 from doamlib.models.doam import DOAM, DOAMConfig
 
 PRINTED = {  # Table VIII: parameters in millions, MiB, "GFLOPs"

@@ -11,7 +11,8 @@ from safetensors import safe_open
 from torch.testing import assert_close
 
 from doamlib.data.images import resize
-from doamlib.models.detector import DetectorConfig, build_detector, load_weights, save_weights
+from doamlib.models.config import DetectorConfig
+from doamlib.models.detector import build_detector, load_weights, save_weights
 from doamlib.models.doam import DOAMConfig
 
 SIZE = 96
@@ -277,6 +278,8 @@ def test_what_does_not_fit_is_named(tmp_path):
         load_weights(detector, state | {"stranger": torch.zeros(1)})
     for name in ("broken.safetensors", "broken.pth", "empty.pth"):
         (tmp_path / name).write_bytes(b"" if name.startswith("empty") else b"no weights")
+    torch.save([torch.zeros(1)], tmp_path / "list.pt")
+    torch.save({"epoch": 3, "model": state}, tmp_path / "checkpoint.pt")
     for name in (*os.listdir(tmp_path), "absent.safetensors", "absent.pth"):
         with pytest.raises(ValueError, match=f"{name}: cannot be read as weights"):
             load_weights(detector, tmp_path / name)
@@ -313,6 +316,32 @@ def test_wrong_input_is_named():
     for label in (0, 6):
         with pytest.raises(ValueError, match=f"with label {label};"):
             detector(photos(1), [good | {"labels": torch.tensor([label])}])
+
+
+@pytest.mark.parametrize("corner", [torch.nan, torch.inf])
+def test_a_box_that_is_not_finite_is_named(corner):
+    detector = build_detector(PLAIN["ssd"], seed=0)
+    box = {"boxes": torch.tensor([[5.0, 5, corner, 9]]), "labels": torch.tensor([1])}
+    with pytest.raises(ValueError, match=rf"target 0, box 0: \[5.0, 5.0, {corner}, 9.0\]"):
+        detector(photos(1), [box])
+
+
+def test_each_box_has_one_label():
+    detector, good = build_detector(PLAIN["ssd"], seed=0), targets(1)[0]
+    for labels in ([1, 2], [], 1):
+        with pytest.raises(ValueError, match=r"target 1: boxes \(1, 4\) and labels"):
+            detector(photos(2), [good, good | {"labels": torch.tensor(labels)}])
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.int16, torch.bool])
+def test_images_are_floats_or_bytes(kind):
+    with pytest.raises(ValueError, match=f"one is {kind}"):
+        build_detector(PLAIN["ssd"], seed=0).eval()([photos(1)[0].to(kind)])
+
+
+def test_an_image_has_a_pixel():
+    with pytest.raises(ValueError, match=r"one is \(1, 3, 0, 10\)"):
+        build_detector(PLAIN["ssd"], seed=0).eval()([torch.rand(3, 0, 10)])
 
 
 @pytest.mark.parametrize(

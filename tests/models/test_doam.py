@@ -109,6 +109,11 @@ def test_official_state_dict_names_its_faults(golden):
     both = {name: np.zeros((1, 1, 3, 3)) for name in ("weight_hori", "weight_const_hori")}
     with pytest.raises(ValueError, match="other kernels than Sobel"):
         load_official_state_dict(module, tensors | both)
+    wrong = {"gamma": np.array(1.0), "weight_hori": np.zeros(3)}
+    wrong["conv2d_1_rgb_red_concat_5.conv2d_1_rgb_red_concat_5.weight"] = np.zeros(3)
+    for name, value in wrong.items():
+        with pytest.raises(ValueError, match="has another shape"):
+            load_official_state_dict(module, tensors | {name: value})
     with pytest.raises(ValueError, match="not shaped like the official one"):
         load_official_state_dict(build(DOAMConfig.paper()), tensors)
 

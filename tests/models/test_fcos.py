@@ -218,6 +218,21 @@ def test_detections_of_few_places_are_torchvisions(small, outputs):
         assert_close(own["boxes"], other["boxes"], rtol=1e-6, atol=1e-5)
 
 
+def test_many_classes_leave_the_strongest_thousand_of_a_map():
+    """144 places of 60 classes are 8,640 candidates, of which torchvision takes a thousand."""
+    many = build(SMALL.model_copy(update={"num_classes": 60, "detections_per_image": 5000}))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        outputs = many.eval()(torch.zeros(1, 3, 96, 96))
+    for name in ("cls_logits", "bbox_regression", "bbox_ctrness"):
+        outputs[name] = 2 * torch.randn(outputs[name].shape, generator=generator)
+    outputs["bbox_regression"].relu_()
+    (found,), (expected,) = many.detect(outputs), many._detect_map_by_map(outputs)
+    assert len(found["scores"]) == len(expected["scores"])
+    for name, value in expected.items():
+        assert_close(found[name], value, rtol=1e-6, atol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("asked", "used"), [(96, 96), (160, 160), (300, 320)])
 def test_input_is_a_multiple_of_32_with_five_maps(asked, used):

@@ -17,7 +17,8 @@ from doamlib.experiments.arms import ARMS
 from doamlib.experiments.parameters import Parameters
 from doamlib.experiments.study import run_config
 from doamlib.models import graphs
-from doamlib.models.detector import DetectorConfig, build_detector
+from doamlib.models.config import DetectorConfig
+from doamlib.models.detector import build_detector
 from doamlib.models.doam import DOAMConfig
 
 CPU = torch.device("cpu")

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from doamlib.models.detector import DetectorConfig, build_detector, load_weights
+from doamlib.models.config import DetectorConfig
+from doamlib.models.detector import build_detector, load_weights
 from doamlib.models.doam import DOAMConfig
 from doamlib.models.ssd import NormalisedConv2d
 from doamlib.models.weights import fold_batch_norm

@@ -22,8 +22,9 @@ from pydantic import ValidationError
 
 from doamlib.core import paths
 from doamlib.data.classes import CLASSES
+from doamlib.data.faults import DataError
 from doamlib.simulation import GENERATOR_VERSION, SimulationConfig, generate
-from doamlib.simulation.dataset import _remaining, drawn
+from doamlib.simulation.dataset import _remaining, drawn, is_complete
 from doamlib.simulation.scenes.compose import window_size
 from doamlib.simulation.scenes.image import make_image, scene_seed
 from doamlib.simulation.scenes.occlusion import LEVEL_LIMITS, level_of
@@ -303,6 +304,13 @@ def test_cutter_free_images_have_empty_annotations(tmp_path):
         assert record["harmless"]
     assert (root / "train/train_annotation/000000.txt").read_text() == ""
     assert all((root / f"test/test_knife-{k}.txt").read_text() == "" for k in (1, 2, 3))
+
+
+@pytest.mark.parametrize("manifest", ["", "{", "[]", "{}", '{"fingerprint": 3, "files": {}}'])
+def test_a_broken_manifest_is_refused_with_its_folder_and_the_cure(tmp_path, manifest):
+    (tmp_path / "manifest.json").write_text(manifest)
+    with pytest.raises(DataError, match=rf"error: {tmp_path}: .*; delete the folder"):
+        is_complete(tmp_path, SMALL)
 
 
 @pytest.mark.slow

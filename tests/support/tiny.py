@@ -2,7 +2,8 @@
 
 import torch
 
-from doamlib.models.detector import DetectorConfig, build_detector
+from doamlib.models.config import DetectorConfig
+from doamlib.models.detector import build_detector
 from doamlib.models.doam import DOAMConfig
 
 SIZE = 96

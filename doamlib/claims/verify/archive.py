@@ -105,7 +105,7 @@ def admitted(layer: Reference) -> list[str]:
         return [f"no claim is judged on dataset {layer.parameters.dataset}"]
     arms = list(dict.fromkeys(arm for arm, _ in layer.results))
     pooled = any(r.config.sampling.strategy != "traditional" for r in layer.results.values())
-    checks = admission(scale, layer.results, arms, ("sampling",) if pooled else ())
+    checks = admission(scale, layer.results, arms, pool=pooled)
     short = [check for check in checks if not check.holds]
     yet = "may not decide a claim yet" if short else "may decide claims"
     return [f"{scale.data}: these runs {yet}", *(f"  {check}" for check in short)]

@@ -249,7 +249,7 @@ def read_archive_file(path: Path, largest: int) -> dict[str, bytes]:
 
     Raises:
         doamlib.claims.verify.safe_zip.ArchiveError: see there; or a value has the wrong type or
-        range.
+            range.
     """
     files = unpack(read_file(path, largest), path.name, MEMBER, UNPACKED)
     for name, content in files.items():

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 
 from doamlib.claims.verify.packed import EXACT, ROUNDED, PackedRun
-from doamlib.data.classes import CLASSES
 from doamlib.experiments.results import RunConfig
-from doamlib.sampling import planned_steps
+from doamlib.recipe import planned_steps
 from doamlib.training import History
 
 MEMBER = "history.json"
@@ -23,7 +22,7 @@ def check_history(run: PackedRun) -> None:
     Raises:
         doamlib.claims.verify.safe_zip.ArchiveError: the first thing that does not fit.
     """
-    config, images = run.result.config, _training_images(run)
+    config, images = run.result.config, training_images(run)
     batches = math.ceil(images / config.training.batch_size)
     _check_steps(run, images, batches)
     _check_epochs(run, batches)
@@ -33,10 +32,10 @@ def check_history(run: PackedRun) -> None:
     _check_pool(run, images, batches)
 
 
-def _training_images(run: PackedRun) -> int:
+def training_images(run: PackedRun) -> int:
     """How many there are, as far as the configuration tells; of real data the metrics say it."""
     config, stored = run.result.config, run.result.metrics["train_images"]
-    right = config.data.shots * len(CLASSES) or stored
+    right = config.data.shots * len(config.data.classes) or stored
     if config.data.simulation and not config.data.shots:
         right = config.data.simulation.train_images
     run.same({"train_images": stored}, {"train_images": right}, "metrics.json", 0)

@@ -39,7 +39,7 @@ def check_provenance(run: PackedRun) -> None:
 
     Raises:
         doamlib.claims.verify.safe_zip.ArchiveError: something contradicts the configuration or
-        history.
+            history.
     """
     member, made, config = "provenance.json", run.result.provenance, run.result.config
     found, right = f"seed = {made['seed']}", f"the configuration has {config.seed}"
@@ -63,8 +63,7 @@ def check_comparable(runs: Iterable[PackedRun]) -> None:
 
     Raises:
         doamlib.claims.verify.safe_zip.ArchiveError: two starting weights went by one name, or the
-        arms of
-            a seed were trained on two kinds of processors.
+            arms of a seed were trained on two kinds of processors.
     """
     starts: dict[str, str] = {}
     kinds: dict[int, str] = {}

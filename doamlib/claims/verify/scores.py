@@ -204,8 +204,9 @@ def _check_map_scores(run: PackedRun, scores: dict[str, NDArray]) -> None:
     from doamlib.evaluation.map_scores import PLAIN, STORED, chosen_images, summary, tidy
     from doamlib.evaluation.randomisation import CHECKED, DRAWS
 
-    images = chosen_images(run.test.image_ids, explained_images(len(run.test.image_ids)))
-    right = f"the {len(images)} drawn for every run on {len(run.test.image_ids)} test images"
+    count = len(run.test.image_ids)
+    images = chosen_images(count, explained_images(count))
+    right = f"the {len(images)} drawn for every run on {count} test images"
     run.need(np.array_equal(scores["images"], images), "maps.npz", "images: other ones", right)
     items = int(np.isin(run.test.truth.image_index, images).sum())
     learned = ["gradcam"]  # every explained run is an SSD

@@ -15,7 +15,7 @@ from doamlib.data.doctor.report import TABLE_NAMES, Comparison, Report, SplitRep
 from doamlib.data.faults import FaultLog
 from doamlib.data.folder import Folder
 from doamlib.data.judge import counts_line, judge, undecodable
-from doamlib.data.readers import detect, has_json, read_splits
+from doamlib.data.readers import detect_format, has_json, read_splits
 from doamlib.data.splits import count_table, level_table
 
 
@@ -29,7 +29,9 @@ def check(
 
     Args:
         root: the dataset's folder; nothing outside it is read.
-        format: ``auto`` takes OPIXray's layout where one of its image folders is there, else COCO.
+        format: ``auto`` takes what :func:`doamlib.data.readers.detect_format` tells: OPIXray's
+            layout where its annotations or lists are there, or its image folders and no COCO JSON
+            of a split; else COCO, also beside such folders.
         names: spelling in the files -> class name; ``""`` leaves a class out.
     """
     log, splits, datasets = FaultLog(), {}, []
@@ -37,7 +39,7 @@ def check(
     with log.catching():
         folder = Folder(root)
         if format == "auto":
-            format = detect(root)
+            format = detect_format(root)
         generated = folder.exists(MANIFEST)
         for dataset in read_splits(root, format, names):
             datasets.append(dataset)

@@ -66,7 +66,8 @@ class Report(Config):
 
     Attributes:
         root: the folder as it was given.
-        format: ``opixray`` or ``coco``.
+        format: ``opixray`` or ``coco``; ``unknown`` where no file of either was found, and ``auto``
+            where there is no folder.
         generated: whether a manifest says that the data come from our generator.
         ok: whether training can go on: there is no error.
         splits: by name.
