@@ -149,15 +149,25 @@ def read_voc(source: Source) -> Iterator[Found]:
 def _voc_lists(source: Source) -> dict[str, str]:
     """Stem -> split, from ``train.txt``, ``val.txt`` and ``test.txt`` of VOC's image sets.
 
-    Behind a stem, which may hold spaces, a line may have a number: whether a class is there.
+    Where there is no list for training, ``trainval.txt`` is one. A line is a stem, perhaps with
+    folders before it and spaces in it, and may end in a number: whether a class is there.
     """
-    splits, stems = {}, {PurePosixPath(file).stem for file in source.of_kind(".xml")}
+    lists, stems = {}, {PurePosixPath(file).stem for file in source.of_kind(".xml")}
     for file in source.of_kind(".txt"):
         path = PurePosixPath(file)
-        if path.stem in SPLITS and "ImageSets" in path.parts:
-            for _, text in source.folder.lines(file):
-                splits[text if text in stems else text.rsplit(maxsplit=1)[0]] = path.stem
-    return splits
+        if path.stem in (*SPLITS, "trainval") and "ImageSets" in path.parts:
+            names = [_stem_of(text, stems) for _, text in source.folder.lines(file)]
+            lists.setdefault(path.stem, []).extend(names)
+    both = lists.pop("trainval", [])
+    lists.setdefault("train", both)
+    return {name: split for split in sorted(lists, key="train".__ne__) for name in lists[split]}
+
+
+def _stem_of(line: str, stems: set[str]) -> str:
+    for part in (line, re.sub(r"\s+\S+$", "", line)):
+        if (name := PurePosixPath(part).name) in stems:
+            return name
+    return line
 
 
 def _count_flags(source: Source, file: str) -> None:
@@ -284,7 +294,7 @@ def as_records(
         try:
             size = image_size(source.folder.file(item.path), item.path)
         except DataError as refused:
-            source.losses.add("images that cannot be used", str(refused))
+            source.losses.add(f"images that cannot be used ({refused.fault.code})", str(refused))
             continue
         rows = []
         for name, *corners in item.boxes:

@@ -98,7 +98,7 @@ class _Reader:
         if any(map(self.folder.exists, ours)):
             return
         fix = f"convert it: {how_to_convert(self.folder.path)}"
-        if {"train", "test"} <= set(find_splits(self.folder.path)):
+        if len(find_splits(self.folder.path)) > 1:
             fix = "it looks like COCO JSON: set dataset: coco"
         message = f"is not there: not OPIXray's layout; found {describe(self.folder)}"
         raise error("missing", message, self.lists()[0], fix=fix)

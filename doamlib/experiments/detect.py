@@ -93,7 +93,7 @@ def _files(pictures: Iterable[Path], out: Path) -> tuple[list[Path], list[str]]:
     """The pictures that are there, each once, and a line for each thing that is not."""
     files, problems = [], []
     for path in pictures:
-        inside = path.is_dir() and sorted(p for p in path.iterdir() if is_image(p.name))
+        inside = _inside(path, out) if path.is_dir() else []
         if path.is_file():
             files.append(path)
         elif inside:
@@ -106,6 +106,14 @@ def _files(pictures: Iterable[Path], out: Path) -> tuple[list[Path], list[str]]:
         what = f"would be written beside your pictures in {out}"
         raise error("out-holds-pictures", what, str(clash[0]), fix=fix)
     return list({file.resolve(): file for file in reversed(files)}.values())[::-1], problems
+
+
+def _inside(folder: Path, out: Path) -> list[Path]:
+    """The pictures in a folder, however deep, but for what an earlier call wrote to ``out``."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and is_image(path.name))
+    if folder.resolve() == out.resolve():
+        return list(found)
+    return [path for path in found if out.resolve() not in path.resolve().parents]
 
 
 def _names(files: Iterable[Path]) -> dict[Path, str]:

@@ -88,6 +88,23 @@ def test_voc_lists_tell_the_split_of_names_with_spaces(tmp_path):
     assert boxes(read_coco(tmp_path / "made", "test")).keys() == {"bag 2"}
 
 
+def test_voc_lists_with_folders_and_a_trainval(tmp_path):
+    root = tmp_path / "voc"
+    for number, stem in enumerate(("layer A/bag 1", "bag2", "bag3", "bag4")):
+        voc(root, stem, ("gun", 1, 2, 9, 8 + number))
+    lists = root / "ImageSets/Main"
+    lists.mkdir(parents=True)
+    (lists / "trainval.txt").write_text("layer A/bag 1\nbag2 1\nbag4\n")
+    (lists / "val.txt").write_text("bag4\n")
+    (lists / "test.txt").write_text("/\nbag3\n")
+    convert(root, tmp_path / "made")
+    splits = {s: [*boxes(read_coco(tmp_path / "made", s))] for s in ("train", "val", "test")}
+    assert splits == {"train": ["bag2", "bag 1"], "val": ["bag4"], "test": ["bag3"]}
+    (lists / "train.txt").write_text("bag2\n")  # where it is there, it alone tells
+    with pytest.raises(DataError, match="layer A"):
+        convert(root, tmp_path / "again")
+
+
 def test_an_independent_reader_gives_the_same_boxes(tmp_path):
     """pycocotools reads what was written; the XML is read by hand."""
     from pycocotools.coco import COCO

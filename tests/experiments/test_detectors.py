@@ -254,6 +254,17 @@ def test_a_folder_gives_its_pictures_and_each_problem_is_one_line(mine, tmp_path
         assert name in line
 
 
+def test_pictures_of_folders_in_a_folder_are_found_and_what_was_written_among_them_is_not(
+    mine, tmp_path
+):
+    for place in ("a.png", "deep/b.png", "deep/deeper/c.png"):
+        save(tmp_path / "in" / place)
+    for _ in range(2):  # the second time, annotated copies lie inside
+        _, problems, report = look(mine, [tmp_path / "in"], tmp_path / "in" / "deep" / "found")
+        assert [Path(i["file"]).name for i in report["images"]] == ["a.png", "b.png", "c.png"]
+        assert problems == []
+
+
 def test_ones_own_pictures_are_never_written_over(mine, tmp_path):
     file = save(tmp_path / "a.png")
     with pytest.raises(DataError, match="choose another folder with --out"):
