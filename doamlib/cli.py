@@ -123,7 +123,7 @@ def train(
 
 @app.command()
 def detect(
-    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them, however deep.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of any depth.")],
     arm: Annotated[str | None, typer.Option(help="The row of the tables, e.g. SSD+DOAM-O.")] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of the run.")] = None,
     file: Annotated[
