@@ -58,7 +58,7 @@ def keys_read(code: str) -> list[str]:
     """
     everything = list(Parameters.model_fields)
     read = {"profile", *re.findall(r"\bparameters\.(\w+)", code)}
-    if re.search(r"\.(results|announce|plan|config)\(|TablePage\(", code):
+    if re.search(r"\.(results|announce|plan|config|found)\(|TablePage\(", code):
         read |= set(everything) - NO_RUN
     if "Study(" in code:
         read |= {"device", "processes"}

@@ -13,13 +13,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from doamlib.book import plots
-from doamlib.claims.comparison import LEVELS, arms_in, gain, printed, scores
+from doamlib.claims.comparison import LEVELS, arms_in, class_names, gain, printed, scores
 from doamlib.experiments.results import Result, Runs
 
 Layers = Mapping[str, Runs]
@@ -27,11 +26,14 @@ PAPER = "the paper, on OPIXray"
 OCCLUSION = "occlusion O (0: visible, 1: invisible)"
 
 
-def _panels(titles: Sequence[str], height: float, stacked: bool = False) -> list[Axes]:
+def _panels(
+    titles: Sequence[str], height: float, stacked: bool = False, same_x: bool = True
+) -> list[Axes]:
     """One axis a title, side by side or above each other, on one scale."""
     count = max(1, len(titles))
     shape, size = ((count, 1), (9, height * count)) if stacked else ((1, count), (9, height))
-    _, axes = plt.subplots(*shape, figsize=size, squeeze=False, sharey=not stacked, sharex=stacked)
+    shared = {"sharey": not stacked, "sharex": stacked and same_x}
+    _, axes = plt.subplots(*shape, figsize=size, squeeze=False, **shared)
     for axis, title in zip(axes.flat, titles, strict=False):
         axis.set_title(title)
     return list(axes.flat)
@@ -44,24 +46,8 @@ def arm_colours(arms: Iterable[str]) -> dict[str, str]:
 
 def _legend(axis: Axes, drawn: Iterable[Axes] = ()) -> None:
     """Right of ``axis``: every name that it or one of ``drawn`` has, once."""
-    if names := handles((*drawn, axis)):
+    if names := plots.handles((*drawn, axis)):
         axis.legend(names.values(), names, loc="upper left", bbox_to_anchor=(1, 1), title="")
-
-
-def legend_below(figure: Figure, axes: Iterable[Axes], columns: int = 2) -> None:
-    """Below the whole figure, where no sign of it can be taken for a point of the data."""
-    if names := handles(axes):
-        place = {"loc": "outside lower center", "ncols": columns, "fontsize": "small"}
-        figure.legend(names.values(), names, **place)
-
-
-def handles(axes: Iterable[Axes]) -> dict[str, Artist]:
-    """Every name that one of the axes has for a legend, once, with what is drawn for it."""
-    found: dict[str, Artist] = {}
-    for axis in axes:
-        for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
-            found.setdefault(name, handle)
-    return found
 
 
 Curve = Callable[[list[Result]], pd.DataFrame]
@@ -137,7 +123,7 @@ def per_class(table: str, layers: Layers, arms: Sequence[str] = ()) -> Figure:
 
     Args:
         table: of the paper: IV, VI, VII or IX.
-        layers: title -> runs.
+        layers: title -> runs; each panel has the classes of its own data.
         arms: only these rows; all of the table by default.
 
     Paper: Tables IV, VI, VII and IX.
@@ -145,28 +131,34 @@ def per_class(table: str, layers: Layers, arms: Sequence[str] = ()) -> Figure:
     theirs = printed(table)
     arms = list(arms or theirs.index)
     frames = {PAPER: theirs.loc[arms].reset_index().melt("arm", var_name="class", value_name="AP")}
-    for title, runs in layers.items():
-        rows = [
-            {"arm": arm, "class": name, "AP": ap}
-            for arm in arms
-            for name in theirs
-            for ap in scores(runs, arm, name).values()
-        ]
-        if rows:
-            frames[title] = pd.DataFrame(rows)
-    stacked = len(arms) > 3
-    axes = _panels(list(frames), 2.5 if stacked else 2.8, stacked)
+    frames |= {title: _by_class(runs, arms) for title, runs in layers.items()}
+    frames = {title: frame for title, frame in frames.items() if len(frame)}
+    found = [list(dict.fromkeys(frame["class"])) for frame in frames.values()]
+    orders = [list(theirs) if set(own) <= set(theirs) else own for own in found]
+    stacked, same = len(arms) > 3, all(order == orders[0] for order in orders)
+    axes = _panels(list(frames), 2.5 if stacked else 2.8, stacked, same)
     options = {"x": "class", "y": "AP", "hue": "arm", "hue_order": arms, "errorbar": "sd"}
-    for axis, frame in zip(axes, frames.values(), strict=True):
+    for axis, frame, order in zip(axes, frames.values(), orders, strict=True):
         last = axis is axes[0 if stacked else -1]
         sns.barplot(
-            frame, **options, order=list(theirs), palette=arm_colours(arms), legend=last, ax=axis,
+            frame, **options, order=order, palette=arm_colours(arms), legend=last, ax=axis,
             err_kws={"linewidth": 1.2},
         )  # fmt: skip
         axis.set(xlabel="", ylabel="AP (%)")
         if last:
             _legend(axis)
     return axes[0].figure
+
+
+def _by_class(runs: Runs, arms: Sequence[str]) -> pd.DataFrame:
+    own = dict.fromkeys(name for result in runs.values() for name in class_names(result))
+    rows = [
+        (arm, name, ap)
+        for arm in arms
+        for name in ("mAP", *own)
+        for ap in scores(runs, arm, name).values()
+    ]
+    return pd.DataFrame(rows, columns=["arm", "class", "AP"])
 
 
 def learning_curves(layers: Layers, window: int = 10) -> Figure:
@@ -251,7 +243,7 @@ def forest(frames: Mapping[str, pd.DataFrame]) -> Figure:
     axis.scatter(theirs, y, marker="D", fc="white", ec=plots.ACCENT, lw=1.5, s=34, label=PAPER)
     axis.set_yticks(range(len(rows)), rows)
     axis.set(ylim=(len(rows) - 0.4, -0.6), xlabel="difference in AP at IoU 0.5 (points)")
-    legend_below(figure, [axis], columns=3)
+    plots.legend_below(figure, [axis], columns=3)
     return figure
 
 
@@ -302,7 +294,7 @@ def occlusion_curves(layers: Layers) -> Figure:
 
     Each point is the mAP on a window that holds a quarter of the items (see
     :func:`doamlib.evaluation.ap.ap_by_occlusion`), drawn at the window's median O. Below it the
-    same minus the first arm's. Runs on data whose O is not known have no line.
+    same minus the first arm's. Runs on data whose O is not known have no panel.
     """
 
     def by_window(results: list[Result]) -> pd.DataFrame:
@@ -310,6 +302,11 @@ def occlusion_curves(layers: Layers) -> Figure:
         points = [100 * np.array(curve["mAP"]) for curve in curves]
         return pd.DataFrame(points, columns=curves[0]["median"]).T
 
+    layers = {
+        title: runs
+        for title, runs in layers.items()
+        if any(result.metrics["by_occlusion"]["mAP"] for result in runs.values())
+    }
     above = _compared(layers, by_window, by_window, OCCLUSION)
     above[0].set_ylabel("mAP at IoU 0.5 (%)")
     above[0].set_ylim(0)  # last, and for all: a limit ends autoscaling

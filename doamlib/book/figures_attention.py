@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from doamlib.book import plots
-from doamlib.book.figures import Layers, arm_colours, bands, by_epoch, legend_below
+from doamlib.book.figures import Layers, arm_colours, bands, by_epoch
 from doamlib.claims.admission import ACTS
 from doamlib.claims.comparison import arms_in
 from doamlib.claims.findings_attention import EXCHANGES, losses
@@ -65,7 +65,7 @@ def exchanges(layers: Layers) -> Figure:
             _points(axis, rows, offset, color=colours[arm], label=arm)
         axis.set(title=title, xlabel="change in mAP (points)", ylim=(len(EXCHANGES) - 0.5, -0.5))
     axes[0, 0].set_yticks(range(len(EXCHANGES)), [NAMES[name] for name in EXCHANGES])
-    legend_below(figure, axes.flat)
+    plots.legend_below(figure, axes.flat)
     return figure
 
 
@@ -109,7 +109,7 @@ def gamma_curves(readings: Mapping[str, Mapping[str, Any]], recipes: Sequence[st
         column[1].set(xlabel="step")
     axes[0, 0].set_ylabel("gamma")
     axes[1, 0].set_ylabel("its gradient")
-    legend_below(figure, axes[0])
+    plots.legend_below(figure, axes[0])
     return figure
 
 

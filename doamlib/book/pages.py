@@ -11,8 +11,10 @@ from IPython.display import display
 
 from doamlib.claims import scoreboard
 from doamlib.claims.claims import CLAIMS, Outcome, outcomes
+from doamlib.claims.comparison import class_names
 from doamlib.claims.rules import DOAM_T
 from doamlib.core.report import counted
+from doamlib.data.classes import SHORT_NAMES
 from doamlib.evaluation.statistics import summarise
 from doamlib.experiments.archive import Reference, Runs, references
 from doamlib.experiments.arms import READINGS
@@ -74,6 +76,20 @@ def label(parameters: Parameters, runs: Runs) -> str:
         f"profile {parameters.profile}, {many} ({', '.join(map(str, seeds)) or '–'}), "
         f"width {parameters.width:g} at {parameters.image_size} px, {data}"
     )
+
+
+def explain_classes(runs: Runs) -> None:
+    """Print what the abbreviations of the runs' classes stand for, unless they are the paper's.
+
+    A class without an item among the test images, whose column tables leave out, ends the line.
+    """
+    first = next(iter(runs.values()), None)
+    if first is None or set(names := class_names(first)) == set(SHORT_NAMES):
+        return
+    there = set(first.test_set().truth.label.tolist())
+    missing = [name for number, name in enumerate(names.values(), 1) if number not in there]
+    told = ", ".join(f"{short}: {name}" for short, name in names.items())
+    print(told + (f"; no test item: {', '.join(missing)}" if missing else ""))
 
 
 def spoken(differences: Mapping[int, float]) -> str:

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
@@ -47,6 +49,22 @@ def t_interval(values: Iterable[float]) -> tuple[float, float]:
     """Ends of the 95% t interval of a mean over seeds, for seaborn; NaN where there is one seed."""
     found = summarise(list(values))
     return (np.nan, np.nan) if found.low is None else (found.low, found.high)
+
+
+def legend_below(figure: Figure, axes: Iterable[Axes], columns: int = 2) -> None:
+    """Below the whole figure, where no sign of it can be taken for a point of the data."""
+    if names := handles(axes):
+        place = {"loc": "outside lower center", "ncols": columns, "fontsize": "small"}
+        figure.legend(names.values(), names, **place)
+
+
+def handles(axes: Iterable[Axes]) -> dict[str, Artist]:
+    """Every name that one of the axes has for a legend, once, with what is drawn for it."""
+    found: dict[str, Artist] = {}
+    for axis in axes:
+        for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(name, handle)
+    return found
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +17,25 @@ from doamlib.experiments.results import Runs
 
 IOU = 0.5
 """Above it a box hits its item (:func:`doamlib.evaluation.matching.match`)."""
+
+
+LOOKED_AT = 50
+"""Images of which :func:`example` looks for one in colour."""
+
+
+def example(dataset: Dataset) -> int:
+    """The position of the image that a page takes apart, as its text says.
+
+    The first whose item lies under others (OL2 or OL3), of data without levels the first that
+    holds an item; one in colour if there is one among the first :data:`LOOKED_AT` of these.
+    """
+    holds = [i for i, record in enumerate(dataset.records) if len(record.labels)]
+    covered = [i for i in holds if (dataset.records[i].level or 0) >= 2]
+    wanted = covered or holds or [0]
+    coloured = (
+        i for i in islice(wanted, LOOKED_AT) if np.ptp(np.asarray(dataset[i].image), axis=0).any()
+    )
+    return next(coloured, wanted[0])
 
 
 @dataclass(frozen=True)

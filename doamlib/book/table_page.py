@@ -114,7 +114,12 @@ class TablePage:
         return comparison.beside_paper(self.results, self.reference, self.table, name)
 
     def measured(self, columns: Iterable[str] | None = None) -> None:
-        """Display mean and standard deviation over seeds, a table a layer."""
+        """Display mean and standard deviation over seeds, a table a layer.
+
+        Args:
+            columns: of :func:`doamlib.claims.comparison.measured`; by default mAP and all classes,
+                below which it says what abbreviations stand for that are not the paper's.
+        """
         columns = None if columns is None else list(columns)
         pages.show(
             {
@@ -122,6 +127,8 @@ class TablePage:
                 for title, runs in self._layers(self.reference).items()
             }
         )
+        if columns is None:
+            pages.explain_classes(self.results)
 
     def differences(self, pairs: Pairs | None = None, name: str = "mAP") -> dict[str, pd.DataFrame]:
         """Paired differences by layer; the page's own pairs by default."""

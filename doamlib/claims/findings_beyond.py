@@ -12,33 +12,33 @@ from collections.abc import Mapping
 from doamlib.evaluation.statistics import BySeed, summarise
 
 HALF = 0.5
-"""Share of the cutters at which the finding compares false alarms."""
+"""Share of the items at which the finding compares false alarms."""
 
 
 def finding(
-    alarms: Mapping[str, float], extra: Mapping[str, BySeed], few: Mapping[int, BySeed]
+    alarms: Mapping[str, float] | None, extra: Mapping[str, BySeed], few: Mapping[int, BySeed]
 ) -> str:
     """The page's finding in one sentence, a part a question.
 
     Args:
-        alarms: arm -> false alarms a harmless bag where `HALF` of the cutters are found; NaN where
-            they never are.
+        alarms: arm -> false alarms a harmless bag where `HALF` of the items are found; NaN where
+            they never are; None where no image is without an item.
         extra: arm -> by seed, its gain over SSD on small items minus that on the others, in mAP.
         few: images a class -> by seed, the gain of DOAM-T over SSD with so few, in mAP.
     """
     return f"{_alarms(alarms)}; {_small(extra)}; {_shots(few)}."
 
 
-def _alarms(alarms: Mapping[str, float]) -> str:
+def _alarms(alarms: Mapping[str, float] | None) -> str:
+    if alarms is None:
+        return "There is no image without an item: false alarms cannot be counted"
     if not alarms:
         return "False alarms were not counted in these runs"
     told = [
         f"{arm} never finds that many" if math.isnan(count) else f"{count:.2f} with {arm}"
         for arm, count in alarms.items()
     ]
-    return (
-        f"False alarms a harmless bag when {HALF:.0%} of the cutters are found: {', '.join(told)}"
-    )
+    return f"False alarms a harmless bag when {HALF:.0%} of the items are found: {', '.join(told)}"
 
 
 def _small(extra: Mapping[str, BySeed]) -> str:

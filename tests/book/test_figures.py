@@ -130,9 +130,32 @@ def test_test_map_is_drawn_after_every_epoch_that_was_looked_at():
     np.testing.assert_allclose([ends.xmin, ends.xmax, ends.ymin, ends.ymax], [1, 2, 10, 40])
 
 
-def test_runs_on_data_of_unknown_occlusion_have_no_curve():
-    axis, _ = figures.occlusion_curves({"this run": {("SSD", 0): run()}}).axes
+def test_runs_on_data_of_unknown_occlusion_have_no_curve_and_no_panel(runs):
+    unknown = {("SSD", 0): run()}
+    axis, _ = figures.occlusion_curves({"this run": unknown}).axes
     assert len(axis.lines) == 0
+    beside = figures.occlusion_curves({"stored reference": runs, "this run": unknown})
+    assert titles(beside) == ["stored reference"]
+
+
+def names_below(axis):
+    return [text.get_text() for text in axis.get_xticklabels()]
+
+
+@pytest.mark.parametrize("arms", [("SSD", "SSD+DOAM-T"), ()])  # beside and above each other
+def test_each_panel_of_bars_has_the_classes_of_its_own_data(arms):
+    """Paper: Table IV."""
+    own, five = run(), run()
+    own.config.data.classes, own.metrics["AP"] = ("Baton", "Gun"), {"mAP": 0.5, "Gun": 0.5}
+    five.metrics["AP"] = {"mAP": 0.4} | dict.fromkeys(CLASSES[:4], 0.4)
+    theirs = list(comparison.printed("IV"))
+    layers = {"stored reference": {("SSD", 0): five}, "this run": {("SSD", 0): own}, "none": {}}
+    figure = figures.per_class("IV", layers, arms)
+    assert titles(figure) == [figures.PAPER, "stored reference", "this run"]
+    shown = [names_below(axis) for axis in figure.axes]
+    assert shown == [theirs, theirs, ["mAP", "GU"]]
+    heights = [bar.get_height() for bar in figure.axes[2].patches if bar.get_height()]
+    np.testing.assert_allclose(heights[:2], [50, 50])
 
 
 def test_a_forest_shows_ours_the_papers_and_no_interval_for_one_seed(runs):

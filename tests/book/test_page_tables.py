@@ -1,11 +1,14 @@
 """What readers see of a table: explained heads, sensible digits, nothing empty."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
 from doamlib.book import pages
+from doamlib.data import CLASSES
 
 
 @pytest.fixture
@@ -75,3 +78,19 @@ def test_names_of_strangers_are_text(shown):
     frame = pd.DataFrame({"<b>": [1.0]}, index=["<i>x</i>"])
     ((caption, rows),) = shown({"<script>": frame})
     assert caption == "<script>" and rows == [["", "<b>"], ["<i>x</i>", "1.00"]]
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels", "said"),
+    [
+        (CLASSES, [1], ""),
+        (("Flasche groß", "Gun"), [1, 2], "FG: Flasche groß, GU: Gun\n"),
+        (("Flasche groß", "Gun"), [1], "FG: Flasche groß, GU: Gun; no test item: Gun\n"),
+    ],
+)
+def test_abbreviations_are_explained_unless_they_are_the_papers(classes, labels, said, capsys):
+    test = SimpleNamespace(truth=SimpleNamespace(label=np.array(labels)))
+    config = SimpleNamespace(data=SimpleNamespace(classes=classes))
+    pages.explain_classes({("SSD", 0): SimpleNamespace(config=config, test_set=lambda: test)})
+    pages.explain_classes({})
+    assert capsys.readouterr().out == said

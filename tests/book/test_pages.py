@@ -83,6 +83,7 @@ def test_what_a_page_reads_is_found_in_its_code():
     assert not {"arms", "seeds", "epochs", "width"} & set(opened)
     of_runs = [key for key in Parameters.model_fields if key != "image"]
     assert keys_read("Study(parameters).results(['SSD'])") == of_runs
+    assert keys_read("Study(parameters).found(['SSD'])") == of_runs
     assert keys_read("page = TablePage(parameters, 'IV')") == of_runs
     assert keys_read("photo(parameters.image)") == ["profile", "image"]
 

@@ -16,6 +16,7 @@ from IPython.utils.capture import capture_output
 from nbconvert import HTMLExporter
 
 from doamlib.book.build import execute
+from doamlib.experiments import Study
 from doamlib.experiments.parameters import Parameters
 
 REPOSITORY = Path(__file__).parents[2]
@@ -100,6 +101,30 @@ def run_page(shell, page, values):
 def test_a_page_runs_and_says_in_a_line_what_the_data_do_not_have(page, folders, home, shell):
     said = run_page(shell, page, {**TINY, "data_root": str(folders / "hole")})
     assert f"; no occlusion levels; no masks; no {STRANGE[2]} in test" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("page", "lines"),
+    [
+        ("pool_contents", ["These data do not say how occluded", "There is no SSD+DOAM-O among"]),
+        ("occlusion_levels", ["this run: no run whose data say how occluded an item is"]),
+        ("beyond", ["There is no image without an item: false alarms cannot be counted."]),
+        ("attention_comparison", [f": {STRANGE[0]}, ", f"; no test item: {STRANGE[2]}\n"]),
+    ],
+)
+def test_where_nothing_can_be_drawn_a_line_says_why(page, lines, folders, home, shell):
+    said = run_page(shell, page, {**TINY, "data_root": str(folders / "hole")})
+    assert [line for line in lines if line not in said] == []
+
+
+@pytest.mark.slow
+def test_a_readers_own_detector_looks_at_pictures_of_its_data(folders, home, shell):
+    values = {**TINY, "data_root": str(folders / "hole"), "seeds": [5]}
+    said = run_page(shell, "own_image", values)
+    assert "SSD+DOAM-O, seed 0, shipped with the book" in said  # nothing is trained yet
+    Study(Parameters.model_validate_json(json.dumps(values))).results(["SSD+DOAM-T"])
+    assert "SSD+DOAM-T, seed 5, of your own runs" in run_page(shell, "own_image", values)
 
 
 @pytest.mark.slow

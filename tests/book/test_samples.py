@@ -1,6 +1,9 @@
 """Which detections of a run a page shows."""
 
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 
 from doamlib.book import samples
 from doamlib.evaluation.detections import Detections, GroundTruth
@@ -104,3 +107,29 @@ def test_a_perfect_detector_has_nothing_wrong_and_misses_nothing():
     test = test_set(THREE, levels=(1, 2, 3), occlusion=(0.1, 0.5, 0.3))
     rows = [(image, label, 0.9 - 0.1 * image, x) for image, label, x in THREE]
     assert list(samples.choose_samples(test, detections(*rows))) == ["right"]
+
+
+def images(*told):
+    """A dataset of ``(level, items, coloured)``."""
+    dataset = [
+        SimpleNamespace(
+            image=np.stack([np.full((2, 2), c) for c in ((9, 0, 9) if col else (9,) * 3)])
+        )
+        for _, _, col in told
+    ]
+    records = [SimpleNamespace(level=level, labels=[1] * items) for level, items, _ in told]
+    return type("Images", (list,), {"records": records})(dataset)
+
+
+@pytest.mark.parametrize(
+    ("told", "first"),
+    [
+        ([(1, 1, True), (2, 1, False), (3, 1, True)], 2),  # under others and in colour
+        ([(1, 1, True), (2, 1, False)], 1),  # under others, but grey
+        ([(None, 0, True), (None, 1, False), (None, 1, True)], 2),  # no levels
+        ([(None, 0, False), (None, 1, False)], 1),  # grey data
+        ([(None, 0, True)], 0),  # nothing is annotated
+    ],
+)
+def test_the_image_that_pages_take_apart_is_found_by_their_rule(told, first):
+    assert samples.example(images(*told)) == first

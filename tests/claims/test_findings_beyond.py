@@ -14,7 +14,7 @@ def test_each_question_has_its_part():
         {5: {0: 0.25}, 10: {}},
     )
     assert said == (
-        "False alarms a harmless bag when 50% of the cutters are found: 2.00 with SSD, SSD+DOAM-T "
+        "False alarms a harmless bag when 50% of the items are found: 2.00 with SSD, SSD+DOAM-T "
         "never finds that many; mAP gained over SSD on the smallest quarter of items minus that "
         "on the others: SSD+DOAM-T +1.50, SSD+DOAM-O +0.00 [-12.71, +12.71]; mAP gained by DOAM-T "
         "over SSD by images a class: +0.25 with 5."
@@ -22,6 +22,8 @@ def test_each_question_has_its_part():
 
 
 def test_what_was_not_measured_is_said_to_be():
+    cannot = "There is no image without an item: false alarms cannot be counted; "
+    assert finding(None, {}, {}).startswith(cannot)
     assert finding({}, {"SSD+DOAM-T": {}}, {}) == (
         "False alarms were not counted in these runs; what is gained on small items was not "
         "measured; the few-shot runs were not trained yet."
