@@ -63,8 +63,7 @@ def test_every_entry_names_one_cell_of_its_page(page):
     cells = nbformat.read(BOOK / f"{page}.ipynb", as_version=4).cells
     code = [cell for cell in cells if cell.cell_type == "code"]
     for wanted in WANTED[page]:
-        found = sum(rendering._is_of(cell, wanted) for cell in code)
-        assert found == 1 or (wanted.get("optional") and not found), wanted["cell"]
+        assert sum(rendering._is_of(cell, wanted) for cell in code) == 1, wanted["cell"]
 
 
 def test_names_are_given_once_and_texts_say_something():
