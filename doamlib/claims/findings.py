@@ -125,6 +125,8 @@ def _about(outcome: Outcome, question: str, part: str = "") -> str:
     if status == "contradicted" and not part and len(states) > 1:
         answer = "Not everywhere"
     tally = "" if part or verdict.headline == status else f" ({verdict.headline})"
+    if part:
+        verdict = verdict.model_copy(update={"parts": {part: verdict.parts[part]}})
     numbers = _numbers(verdict, outcome.claim.unit, shown=1, both=_both(at))
     return f"{question} {answer}{tally}, on {at.scale.data}: {numbers}."
 
@@ -147,9 +149,9 @@ def _about_attention(outcome: Outcome) -> str:
     known = [Effect(arm, summarise(values)) for arm, values in lost.items() if values]
     if not known:
         return f"{question} Not run yet."
-    acting = [effect.arm for effect in known if effect.acts]
+    acting = [f"“{effect.arm}”" for effect in known if effect.acts]
     numbers = "; ".join(
-        f"{_interval(summarise([-value for value in lost[effect.arm].values()]))} in {effect.arm}"
+        f"{_interval(summarise([-value for value in lost[effect.arm].values()]))} in “{effect.arm}”"
         for effect in known
     )
     answer = f"Only in {' and '.join(acting)}" if acting else "In no reading of the module"

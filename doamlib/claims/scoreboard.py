@@ -155,9 +155,7 @@ def as_html(outcomes: Mapping[int, Outcome]) -> str:
 def _row_html(outcome: Outcome) -> str:
     claim = outcome.claim
     if outcome.fact is not None:
-        comma = "," if outcome.fact.headline != outcome.fact.status else ""
-        pill = f"{_pill(outcome.fact)}{comma} no training needed"
-        cells = f"<td colspan='{len(SCALES)}'>{pill}</td>"
+        cells = f"<td colspan='{len(SCALES)}'>{_pill(outcome.fact, more='no training needed')}</td>"
         folded = _numbers_html(outcome.fact, claim.unit)
     else:
         pills = [f"<td>{_pill(at.verdict, name)}</td>" for name, at in outcome.scales.items()]
@@ -173,11 +171,12 @@ def _row_html(outcome: Outcome) -> str:
     )
 
 
-def _pill(verdict: Verdict, scale: str = "") -> str:
+def _pill(verdict: Verdict, scale: str = "", more: str = "") -> str:
     word = verdict.status.replace(" ", "-")
     where = f"<span class='scale'>{scale}: </span>" if scale else ""
-    counted = f" <small>{verdict.headline}</small>" if verdict.headline != verdict.status else ""
-    return f"{where}<span class='verdict {word}'>{verdict.status}</span>{counted}"
+    told = [verdict.headline if verdict.headline != verdict.status else "", more]
+    small = f" <small>{', '.join(filter(None, told))}</small>" if any(told) else ""
+    return f"{where}<span class='verdict {word}'>{verdict.status}</span>{small}"
 
 
 def _scale_html(at: AtScale, claim: Claim) -> str:
@@ -203,6 +202,8 @@ def _numbers_html(verdict: Verdict, unit: str) -> str:
     cells = "".join(f"<span>{title}</span>" for title in head)
     head_row = f"<div class='numbers head' aria-hidden='true'>{cells}</div>"
     has_numbers = any(part.estimate or part.paper is not None for part in verdict.parts.values())
+    if verdict.parts and all(map(_is_fact, shown.values())):
+        return "".join(rows)
     lines = [escape(verdict.reason)] if not has_numbers or verdict.status == "not admitted" else []
     if verdict.power is not None:
         lines.append(
@@ -215,8 +216,7 @@ def _numbers_html(verdict: Verdict, unit: str) -> str:
 
 def _part_html(name: str, part: Verdict, ends: tuple[float, float]) -> str:
     theirs = "–" if part.paper is None else f"{part.paper:+z.2f}"
-    unmeasured = part.estimate is None and part.paper is None
-    if unmeasured and part.status in ("supported", "contradicted"):
+    if _is_fact(part):
         return f"<div class='fact'>{escape(name)}: {part.status}, {escape(part.reason)}</div>"
     ours = "–" if part.estimate is None else part.estimate.in_brackets
     size = {"below": ", below the paper's", "above": ", above the paper's"}.get(part.size, "")
@@ -226,6 +226,11 @@ def _part_html(name: str, part: Verdict, ends: tuple[float, float]) -> str:
         f"<span><span class='sr-only'>here </span>{ours}</span>"
         f"<span>{part.status}{size}</span></div>"
     )
+
+
+def _is_fact(part: Verdict) -> bool:
+    unmeasured = part.estimate is None and part.paper is None
+    return unmeasured and part.status in ("supported", "contradicted")
 
 
 WIDTH, HEIGHT = 120, 14

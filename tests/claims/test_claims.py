@@ -491,6 +491,16 @@ def test_the_page_says_every_verdict_in_words_in_a_column_a_scale(smoke):
     )
 
 
+def test_facts_are_told_with_what_stands_beside_them():
+    html = as_html(outcomes([], [8, 13]))
+    eight, thirteen = html.split("<tr id='claim-")[1:]
+    assert "<small>2 of 2 hold, no training needed</small>" in eight
+    assert "beside: cheap in use: contradicted, with DOAM a training step" in eight
+    assert (
+        "<small>no training needed</small>" in thirteen and "sixteen real boxes" in thirteen.lower()
+    )
+
+
 def test_a_drawn_interval_has_its_numbers_at_their_places():
     part = judge(dict(enumerate([0.0, 1.0, 2.0, 3.0, 4.0])), paper=8.0)  # 2.00 [0.04, 3.96]
     svg = drawn_interval(part)

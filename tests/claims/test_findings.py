@@ -96,8 +96,8 @@ def test_the_attention_sentence_names_the_readings_that_act(smoke):
         if arm == READINGS[1]:
             result.metrics = fabricate(arm, seed).metrics
     one = summary(outcomes([layer]))[3]
-    assert one.startswith(f"Does the attention act? Only in {READINGS[1]}, on")
-    assert all(f" in {reading}" in one.split("changes the mAP by")[1] for reading in READINGS)
+    assert one.startswith(f"Does the attention act? Only in “{READINGS[1]}”, on")
+    assert all(f" in “{reading}”" in one.split("changes the mAP by")[1] for reading in READINGS)
     losses = map_losses(layer.results, READINGS[1], "other").values()
     change = -sum(losses) / len(losses)
     assert f"{change:+.2f}" in one
@@ -113,6 +113,7 @@ def test_part_of_a_claim_is_not_everywhere(smoke):
             result.metrics["AP"]["mAP"] = 0.99 + 1e-4 * seed
     judged = outcomes([layer])
     assert found(judged[1]).split(": ")[0].endswith("(3 of 4 hold, 1 against)")
+    assert summary(judged)[0].endswith("mAP (paper +3.12).")  # and of no other difference
     assert "help? Yes, on" in summary(judged)[0]  # DOAM does; that it beats a rival is another part
     for (arm, seed), result in layer.results.items():
         if arm == "FCOS+DOAM-O":
