@@ -25,14 +25,12 @@ from doamlib.book.build import (
     check_quotes,
     execute,
     run_all,
-    toc_notebooks,
 )
 from doamlib.claims.claims import CLAIMS, outcomes
 from doamlib.claims.scoreboard import show, statuses
 from doamlib.core import paths
-from doamlib.experiments.parameters import Parameters, cell_source, from_values
+from doamlib.experiments.parameters import Parameters, cell_source
 from doamlib.experiments.store import RunStore
-from doamlib.experiments.study import Study
 
 pytestmark = pytest.mark.slow
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -382,28 +380,3 @@ def test_after_an_interrupt_pages_at_work_are_finished_and_no_other_begins(
         run_all([partial(page, name) for name in ("first", "second", "third", "fourth")], report)
     assert sorted(done) == ["first", "second"]
     assert said == ["stopping; pages at work are finished first"]
-
-
-@pytest.fixture(scope="module")
-def opixray(study, smoke, tmp_path_factory):
-    """Parameters for a miniature in OPIXray's layout: Windows line ends, nothing that tells O."""
-    root = tmp_path_factory.mktemp("real") / "OPIXray"
-    shutil.copytree(study.data.train.root, root)
-    (root / "manifest.json").unlink()
-    shutil.rmtree(root / "sidecar")
-    for listed in root.rglob("*_knife*.txt"):
-        listed.write_bytes(listed.read_bytes().replace(b"\n", b"\r\n"))
-    changes = {"profile": "opixray", "dataset": "opixray", "data_root": str(root)}
-    parameters = from_values(smoke.model_dump() | changes)
-    Study(parameters, report=lambda line: None).results()
-    return parameters
-
-
-def test_every_page_that_reads_data_takes_the_real_dataset(opixray, tmp_path):
-    notebooks = {page: paths.book() / page for page in toc_notebooks(paths.book())}
-    pages = [page for page, path in notebooks.items() if "data_root" in path.read_text()]
-    assert len(pages) > 20
-    run_all([partial(execute, notebooks[page], tmp_path / page, opixray) for page in pages])
-    for page in pages:
-        cells = nbformat.read(tmp_path / page, as_version=4).cells
-        assert any("profile = 'opixray'" in cell.source for cell in cells)

@@ -190,7 +190,8 @@ def test_an_explained_run_keeps_its_maps_and_another_draws_none(result, study, t
 
 def test_which_runs_are_explained(smoke):
     explained = {name for name, arm in ARMS.items() if run_config(smoke, arm, 0).explained}
-    named = {"SSD", "SSD+DOAM-T", "SSD+DOAM-O", "SSD+DOAM-O, hard images", *READINGS, *SWITCHES}
+    pools = {f"SSD+DOAM-O{more}" for more in ("", ", hard images", ", by losses")}
+    named = {"SSD", "SSD+DOAM-T", *pools, *READINGS, *SWITCHES}
     others = {f"SSD+DOAM-T, {what}" for what in ("fresh first layer", "standardised inputs")}
     assert explained == named | others
     warm = smoke.model_copy(update={"warm_start": "harmless"})
