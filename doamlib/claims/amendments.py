@@ -77,6 +77,13 @@ AMENDMENTS: tuple[Amendment, ...] = (
     ),
     Amendment(
         28,
+        "none; sentences about 10, 11",
+        "Whether a map acts is settled only if the whole interval lies on one side of a point, "
+        "with as many seeds as a verdict needs. Before, it was enough to act.",
+        _ONE_SEED,
+    ),
+    Amendment(
+        28,
         "5, 12",
         "They are worded as what is judged: 5 without the cost on two classes, which is shown "
         "beside it; 12 with 'the more occluded' batches, not 'the heavily occluded' ones.",

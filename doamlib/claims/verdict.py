@@ -22,7 +22,8 @@ it gets, which :func:`power` puts into a number. It is contradicted if one part 
 all parts have none, and is open otherwise. Its headline counts what holds.
 
 Whether results may decide at all is another question: :mod:`doamlib.claims.admission`. What was
-changed after the first day, and what was known then, is in `AMENDMENTS`.
+changed after the first day, and what was known then:
+:data:`doamlib.claims.amendments.AMENDMENTS`.
 """
 
 from __future__ import annotations
